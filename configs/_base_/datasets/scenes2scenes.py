@@ -1,0 +1,91 @@
+"""The procedural scenes: "game" look with GTA5's layout to "camera" look with Cityscapes' layout, 256 x 128.
+
+Made by tools/dataset_converters/make_scenes.py --out data/scenes (the environment variable MMDRSL_SCENES names another
+folder). Read by the ordinary GTA5 and Cityscapes classes. Labels of camera/train are for the oracle only.
+"""
+
+data_root = "{{$MMDRSL_SCENES:data/scenes}}"
+label_space = "cityscapes19"
+num_classes = 19
+crop_size = (128, 256)
+meta_keys = (
+    "img_path",
+    "seg_map_path",
+    "ori_shape",
+    "img_shape",
+    "pad_shape",
+    "scale_factor",
+    "flip",
+    "flip_direction",
+)
+augmentation = [
+    dict(type="RandomResize", scale=(256, 128), ratio_range=(0.8, 1.5), keep_ratio=True),
+    dict(type="RandomCrop", crop_size=crop_size, cat_max_ratio=0.75),
+    dict(type="RandomFlip", prob=0.5),
+    dict(type="PhotoMetricDistortion"),
+    dict(type="PackSegInputs", meta_keys=meta_keys),
+]
+test_pipeline = [
+    dict(type="LoadImage"),
+    dict(type="LoadLabels"),
+    dict(type="PackSegInputs", meta_keys=meta_keys),
+]
+tta_pipeline = [
+    dict(type="LoadImage"),
+    dict(
+        type="TestTimeAug",
+        transforms=[
+            [dict(type="Resize", scale_factor=ratio, keep_ratio=True) for ratio in (0.75, 1.0, 1.25)],
+            [
+                dict(type="RandomFlip", prob=0.0, direction="horizontal"),
+                dict(type="RandomFlip", prob=1.0, direction="horizontal"),
+            ],
+            [dict(type="LoadLabels")],
+            [dict(type="PackSegInputs", meta_keys=meta_keys)],
+        ],
+    ),
+]
+source_dataset = dict(
+    type="GTA5Dataset",
+    data_root=data_root + "/game",
+    label_space=label_space,
+    pipeline=[dict(type="LoadImage"), dict(type="LoadLabels"), *augmentation],
+)
+target_dataset = dict(
+    type="UnlabelledDataset",
+    data_root=data_root + "/camera",
+    data_prefix=dict(img_path="leftImg8bit/train"),
+    label_space=label_space,
+    pipeline=[dict(type="LoadImage"), dict(type="LoadPseudoLabels"), *augmentation],
+)
+# The labelled target, for the oracle only.
+oracle_dataset = dict(
+    type="CityscapesLabelIdsDataset",
+    data_root=data_root + "/camera",
+    label_space=label_space,
+    pipeline=[dict(type="LoadImage"), dict(type="LoadLabels"), *augmentation],
+)
+train_dataloader = dict(
+    batch_size=4,
+    num_workers=0,
+    persistent_workers=False,
+    sampler=dict(type="TwoDomainSampler"),
+    dataset=dict(type="TwoDomainDataset", source=source_dataset, target=target_dataset),
+)
+val_dataloader = dict(
+    batch_size=1,
+    num_workers=0,
+    persistent_workers=False,
+    sampler=dict(type="DefaultSampler", shuffle=False),
+    dataset=dict(
+        type="CityscapesLabelIdsDataset",
+        data_root=data_root + "/camera",
+        data_prefix=dict(img_path="leftImg8bit/val", seg_map_path="gtFine/val"),
+        label_space=label_space,
+        test_mode=True,
+        pipeline=test_pipeline,
+    ),
+)
+test_dataloader = val_dataloader
+val_evaluator = dict(type="ClassIoUMetric", iou_metrics=["mIoU"])
+test_evaluator = val_evaluator

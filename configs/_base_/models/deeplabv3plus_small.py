@@ -1,0 +1,57 @@
+"""DeepLabV3+ on a narrow ResNet-18 at output stride 8, for training from scratch on two CPU cores.
+
+For the procedural scenes and quick trials: 12 to 96 backbone channels instead of 64 to 512, and
+dilations that suit images of 128 x 256 pixels.
+
+BN runs on any device; on several GPUs the runner setting sync_bn='torch' converts it to SyncBN.
+"""
+
+norm_cfg = dict(type="BN", requires_grad=True)
+model = dict(
+    type="UDASegmentor",
+    data_preprocessor=dict(
+        type="UDADataPreprocessor",
+        mean=[123.675, 116.28, 103.53],
+        std=[58.395, 57.12, 57.375],
+        bgr_to_rgb=True,
+        pad_val=0,
+        seg_pad_val=255,
+        size_divisor=8,
+    ),
+    segmentor=dict(
+        type="EncoderDecoder",
+        backbone=dict(
+            type="ResNet",
+            depth=18,
+            stem_channels=12,
+            base_channels=12,
+            num_stages=4,
+            out_indices=(0, 1, 2, 3),
+            dilations=(1, 1, 2, 4),
+            strides=(1, 2, 1, 1),
+            norm_cfg=norm_cfg,
+            norm_eval=False,
+            style="pytorch",
+            contract_dilation=True,
+            pretrained=None,
+        ),
+        decode_head=dict(
+            type="DepthwiseSeparableASPPHead",
+            in_channels=96,
+            in_index=3,
+            channels=64,
+            dilations=(1, 4, 8),
+            c1_in_channels=12,
+            c1_channels=16,
+            dropout_ratio=0.1,
+            num_classes=19,
+            norm_cfg=norm_cfg,
+            align_corners=False,
+            loss_decode=dict(
+                type="CrossEntropyLoss", use_sigmoid=False, avg_non_ignore=True, loss_weight=1.0
+            ),
+        ),
+        train_cfg=dict(),
+        test_cfg=dict(mode="whole"),
+    ),
+)

@@ -1,0 +1,24 @@
+"""1,200 steps of AdamW: 800 on the source, then two rounds of 200 on half source, half pseudo-labelled target."""
+
+warmup_iterations = 800
+rounds = [
+    dict(iterations=200, portion=0.3, target_share=0.5),
+    dict(iterations=200, portion=0.45, target_share=0.5),
+]
+max_iters = 1200
+optim_wrapper = dict(
+    type="OptimWrapper",
+    optimizer=dict(type="AdamW", lr=5e-4, betas=(0.9, 0.999), weight_decay=0.01),
+    paramwise_cfg=dict(
+        custom_keys={
+            "backbone": dict(lr_mult=0.4),
+            # Representatives move freely on the sphere: no decay, a rate of their own.
+            "representatives": dict(lr_mult=10.0, decay_mult=0.0),
+        },
+    ),
+)
+param_scheduler = [
+    dict(type="LinearLR", start_factor=0.05, begin=0, end=100, by_epoch=False),
+    dict(type="PolyLR", power=0.9, eta_min=5e-5, begin=100, end=max_iters, by_epoch=False),
+]
+train_cfg = dict(type="IterBasedTrainLoop", max_iters=max_iters, val_interval=max_iters)

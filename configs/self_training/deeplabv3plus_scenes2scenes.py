@@ -1,0 +1,13 @@
+_base_ = [
+    "../source_only/deeplabv3plus_scenes2scenes.py",
+    "../_base_/methods/self_training.py",
+]
+model = dict(terms={{_base_.self_training_terms}})
+default_hooks = dict(
+    self_training=dict(
+        type="SelfTrainingHook",
+        warmup_iterations={{_base_.warmup_iterations}},
+        rounds={{_base_.rounds}},
+        labeller=dict(flip=True, spool_stride=2),
+    )
+)

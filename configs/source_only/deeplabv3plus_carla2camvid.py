@@ -1,0 +1,18 @@
+_base_ = [
+    "../_base_/models/deeplabv3plus_mobilenetv2.py",
+    "../_base_/datasets/carla2camvid.py",
+    "../_base_/schedules/carla2camvid.py",
+    "../_base_/default_runtime.py",
+]
+model = dict(
+    segmentor=dict(
+        backbone=dict(
+            init_cfg=dict(
+                type="Pretrained",
+                checkpoint="{{$MMDRSL_BENCHMARK:data/benchmark}}/weights/mobilenet_v2_in1k.pth",
+            )
+        ),
+        decode_head=dict(num_classes=10),
+    ),
+    terms=dict(source=dict(type="SegmentationTerm", domain="source")),
+)

@@ -1,0 +1,19 @@
+"""GTA5."""
+
+from typing import ClassVar
+
+from mmseg.registry import DATASETS
+
+from mmdrsl.datasets.label_spaces import GTA5_TABLE, LabelTable
+from mmdrsl.datasets.labelled import LabelledImageDataset
+
+
+@DATASETS.register_module()
+class GTA5Dataset(LabelledImageDataset):
+    """GTA5, "Playing for Data: Ground Truth from Computer Games" (Richter et al., ECCV 2016).
+
+    `images/` and `labels/` hold PNG files of equal names, flat or in sub-folders. Labels are
+    palette PNGs whose index is the id. Arguments are those of `LabelledImageDataset`.
+    """
+
+    TABLE: ClassVar[LabelTable] = GTA5_TABLE

@@ -1,0 +1,243 @@
+"""Loading of images, labels and pseudo labels, with errors that name the file."""
+
+import io
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+from mmcv.transforms import BaseTransform
+from mmseg.registry import TRANSFORMS
+from PIL import Image, UnidentifiedImageError
+
+from mmdrsl.datasets.label_spaces import IGNORE_INDEX
+
+# OpenCV decodes colour as blue, green, red.
+_CHANNELS = {"red": 2, "green": 1, "blue": 0}
+
+
+def read_raw_ids(path: str, channel: str | None = None) -> npt.NDArray[Any]:
+    """Read the class ids that a label PNG stores, without changing any.
+
+    Args:
+        path: The label file.
+        channel: None for 8-bit files of one channel or with a palette, whose index is the id;
+            'red', 'green' or 'blue' for 16-bit files of three channels, which Pillow would
+            silently reduce to their high byte.
+
+    Returns:
+        Ids of shape (H, W), uint8 without a channel, uint16 with one.
+
+    Raises:
+        FileNotFoundError: If the file is missing.
+        ValueError: If the file is no readable PNG or stores another type or number of channels.
+    """
+    data = _read_bytes(path)
+    try:
+        with Image.open(io.BytesIO(data)) as image:
+            file_format, mode = image.format, image.mode
+            indices = np.asarray(image) if mode == "P" else None
+    except (UnidentifiedImageError, OSError, SyntaxError) as error:
+        raise ValueError(
+            f"cannot read the label {path}: {error}; the file is damaged or no image, restore it"
+        ) from error
+    if file_format != "PNG":
+        raise ValueError(
+            f"the label {path} is {file_format}: labels are PNG, since other formats may change ids"
+        )
+    bit_depth = data[24]  # the PNG header's fixed place of the bit depth
+    ids = indices
+    if ids is None:
+        if mode in {"1", "L"} and bit_depth < 8:
+            raise ValueError(
+                f"the label {path} is grey with {bit_depth} bits per pixel, which readers stretch "
+                "to 0..255: save it with 8 bits"
+            )
+        ids = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
+        if ids is None:
+            raise ValueError(f"cannot decode the label {path}: the file is damaged, restore it")
+    num_channels = 1 if ids.ndim == 2 else ids.shape[2]
+    found = f"{num_channels} channel(s) of {ids.dtype}"
+    if channel is None:
+        if ids.dtype != np.uint8 or num_channels != 1:
+            raise ValueError(
+                f"the label {path} has {found}, expected 1 channel of uint8 or a palette: give the "
+                "file of class ids, not a coloured or an instance map"
+            )
+        return ids
+    if ids.dtype != np.uint16 or num_channels != 3:
+        raise ValueError(
+            f"the label {path} has {found}, expected 3 channels of uint16 with the id in the "
+            f"{channel} one: give the published file, not a coloured or re-saved one"
+        )
+    return ids[..., _CHANNELS[channel]]
+
+
+def read_train_ids(
+    path: str, lookup: npt.NDArray[np.int16], channel: str | None = None
+) -> npt.NDArray[np.uint8]:
+    """Read a label PNG and turn its raw ids into train ids.
+
+    Args:
+        path: The label file.
+        lookup: Raw id to train id, 255 for ignored, -1 for unknown, as
+            `mmdrsl.datasets.label_spaces.build_lookup` makes it; its last entry must be -1.
+        channel: As for `read_raw_ids`.
+
+    Returns:
+        Train ids of shape (H, W), 255 where ignored.
+
+    Raises:
+        FileNotFoundError: If the file is missing.
+        ValueError: As `read_raw_ids`, and if the file holds unknown ids.
+    """
+    raw = read_raw_ids(path, channel)
+    train_ids = np.take(lookup, raw, mode="clip")
+    unknown = train_ids < 0
+    if unknown.any():
+        counts = zip(*np.unique(raw[unknown], return_counts=True), strict=True)
+        listed = ", ".join(f"{raw_id} ({count} pixels)" for raw_id, count in counts)
+        raise ValueError(
+            f"the label {path} holds ids that its label table does not list: {listed}; check that "
+            "the dataset type fits the files, and the label channel and encoding"
+        )
+    return train_ids.astype(np.uint8)
+
+
+@TRANSFORMS.register_module()
+class LoadImage(BaseTransform):
+    """Load an image as blue, green, red of 8 bits.
+
+    Grey images are repeated in all channels, alpha is dropped, 16-bit values keep their high byte
+    and EXIF rotation is left alone, since label files know none.
+
+    Required key: `img_path`. Added keys: `img` (uint8, shape (H, W, 3)), `img_shape` and
+    `ori_shape` (both (H, W)).
+    """
+
+    def transform(self, results: dict[str, Any]) -> dict[str, Any]:
+        """Load the image.
+
+        Args:
+            results: Pipeline dictionary with `img_path`.
+
+        Returns:
+            The dictionary with the image.
+
+        Raises:
+            FileNotFoundError: If the file is missing.
+            ValueError: If the file is empty, cut short or no image.
+        """
+        path = results["img_path"]
+        encoded = np.frombuffer(_read_bytes(path), np.uint8)
+        image = cv2.imdecode(encoded, cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION)
+        if image is None or image.size == 0:
+            raise ValueError(
+                f"cannot decode the image {path} ({encoded.size} bytes): it is cut short, damaged "
+                "or of an unknown format; restore it or leave it out with ann_file"
+            )
+        results["img"] = image
+        results["img_shape"] = image.shape[:2]
+        results["ori_shape"] = image.shape[:2]
+        return results
+
+
+@TRANSFORMS.register_module()
+class LoadLabels(BaseTransform):
+    """Load a label file as train ids.
+
+    In a training pipeline it stands before the geometric transforms. In a test pipeline it may
+    stand after `Resize`, so that the label keeps the original size on which metrics count.
+
+    Required keys: `seg_map_path`, `label_lookup`, `label_channel`, `seg_fields`, all from
+    `LabelledImageDataset`, and `ori_shape` from the image. Added key: `gt_seg_map` (uint8, shape
+    (H, W), 255 where ignored).
+    """
+
+    def transform(self, results: dict[str, Any]) -> dict[str, Any]:
+        """Load the label.
+
+        Args:
+            results: Pipeline dictionary.
+
+        Returns:
+            The dictionary with `gt_seg_map`, named in `seg_fields`.
+
+        Raises:
+            FileNotFoundError: If the file is missing.
+            ValueError: If the file cannot be read, has another type or number of channels than its
+                dataset, holds unknown ids, or has another size than the image.
+        """
+        path = results["seg_map_path"]
+        label = read_train_ids(path, results["label_lookup"], results["label_channel"])
+        _check_size(path, label, results)
+        return _put_label(results, label)
+
+
+@TRANSFORMS.register_module()
+class LoadPseudoLabels(BaseTransform):
+    """Load a pseudo label, or ignore every pixel while there is none.
+
+    Required keys: `pseudo_label_path` (None while there is none), `num_classes` and `seg_fields`,
+    all from `UnlabelledDataset`, and `ori_shape` from the image. Added key: `gt_seg_map` (uint8,
+    shape (H, W), train ids, 255 where ignored).
+    """
+
+    def transform(self, results: dict[str, Any]) -> dict[str, Any]:
+        """Load the pseudo label.
+
+        Args:
+            results: Pipeline dictionary.
+
+        Returns:
+            The dictionary with `gt_seg_map`, named in `seg_fields`.
+
+        Raises:
+            FileNotFoundError: If the file is missing.
+            ValueError: If the file is no 8-bit PNG of one channel, holds an id that is neither 255
+                nor below the number of classes, or has another size than the image.
+        """
+        path = results["pseudo_label_path"]
+        if path is None:
+            # Without a file the label follows the image as it is now, resized or not.
+            empty = np.full(results["img"].shape[:2], IGNORE_INDEX, dtype=np.uint8)
+            return _put_label(results, empty)
+        label = read_raw_ids(path).astype(np.uint8)
+        num_classes = results["num_classes"]
+        wrong = np.unique(label[(label >= num_classes) & (label != IGNORE_INDEX)])
+        if wrong.size:
+            raise ValueError(
+                f"the pseudo label {path} holds ids {wrong.tolist()}, expected 0..{num_classes - 1}"
+                f" or {IGNORE_INDEX}: it was made for another label space, make it again"
+            )
+        _check_size(path, label, results)
+        return _put_label(results, label)
+
+
+def _read_bytes(path: str) -> bytes:
+    """Read a file, refusing missing and empty ones by name."""
+    if not Path(path).is_file():
+        raise FileNotFoundError(f"no file {path}: restore it, or leave it out with ann_file")
+    data = Path(path).read_bytes()
+    if not data:
+        raise ValueError(f"the file {path} is empty (0 bytes): restore it")
+    return data
+
+
+def _check_size(path: str, label: npt.NDArray[np.uint8], results: dict[str, Any]) -> None:
+    """Refuse a label whose size differs from that of its image as stored."""
+    expected = tuple(results["ori_shape"] if "ori_shape" in results else results["img"].shape[:2])
+    if label.shape != expected:
+        raise ValueError(
+            f"the label {path} is {label.shape[1]}x{label.shape[0]} but its image "
+            f"{results.get('img_path')} is {expected[1]}x{expected[0]} (width x height): pair the "
+            "right files or leave the pair out with ann_file"
+        )
+
+
+def _put_label(results: dict[str, Any], label: npt.NDArray[np.uint8]) -> dict[str, Any]:
+    """Store a label the way MMSegmentation's own loading transform does."""
+    results["gt_seg_map"] = label
+    results["seg_fields"].append("gt_seg_map")
+    return results

@@ -1,0 +1,93 @@
+"""Source and target side by side: one dataset that serves single images of either domain."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from mmengine.registry import build_from_cfg
+from mmseg.registry import DATASETS
+from torch.utils.data import Dataset
+
+
+class DomainSample(NamedTuple):
+    """Which image to load, and the seed of its random transforms.
+
+    Attributes:
+        domain: ``source`` or ``target``.
+        index: Index into that domain's dataset.
+        seed: Seed of all random transforms of this draw, in [0, 2**32).
+    """
+
+    domain: str
+    index: int
+    seed: int
+
+
+@contextmanager
+def _seeded(seed: int) -> Iterator[None]:
+    """Seed Python, NumPy and torch inside the block and restore their states after it."""
+    states = random.getstate(), np.random.get_state(), torch.get_rng_state()
+    random.seed(seed)
+    np.random.seed(seed)  # noqa: NPY002 - MMCV's transforms draw from the global generator
+    torch.manual_seed(seed)
+    try:
+        yield
+    finally:
+        random.setstate(states[0])
+        np.random.set_state(states[1])  # noqa: NPY002
+        torch.set_rng_state(states[2])
+
+
+@DATASETS.register_module()
+class TwoDomainDataset(Dataset):
+    """A labelled source dataset and an unlabelled target dataset behind one index.
+
+    The index is a `DomainSample`, drawn by `TwoDomainSampler`. Because every draw carries its own seed, what an image
+    looks like after its transforms depends neither on the loader's workers nor on where a run was interrupted.
+
+    Args:
+        source: Config of the labelled dataset.
+        target: Config of the target dataset (`UnlabelledDataset`); None for source-only training.
+
+    Raises:
+        ValueError: The two datasets have different classes.
+    """
+
+    def __init__(self, *, source: dict, target: dict | None = None) -> None:
+        self.domains = {"source": build_from_cfg(source, DATASETS)}
+        if target is not None:
+            self.domains["target"] = build_from_cfg(target, DATASETS)
+            classes = {name: data.metainfo["classes"] for name, data in self.domains.items()}
+            if classes["source"] != classes["target"]:
+                raise ValueError(
+                    f"Source classes {classes['source']} differ from target classes {classes['target']}; give both "
+                    "datasets the same label_space."
+                )
+
+    @property
+    def metainfo(self) -> dict:
+        """Classes and palette, the same for both domains."""
+        return self.domains["source"].metainfo
+
+    def __len__(self) -> int:
+        return sum(len(dataset) for dataset in self.domains.values())
+
+    def __getitem__(self, sample: DomainSample) -> Any:
+        with _seeded(sample.seed):
+            packed = self.domains[sample.domain][sample.index]
+        packed["data_samples"].set_metainfo(dict(domain=sample.domain))
+        return packed
+
+    def set_pseudo_labels(self, root: str | None) -> None:
+        """Read the target's pseudo labels from a round's artefact; None means all pixels are ignored.
+
+        Args:
+            root: Folder of the artefact.
+        """
+        if "target" in self.domains:
+            self.domains["target"].set_pseudo_labels(root)

@@ -1,0 +1,210 @@
+"""Checks of a dataset's files that fail before a training starts rather than in its middle."""
+
+from collections import Counter
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+from mmengine.fileio import list_dir_or_file
+from PIL import Image, UnidentifiedImageError
+
+from mmdrsl.datasets.transforms.loading import read_train_ids
+
+_MAX_LISTED = 5
+_HEADER_THREADS = 8
+
+
+def check_folder(folder: str, key: str) -> None:
+    """Check that a folder exists.
+
+    Args:
+        folder: The folder.
+        key: Name of the config key that gave it, for the message.
+
+    Raises:
+        FileNotFoundError: If there is no such folder.
+    """
+    if not Path(folder).is_dir():
+        raise FileNotFoundError(
+            f"no folder {folder} (from {key}, relative to {Path.cwd()}): correct {key}, or put or "
+            "link the data there"
+        )
+
+
+def find_images(folder: str, suffixes: Sequence[str], ann_file: str = "") -> list[str]:
+    """List the images below a folder, or those that a list file names.
+
+    Args:
+        folder: Folder searched with its sub-folders; hidden files are left out.
+        suffixes: Endings of image names, upper and lower case alike.
+        ann_file: Text file of one image per line, relative to `folder`, with or without extension;
+            '' lists the folder.
+
+    Returns:
+        Paths relative to `folder` with '/' as separator; sorted, or in the list's order.
+
+    Raises:
+        FileNotFoundError: If the list file or an image it names is missing.
+        ValueError: If there is no image.
+    """
+    if ann_file:
+        images = _find_listed(folder, suffixes, ann_file)
+    else:
+        found = list_dir_or_file(folder, list_dir=False, recursive=True)
+        files = [Path(name).as_posix() for name in found]
+        images = sorted(name for name in files if _has_suffix(name, suffixes))
+        if not images:
+            endings = Counter(Path(name).suffix or "no extension" for name in files)
+            raise ValueError(
+                f"no image in {folder}: expected files ending in {list(suffixes)}, found "
+                f"{dict(endings) or 'no file at all'}; correct data_prefix['img_path'] or "
+                "img_suffix"
+            )
+    return images
+
+
+def check_labels_exist(images: Sequence[str], labels: Sequence[str]) -> None:
+    """Check that every image has its label file.
+
+    Args:
+        images: Image paths.
+        labels: The label path of each image.
+
+    Raises:
+        FileNotFoundError: If labels are missing; names up to five and their number.
+    """
+    missing = [
+        (image, label)
+        for image, label in zip(images, labels, strict=True)
+        if not Path(label).is_file()
+    ]
+    if missing:
+        raise FileNotFoundError(
+            f"{len(missing)} of {len(images)} images have no label: "
+            f"{_listed([image for image, _ in missing])}; expected for the first {missing[0][1]}. "
+            "Correct data_prefix['seg_map_path'] or seg_map_suffix, restore the labels, or list "
+            "the labelled images in ann_file"
+        )
+
+
+def check_sizes(images: Sequence[str], labels: Sequence[str] | None = None) -> None:
+    """Check that image headers are readable and labels have the size of their images.
+
+    Only headers are read, so that tens of thousands of files take seconds.
+
+    Args:
+        images: Image paths.
+        labels: The label path of each image; None checks the images alone.
+
+    Raises:
+        ValueError: If a header is unreadable or sizes differ; names up to five pairs and their
+            number.
+    """
+    with ThreadPoolExecutor(_HEADER_THREADS) as pool:
+        image_sizes = list(pool.map(header_size, images))
+        if labels is None:
+            return
+        label_sizes = list(pool.map(header_size, labels))
+    differing = [
+        f"{label} is {found[0]}x{found[1]}, its image {expected[0]}x{expected[1]}"
+        for label, found, expected in zip(labels, label_sizes, image_sizes, strict=True)
+        if found != expected
+    ]
+    if differing:
+        raise ValueError(
+            f"{len(differing)} of {len(images)} labels have another size than their image (width x "
+            f"height): {_listed(differing)}. Pair the right files, or list the good ones in "
+            "ann_file"
+        )
+
+
+def check_label_ids(
+    labels: Sequence[str],
+    lookup: npt.NDArray[np.int16],
+    channel: str | None,
+    num_samples: int,
+    seed: int = 0,
+) -> None:
+    """Read a few labels completely, to find a wrong encoding or table early.
+
+    Args:
+        labels: Label paths.
+        lookup: Raw id to train id, as `mmdrsl.datasets.label_spaces.build_lookup` makes it.
+        channel: Channel that holds the ids, None for files of one channel.
+        num_samples: How many labels to read; 0 reads none.
+        seed: Seed of the choice, so that every start reads the same files.
+
+    Raises:
+        ValueError: If a label is unreadable, of another type, or holds unknown ids.
+    """
+    chosen = np.random.default_rng(seed).permutation(len(labels))[:num_samples]
+    for index in sorted(chosen):
+        read_train_ids(labels[index], lookup, channel)
+
+
+def header_size(path: str) -> tuple[int, int]:
+    """Read an image's width and height in pixels from its header.
+
+    Args:
+        path: The image.
+
+    Returns:
+        Width and height.
+
+    Raises:
+        ValueError: If the file is no image.
+    """
+    try:
+        with Image.open(path) as image:
+            return image.size
+    except (UnidentifiedImageError, OSError, SyntaxError) as error:
+        raise ValueError(
+            f"cannot read the header of {path} ({Path(path).stat().st_size} bytes): the file is "
+            "damaged or no image; restore it, or leave it out with ann_file"
+        ) from error
+
+
+def _find_listed(folder: str, suffixes: Sequence[str], ann_file: str) -> list[str]:
+    """Find the images that a list file names, trying the suffixes and their extensions."""
+    if not Path(ann_file).is_file():
+        raise FileNotFoundError(f"no list file {ann_file}: correct ann_file, or leave it empty")
+    lines = Path(ann_file).read_text(encoding="utf-8").splitlines()
+    names = [line.strip() for line in lines if line.strip()]
+    if not names:
+        raise ValueError(f"the list file {ann_file} names no image: list one per line")
+    endings = ["", *suffixes, *(Path(suffix).suffix for suffix in suffixes)]
+    images, missing = [], []
+    for name in names:
+        candidates = (name + ending for ending in endings)
+        found = next(
+            (
+                candidate
+                for candidate in candidates
+                if _has_suffix(candidate, suffixes) and Path(folder, candidate).is_file()
+            ),
+            None,
+        )
+        if found is None:
+            missing.append(name)
+        else:
+            images.append(found)
+    if missing:
+        raise FileNotFoundError(
+            f"{len(missing)} of {len(names)} images of {ann_file} are not in {folder} as files "
+            f"ending in {list(suffixes)}: {_listed(missing)}; correct the list, "
+            "data_prefix['img_path'] or img_suffix"
+        )
+    return images
+
+
+def _has_suffix(name: str, suffixes: Sequence[str]) -> bool:
+    """Whether a file name ends in one of the suffixes, ignoring case."""
+    return name.lower().endswith(tuple(suffix.lower() for suffix in suffixes))
+
+
+def _listed(names: Sequence[str]) -> str:
+    """Join the first few names, saying that there are more."""
+    more = ", ..." if len(names) > _MAX_LISTED else ""
+    return ", ".join(names[:_MAX_LISTED]) + more

@@ -1,0 +1,8 @@
+"""Hooks: what changes state between training steps."""
+
+from .atomic_checkpoint_hook import AtomicCheckpointHook
+from .mode_maintenance_hook import ModeMaintenanceHook
+from .self_training_hook import SelfTrainingHook
+from .step_seed_hook import StepSeedHook
+
+__all__ = ["AtomicCheckpointHook", "ModeMaintenanceHook", "SelfTrainingHook", "StepSeedHook"]

@@ -1,0 +1,58 @@
+"""What our command line tools do before MMEngine's Runner takes over."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import torch
+from mmengine.config import Config
+from mmengine.config import utils as config_utils
+
+
+def resolve_mmseg_bases() -> None:
+    """Let ``_base_ = ['mmseg::...']`` find the installed MMSegmentation.
+
+    onedl-mmengine looks for a distribution named ``mmsegmentation``, while the maintained one is named
+    ``onedl-mmsegmentation``.
+    """
+    config_utils.MODULE2PACKAGE["mmseg"] = "onedl-mmsegmentation"
+
+
+def join_cpu_process_group(launcher: str) -> None:
+    """Make the gloo group for CPU ranks.
+
+    MMEngine's own initialisation selects a CUDA device and fails without one; it leaves an existing group alone.
+
+    Args:
+        launcher: MMEngine launcher name; only ``pytorch`` on a machine without CUDA is handled.
+    """
+    if launcher == "pytorch" and not torch.cuda.is_available():
+        torch.distributed.init_process_group("gloo")
+
+
+def wrap_for_cpu_ranks(cfg: Config, launcher: str) -> None:
+    """Configure the distributed wrapper for CPU ranks: no device ids.
+
+    Args:
+        cfg: Run config, changed in place.
+        launcher: MMEngine launcher name.
+    """
+    if launcher != "none" and not torch.cuda.is_available():
+        cfg.model_wrapper_cfg = dict(
+            type="MMDistributedDataParallel", device_ids=None, broadcast_buffers=False
+        )
+
+
+def set_work_dir(cfg: Config, config_path: str, work_dir: str | None) -> None:
+    """Choose the work directory: command line, then config, then the config file's name.
+
+    Args:
+        cfg: Run config, changed in place.
+        config_path: Path of the config file.
+        work_dir: Value of ``--work-dir``.
+    """
+    if work_dir is not None:
+        cfg.work_dir = work_dir
+    elif cfg.get("work_dir") is None:
+        cfg.work_dir = os.path.join("work_dirs", Path(config_path).stem)

@@ -1,0 +1,5 @@
+"""Metrics."""
+
+from .class_iou_metric import ClassIoUMetric
+
+__all__ = ["ClassIoUMetric"]

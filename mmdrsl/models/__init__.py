@@ -1,0 +1,5 @@
+"""Models: the adaptor, heads and backbones that MMSegmentation lacks, terms and losses."""
+
+from . import backbones, data_preprocessors, decode_heads, losses, segmentors, terms
+
+__all__ = ["backbones", "data_preprocessors", "decode_heads", "losses", "segmentors", "terms"]

@@ -1,0 +1,29 @@
+"""Label maps of a batch: stacking them and bringing them to the resolution of a feature map."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+
+def stack_labels(samples: Sequence) -> Tensor:
+    """Stack the label maps of data samples; shape (B, H, W), int64."""
+    return torch.cat([sample.gt_sem_seg.data for sample in samples]).long()
+
+
+def resize_labels(labels: Tensor, size: Sequence[int]) -> Tensor:
+    """Bring labels to a feature map's resolution by nearest neighbour.
+
+    Args:
+        labels: Shape (B, H, W), integers.
+        size: (height, width) of the result.
+
+    Returns:
+        Shape (B, height, width), int64.
+    """
+    # "nearest-exact" samples cell centres; "nearest" would shift labels by half a cell against the features.
+    resized = F.interpolate(labels[:, None].float(), size=tuple(size), mode="nearest-exact")
+    return resized[:, 0].long()

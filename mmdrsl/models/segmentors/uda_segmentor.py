@@ -1,0 +1,182 @@
+"""The adaptor: any MMSegmentation segmentor, a two-domain batch, named loss terms."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from typing import Any
+
+from mmseg.models.segmentors.base import BaseSegmentor
+from mmseg.registry import MODELS
+from torch import Tensor, nn
+
+from ..backbones import check_backbone_file
+from ..terms.adaptation_term import AdaptationProgress, AdaptationStep, DomainBatch
+
+SEGMENTOR_PREFIX = "segmentor."
+
+
+@MODELS.register_module()
+class UDASegmentor(BaseSegmentor):
+    """Adapts a segmentor to a second domain; knows no method.
+
+    Call chain of a step: ``loss()`` runs backbone, neck and decode head once on the joint batch (source images first,
+    so that batch statistics cover both domains), slices the results by domain into an `AdaptationStep`, and collects
+    the values of every term under the name ``<term>.<value>``. Prediction is the wrapped segmentor's alone, and a
+    checkpoint of the wrapped segmentor loads directly.
+
+    Args:
+        segmentor: Config of an ``EncoderDecoder`` or of a subclass with one decode head.
+        terms: Configs of `AdaptationTerm` modules by name.
+        heads: Configs of further heads on the features by name, read by terms.
+        data_preprocessor: Config of `UDADataPreprocessor`.
+        init_cfg: MMEngine weight initialisation.
+
+    Raises:
+        TypeError: The segmentor has no single decode head with a ``loss_by_feat``.
+        ValueError: A further head has another number of classes than the segmentor.
+    """
+
+    def __init__(
+        self,
+        *,
+        segmentor: dict,
+        terms: dict[str, dict] | None = None,
+        heads: dict[str, dict] | None = None,
+        data_preprocessor: dict | None = None,
+        init_cfg: dict | list | None = None,
+    ) -> None:
+        super().__init__(data_preprocessor=data_preprocessor, init_cfg=init_cfg)
+        self.segmentor = MODELS.build(segmentor)
+        decode_head = getattr(self.segmentor, "decode_head", None)
+        if not hasattr(decode_head, "loss_by_feat"):
+            raise TypeError(
+                "UDASegmentor wraps segmentors with one decode head that offers loss_by_feat, such as EncoderDecoder "
+                f"with any BaseDecodeHead; found {segmentor.get('type')!r} with {type(decode_head).__name__}."
+            )
+        self.heads = nn.ModuleDict({name: MODELS.build(cfg) for name, cfg in (heads or {}).items()})
+        for name, head in self.heads.items():
+            classes = getattr(head, "num_classes", self.segmentor.num_classes)
+            if classes != self.segmentor.num_classes:
+                raise ValueError(
+                    f"model.heads.{name} has num_classes={classes}, the segmentor has "
+                    f"{self.segmentor.num_classes}; set both to the number of classes of the data."
+                )
+        self.terms = nn.ModuleDict({name: MODELS.build(cfg) for name, cfg in (terms or {}).items()})
+        self.progress = AdaptationProgress()
+
+    def init_weights(self) -> None:
+        """Initialise the weights; refuse a backbone file that does not fit, where MMEngine would only warn.
+
+        Raises:
+            FileNotFoundError: The file of ``backbone.init_cfg`` does not exist.
+            ValueError: It does not fit the backbone.
+        """
+        init_cfg = getattr(self.segmentor.backbone, "init_cfg", None)
+        for entry in init_cfg if isinstance(init_cfg, list) else [init_cfg]:
+            if entry and entry["type"] == "Pretrained" and "://" not in entry["checkpoint"]:
+                check_backbone_file(
+                    entry["checkpoint"], self.segmentor.backbone, prefix=entry.get("prefix") or ""
+                )
+        super().init_weights()
+
+    @property
+    def align_corners(self) -> bool:
+        """Whether logits are resized with aligned corners."""
+        return self.segmentor.align_corners
+
+    @property
+    def num_classes(self) -> int:
+        """Number of classes of the wrapped segmentor."""
+        return self.segmentor.num_classes
+
+    @property
+    def out_channels(self) -> int:
+        """Number of output channels of the wrapped segmentor."""
+        return self.segmentor.out_channels
+
+    @property
+    def decode_head(self) -> nn.Module:
+        """Decode head of the wrapped segmentor."""
+        return self.segmentor.decode_head
+
+    def extract_feat(self, inputs: Tensor) -> tuple[Tensor, ...]:
+        """Feature maps of backbone and neck.
+
+        Args:
+            inputs: Normalised images, shape (B, 3, H, W).
+
+        Returns:
+            One tensor per stage, each (B, ...).
+        """
+        return tuple(self.segmentor.extract_feat(inputs))
+
+    def encode_decode(self, inputs: Tensor, batch_img_metas: list[dict]) -> Tensor:
+        """Logits at input size, shape (B, C, H, W)."""
+        return self.segmentor.encode_decode(inputs, batch_img_metas)
+
+    def loss(self, inputs: Tensor, data_samples: list) -> dict[str, Tensor]:
+        """Values of all terms for one two-domain batch.
+
+        Args:
+            inputs: Normalised images, source images first, shape (B, 3, H, W).
+            data_samples: One sample per image whose metainfo has ``domain``.
+
+        Returns:
+            ``<term>.<value>``; keys with a last part that begins with ``loss_`` are optimised.
+
+        Raises:
+            ValueError: The batch is not ordered, or no term had anything to do.
+        """
+        domains = [sample.metainfo.get("domain", "source") for sample in data_samples]
+        if domains != sorted(domains):
+            raise ValueError(
+                "Source images must come before target images in a batch; use UDADataPreprocessor as "
+                "model.data_preprocessor."
+            )
+        num_source = domains.count("source")
+        features = self.extract_feat(inputs)
+        logits = self.segmentor.decode_head(features)
+        step = AdaptationStep(
+            segmentor=self.segmentor,
+            heads=self.heads,
+            features=features,
+            domains={
+                name: DomainBatch(
+                    tuple(feature[part] for feature in features), logits[part], data_samples[part]
+                )
+                for name, part in (
+                    ("source", slice(None, num_source)),
+                    ("target", slice(num_source, None)),
+                )
+                if domains[part]
+            },
+            progress=self.progress,
+        )
+        values = {
+            f"{name}.{key}": value
+            for name, term in self.terms.items()
+            for key, value in term(step).items()
+        }
+        if not any("loss" in key for key in values):
+            raise ValueError(
+                f"No term of {sorted(self.terms)} has anything to do with a batch of domains {sorted(set(domains))}. "
+                "Check model.terms and the share of target images."
+            )
+        return values
+
+    def predict(self, inputs: Tensor, data_samples: list | None = None) -> list:
+        """Prediction of the wrapped segmentor as data samples."""
+        return self.segmentor.predict(inputs, data_samples)
+
+    def _forward(self, inputs: Tensor, data_samples: list | None = None) -> Tensor:
+        return self.segmentor._forward(inputs, data_samples)
+
+    def _load_from_state_dict(
+        self, state_dict: OrderedDict, prefix: str, *args: Any, **kwargs: Any
+    ) -> None:
+        """Accept a plain checkpoint of the wrapped segmentor: its keys lack the ``segmentor.`` prefix."""
+        own = [key for key in state_dict if key.startswith(prefix)]
+        if own and not any(key.startswith(prefix + SEGMENTOR_PREFIX) for key in own):
+            for key in own:
+                state_dict[prefix + SEGMENTOR_PREFIX + key[len(prefix) :]] = state_dict.pop(key)
+        super()._load_from_state_dict(state_dict, prefix, *args, **kwargs)

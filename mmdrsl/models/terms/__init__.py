@@ -1,0 +1,18 @@
+"""Terms of the adaptation objective; a method is a list of them in a config."""
+
+from .adaptation_term import AdaptationProgress, AdaptationStep, AdaptationTerm, DomainBatch
+from .mode_alignment_term import ModeAlignmentTerm
+from .mode_metric_term import ModeMetricTerm
+from .model_regularisation_term import ModelRegularisationTerm
+from .segmentation_term import SegmentationTerm
+
+__all__ = [
+    "AdaptationProgress",
+    "AdaptationStep",
+    "AdaptationTerm",
+    "DomainBatch",
+    "ModeAlignmentTerm",
+    "ModeMetricTerm",
+    "ModelRegularisationTerm",
+    "SegmentationTerm",
+]

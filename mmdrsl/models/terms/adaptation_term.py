@@ -1,0 +1,129 @@
+"""What a term of the adaptation objective sees of one training step, and what it returns."""
+
+from __future__ import annotations
+
+from abc import ABCMeta, abstractmethod
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from mmengine.model import BaseModule
+from torch import Tensor, nn
+
+from ..label_maps import stack_labels
+
+
+@dataclass
+class AdaptationProgress:
+    """Where a run stands; hooks change it between steps.
+
+    Attributes:
+        round: 0 in the warm-up, then 1, 2, ...
+        adaptation_iteration: Steps since the end of the warm-up; negative during it.
+    """
+
+    round: int = 0
+    adaptation_iteration: int = -1
+
+
+@dataclass
+class DomainBatch:
+    """One domain's share of a step.
+
+    Attributes:
+        features: Feature maps of backbone and neck, each (B, ...).
+        logits: Output of the decode head, shape (B, C, h, w).
+        samples: Data samples with ``gt_sem_seg`` (labels, or pseudo labels on the target; 255 is ignored).
+    """
+
+    features: tuple[Tensor, ...]
+    logits: Tensor
+    samples: list
+
+    @property
+    def labels(self) -> Tensor:
+        """Label maps, shape (B, H, W), int64."""
+        return stack_labels(self.samples)
+
+
+@dataclass
+class AdaptationStep:
+    """Everything that was computed once and that terms share.
+
+    Attributes:
+        segmentor: The wrapped segmentor, for its losses and heads.
+        heads: Further heads on the features, by name.
+        features: Feature maps of the joint batch, source images first.
+        domains: The domains that are in the batch, ``source`` and/or ``target``.
+        progress: Where the run stands.
+    """
+
+    segmentor: nn.Module
+    heads: Mapping[str, nn.Module]
+    features: tuple[Tensor, ...]
+    domains: dict[str, DomainBatch]
+    progress: AdaptationProgress
+    _outputs: dict[str, Tensor] = field(default_factory=dict)
+
+    def head(self, name: str) -> nn.Module:
+        """A further head of the adaptor.
+
+        Args:
+            name: Key of the head in the adaptor's ``heads``.
+
+        Returns:
+            The head.
+
+        Raises:
+            ValueError: There is no head of that name.
+        """
+        if name not in self.heads:
+            raise ValueError(
+                f"A term reads the head {name!r}, but the adaptor has {sorted(self.heads)}. Add it to model.heads."
+            )
+        return self.heads[name]
+
+    def head_output(self, name: str, domain: str) -> Tensor:
+        """Output of a further head for one domain; computed once for the joint batch.
+
+        Args:
+            name: Key of the head in the adaptor's ``heads``.
+            domain: ``source`` or ``target``; it must be in the batch.
+
+        Returns:
+            The domain's slice of the head's output, shape (B, ...).
+
+        Raises:
+            ValueError: There is no head of that name.
+        """
+        if name not in self._outputs:
+            self._outputs[name] = self.head(name)(self.features)
+        num_source = len(self.domains["source"].samples) if "source" in self.domains else 0
+        output = self._outputs[name]
+        return output[:num_source] if domain == "source" else output[num_source:]
+
+
+class AdaptationTerm(BaseModule, metaclass=ABCMeta):
+    """One named term of the objective.
+
+    A term reads the step, changes no state, and returns named values. Names that begin with ``loss_`` are added up and
+    optimised; others are only logged and must not contain "loss".
+    """
+
+    @abstractmethod
+    def forward(self, step: AdaptationStep) -> dict[str, Tensor]:
+        """Return named losses and diagnostics; an empty dictionary where the term has nothing to do."""
+
+
+def ramp(iteration: int, length: int) -> float:
+    """Linear ramp from 0 to 1.
+
+    Args:
+        iteration: Steps since the start; values below 0 give 0.
+        length: Steps until 1; 0 means no ramp.
+
+    Returns:
+        A factor in [0, 1].
+    """
+    if iteration < 0:
+        return 0.0
+    return 1.0 if length == 0 else min(1.0, iteration / length)

@@ -1,0 +1,56 @@
+"""Mode learning: the mode metric loss on the embeddings of one or both domains."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from mmseg.registry import MODELS
+from torch import Tensor
+
+from ..label_maps import resize_labels
+from .adaptation_term import AdaptationStep, AdaptationTerm
+
+
+@MODELS.register_module()
+class ModeMetricTerm(AdaptationTerm):
+    """Applies `ModeMetricLoss` to the head's embeddings, on source labels and on target pseudo labels.
+
+    Args:
+        loss: Config of the loss.
+        weight: Factor, >= 0.
+        domains: Domains to learn from.
+        head: Name of the `MMDLHead` in the adaptor.
+
+    Raises:
+        ValueError: `domains` names something other than ``source`` and ``target``.
+    """
+
+    def __init__(
+        self,
+        *,
+        loss: dict | None = None,
+        weight: float = 0.1,
+        domains: Sequence[str] = ("source", "target"),
+        head: str = "mmdl",
+    ) -> None:
+        super().__init__()
+        if not domains or set(domains) - {"source", "target"}:
+            raise ValueError(f"domains must be of 'source' and 'target', found {list(domains)}.")
+        self.loss = MODELS.build(loss or dict(type="ModeMetricLoss"))
+        self.weight = weight
+        self.domain_names = tuple(domains)
+        self.head = head
+
+    def forward(self, step: AdaptationStep) -> dict[str, Tensor]:
+        """One loss per domain that is both chosen and in the batch."""
+        values = {}
+        for domain in self.domain_names:
+            if domain not in step.domains:
+                continue
+            head = step.head(self.head)
+            embeddings = step.head_output(self.head, domain)
+            labels = resize_labels(step.domains[domain].labels, embeddings.shape[2:])
+            values[f"loss_{domain}"] = self.weight * self.loss(
+                embeddings, labels, head.modes(), head.bandwidth
+            )
+        return values

@@ -1,0 +1,46 @@
+"""Cross entropy (or whatever loss the segmentor's heads carry) on labels and on pseudo labels."""
+
+from __future__ import annotations
+
+from mmseg.registry import MODELS
+from mmseg.utils import add_prefix
+from torch import Tensor
+
+from .adaptation_term import AdaptationStep, AdaptationTerm
+
+
+@MODELS.register_module()
+class SegmentationTerm(AdaptationTerm):
+    """The segmentor's own losses on one domain: on the target this is self-training with pseudo labels.
+
+    Args:
+        domain: ``source`` or ``target``.
+        weight: Factor of all its losses, >= 0.
+
+    Raises:
+        ValueError: Unknown domain.
+    """
+
+    def __init__(self, *, domain: str, weight: float = 1.0) -> None:
+        super().__init__()
+        if domain not in ("source", "target"):
+            raise ValueError(f"domain must be 'source' or 'target', found {domain!r}.")
+        self.domain = domain
+        self.weight = weight
+
+    def forward(self, step: AdaptationStep) -> dict[str, Tensor]:
+        """Losses of the decode head and of auxiliary heads; empty where the batch lacks the domain."""
+        batch = step.domains.get(self.domain)
+        if batch is None:
+            return {}
+        segmentor = step.segmentor
+        values = dict(segmentor.decode_head.loss_by_feat(batch.logits, batch.samples))
+        if segmentor.with_auxiliary_head:
+            auxiliary = segmentor.auxiliary_head
+            heads = auxiliary if hasattr(auxiliary, "__iter__") else [auxiliary]
+            for index, head in enumerate(heads):
+                losses = head.loss(batch.features, batch.samples, segmentor.train_cfg)
+                values.update(add_prefix(losses, f"aux_{index}"))
+        return {
+            name: value * self.weight if "loss" in name else value for name, value in values.items()
+        }

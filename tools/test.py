@@ -1,0 +1,70 @@
+"""Evaluate a checkpoint of an adaptation or a plain MMSegmentation checkpoint.
+
+python tools/test.py CONFIG CHECKPOINT [--work-dir DIR] [--out DIR] [--show-dir DIR] [--tta] [--launcher pytorch]
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+
+from mmengine.config import Config, DictAction
+from mmengine.runner import Runner
+
+import mmdrsl  # noqa: F401 - registers everything before a config is built
+from mmdrsl.engine.launch import (
+    join_cpu_process_group,
+    resolve_mmseg_bases,
+    set_work_dir,
+    wrap_for_cpu_ranks,
+)
+
+
+def parse_args() -> argparse.Namespace:
+    """Read MMSegmentation's test options from the command line."""
+    parser = argparse.ArgumentParser(description="Evaluate a segmentor")
+    parser.add_argument("config", help="config file")
+    parser.add_argument("checkpoint", help="checkpoint file")
+    parser.add_argument("--work-dir", help="where the metrics go, as JSON")
+    parser.add_argument("--out", help="folder for predicted label maps")
+    parser.add_argument("--show-dir", help="folder for painted predictions")
+    parser.add_argument("--tta", action="store_true", help="test time augmentation")
+    parser.add_argument(
+        "--cfg-options", nargs="+", action=DictAction, help="config entries to override, key=value"
+    )
+    parser.add_argument(
+        "--launcher", choices=["none", "pytorch", "slurm", "mpi"], default="none", help="launcher"
+    )
+    parser.add_argument("--local_rank", "--local-rank", type=int, default=0)
+    return parser.parse_args()
+
+
+def main() -> None:
+    """Build the runner and test."""
+    args = parse_args()
+    os.environ.setdefault("LOCAL_RANK", str(args.local_rank))
+    resolve_mmseg_bases()
+    cfg = Config.fromfile(args.config)
+    cfg.launcher = args.launcher
+    if args.cfg_options is not None:
+        cfg.merge_from_dict(args.cfg_options)
+    set_work_dir(cfg, args.config, args.work_dir)
+    if not os.path.isfile(args.checkpoint):
+        raise FileNotFoundError(f"There is no checkpoint {args.checkpoint}.")
+    cfg.load_from = args.checkpoint
+    if args.show_dir is not None:
+        cfg.default_hooks.visualization.draw = True
+        cfg.visualizer.save_dir = args.show_dir
+    if args.tta:
+        cfg.test_dataloader.dataset.pipeline = cfg.tta_pipeline
+        cfg.tta_model.module = cfg.model
+        cfg.model = cfg.tta_model
+    if args.out is not None:
+        cfg.test_evaluator.output_dir = args.out
+    join_cpu_process_group(args.launcher)
+    wrap_for_cpu_ranks(cfg, args.launcher)
+    Runner.from_cfg(cfg).test()
+
+
+if __name__ == "__main__":
+    main()
