@@ -1,3 +1,10 @@
+"""DeepLabV3+ (MobileNetV2), CARLA to CamVid, class-balanced self-training.
+
+python tools/train.py configs/self_training/deeplabv3plus_carla2camvid.py
+
+RESULT
+"""
+
 _base_ = [
     "../source_only/deeplabv3plus_carla2camvid.py",
     "../_base_/methods/self_training.py",

@@ -1,3 +1,10 @@
+"""Small DeepLabV3+ from scratch on the procedural scenes, class-balanced self-training.
+
+python tools/train.py configs/self_training/deeplabv3plus_scenes2scenes.py
+
+RESULT
+"""
+
 _base_ = [
     "../source_only/deeplabv3plus_scenes2scenes.py",
     "../_base_/methods/self_training.py",

@@ -1,3 +1,10 @@
+"""DeepLabV3+ (MobileNetV2), CARLA to CamVid, trained on the source alone, as long as its adapted twins: the lower bound.
+
+python tools/train.py configs/source_only/deeplabv3plus_carla2camvid.py
+
+RESULT
+"""
+
 _base_ = [
     "../_base_/models/deeplabv3plus_mobilenetv2.py",
     "../_base_/datasets/carla2camvid.py",

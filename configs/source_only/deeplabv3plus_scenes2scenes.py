@@ -1,3 +1,10 @@
+"""Small DeepLabV3+ from scratch on the procedural scenes, trained on the source alone, as long as its adapted twins: the lower bound.
+
+python tools/train.py configs/source_only/deeplabv3plus_scenes2scenes.py
+
+RESULT
+"""
+
 _base_ = [
     "../_base_/models/deeplabv3plus_small.py",
     "../_base_/datasets/scenes2scenes.py",

@@ -21,6 +21,7 @@ from mmdrsl.datasets.validation import (
     check_label_ids,
     check_labels_exist,
     check_sizes,
+    choose_folder,
     find_images,
 )
 
@@ -44,7 +45,8 @@ class LabelledImageDataset(BaseSegDataset):
             usual one.
         renames: Raw class name to class of the label space, or to None for ignored, in addition
             to the dataset's own `RENAMES`.
-        data_prefix: Folders `img_path` and `seg_map_path` below the root, where they differ from
+        data_prefix: Folders `img_path` and `seg_map_path` below the root (or several alternatives
+            each, of which the first that exists is used), where they differ from
             the dataset's usual ones.
         ann_file: Text file below the root of one image per line, relative to the image folder,
             with or without extension; '' takes every image of the folder.
@@ -83,7 +85,7 @@ class LabelledImageDataset(BaseSegDataset):
         data_root: str,
         label_space: str | None = None,
         renames: Mapping[str, str | None] | None = None,
-        data_prefix: Mapping[str, str] | None = None,
+        data_prefix: Mapping[str, str | Sequence[str]] | None = None,
         ann_file: str = "",
         img_suffix: str | None = None,
         seg_map_suffix: str | None = None,
@@ -116,7 +118,7 @@ class LabelledImageDataset(BaseSegDataset):
                 "palette": [list(colour) for colour in self.label_space.palette],
             },
             data_root=data_root,
-            data_prefix=prefix,
+            data_prefix={key: choose_folder(data_root, value) for key, value in prefix.items()},
             indices=indices,
             serialize_data=serialize_data,
             pipeline=list(pipeline),

@@ -10,7 +10,7 @@ from mmseg.datasets import BaseSegDataset
 from mmseg.registry import DATASETS
 
 from mmdrsl.datasets.label_spaces import IGNORE_INDEX, get_label_space
-from mmdrsl.datasets.validation import check_folder, check_sizes, find_images
+from mmdrsl.datasets.validation import check_folder, choose_folder, check_sizes, find_images
 
 _IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".webp", ".tif", ".tiff")
 
@@ -26,7 +26,8 @@ class UnlabelledDataset(BaseSegDataset):
     Args:
         data_root: Folder of the dataset.
         label_space: Name of the classes wanted, a key of `LABEL_SPACES`.
-        data_prefix: Folder `img_path` below the root; None takes the root itself.
+        data_prefix: Folder `img_path` below the root, or several alternatives of which the first
+            that exists is used; None takes the root itself.
         ann_file: Text file below the root of one image per line, relative to the image folder,
             with or without extension; '' takes every image of the folder.
         img_suffix: End of image names; None takes every usual image extension.
@@ -49,7 +50,7 @@ class UnlabelledDataset(BaseSegDataset):
         *,
         data_root: str,
         label_space: str = "cityscapes19",
-        data_prefix: Mapping[str, str] | None = None,
+        data_prefix: Mapping[str, str | Sequence[str]] | None = None,
         ann_file: str = "",
         img_suffix: str | None = None,
         pipeline: Sequence[dict[str, Any] | Callable[..., Any]] = (),
@@ -77,7 +78,7 @@ class UnlabelledDataset(BaseSegDataset):
                 "palette": [list(colour) for colour in self.label_space.palette],
             },
             data_root=data_root,
-            data_prefix=prefix,
+            data_prefix={key: choose_folder(data_root, value) for key, value in prefix.items()},
             indices=indices,
             serialize_data=serialize_data,
             pipeline=list(pipeline),

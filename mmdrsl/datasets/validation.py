@@ -33,6 +33,20 @@ def check_folder(folder: str, key: str) -> None:
         )
 
 
+def choose_folder(data_root: str, folder: str | Sequence[str]) -> str:
+    """Choose the first of several usual folders that exists.
+
+    Args:
+        data_root: Folder that the others lie in.
+        folder: One folder, or several alternatives in order of preference.
+
+    Returns:
+        The folder to use, relative to `data_root`; the first one where none exists.
+    """
+    choices = [folder] if isinstance(folder, str) else list(folder)
+    return next((name for name in choices if Path(data_root, name).is_dir()), choices[0])
+
+
 def find_images(folder: str, suffixes: Sequence[str], ann_file: str = "") -> list[str]:
     """List the images below a folder, or those that a list file names.
 

@@ -84,7 +84,7 @@ def camera_look(
     image = image * (1 + image / 1.4) / (1 + image)
     image = image ** (1 / rng.uniform(1.8, 2.3)) * rng.uniform(0.9, 1.0)
     # Cameras steepen the middle of their tone curve, which wins back contrast lost to haze.
-    image = 0.43 + (image - 0.47) * rng.uniform(1.1, 1.5)
+    image = 0.46 + (image - 0.47) * rng.uniform(0.95, 1.25)
     return _compressed(_to_bytes(image), int(rng.integers(55, 88)))
 
 

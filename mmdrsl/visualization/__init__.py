@@ -1,1 +1,54 @@
-"""Placeholder."""
+"""Pictures, charts and the report of a comparison of methods."""
+
+from mmdrsl.visualization.charts import bar_chart, line_chart
+from mmdrsl.visualization.colours import (
+    colour_confidence,
+    colour_labels,
+    colour_modes,
+    mode_shades,
+)
+from mmdrsl.visualization.gallery import FinishedRun, collect_report
+from mmdrsl.visualization.mode_maps import load_model, predict_classes, predict_modes
+from mmdrsl.visualization.report import (
+    ModePair,
+    PseudoLabelSeries,
+    Report,
+    ValidationImage,
+    render_report,
+)
+from mmdrsl.visualization.run_records import (
+    coverage_per_round,
+    evaluations,
+    latest_step,
+    metrics_per_round,
+    summarise_metrics,
+)
+from mmdrsl.visualization.summary import METHOD_TITLES, format_table, order_sentence, table_rows
+
+__all__ = [
+    "METHOD_TITLES",
+    "FinishedRun",
+    "ModePair",
+    "PseudoLabelSeries",
+    "Report",
+    "ValidationImage",
+    "bar_chart",
+    "collect_report",
+    "colour_confidence",
+    "colour_labels",
+    "colour_modes",
+    "coverage_per_round",
+    "evaluations",
+    "format_table",
+    "latest_step",
+    "line_chart",
+    "load_model",
+    "metrics_per_round",
+    "mode_shades",
+    "order_sentence",
+    "predict_classes",
+    "predict_modes",
+    "render_report",
+    "summarise_metrics",
+    "table_rows",
+]

@@ -23,8 +23,8 @@ drsl_terms = dict(
     alignment=dict(
         type="ModeAlignmentTerm",
         weight=0.05,
-        ramp_iterations=200,
+        ramp_iterations=100,
         loss=dict(type="StochasticModeAlignmentLoss", distance="pair", stochastic=True),
     ),
 )
-drsl_hook = dict(type="ModeMaintenanceHook", kmeans_iteration=200, interval=200)
+drsl_hook = dict(type="ModeMaintenanceHook", kmeans_iteration=500, interval=500)

@@ -1,11 +1,11 @@
-"""1,200 steps of AdamW: 800 on the source, then two rounds of 200 on half source, half pseudo-labelled target."""
+"""900 steps of AdamW: 600 on the source, then two rounds of 150 on half source, half pseudo-labelled target."""
 
-warmup_iterations = 800
+warmup_iterations = 600
 rounds = [
-    dict(iterations=200, portion=0.3, target_share=0.5),
-    dict(iterations=200, portion=0.45, target_share=0.5),
+    dict(iterations=150, portion=0.3, target_share=0.5),
+    dict(iterations=150, portion=0.45, target_share=0.5),
 ]
-max_iters = 1200
+max_iters = 900
 optim_wrapper = dict(
     type="OptimWrapper",
     optimizer=dict(type="AdamW", lr=5e-4, betas=(0.9, 0.999), weight_decay=0.01),

@@ -123,8 +123,14 @@ class ModeMaintenanceHook(Hook):
         Raises:
             ValueError: The adaptor has no `MMDLHead` of that name.
         """
-        if not isinstance(self._model(runner).heads[self.head], MMDLHead):
-            raise ValueError(f"ModeMaintenanceHook: model.heads.{self.head} is not an MMDLHead.")
+        if runner._train_loop is None:
+            return
+        heads = getattr(self._model(runner), "heads", {})
+        if self.head not in heads or not isinstance(heads[self.head], MMDLHead):
+            raise ValueError(
+                f"ModeMaintenanceHook looks after model.heads.{self.head}, found {sorted(heads)}; add "
+                f"heads=dict({self.head}=dict(type='MMDLHead', ...)) to the UDASegmentor."
+            )
 
     def after_train_iter(
         self, runner: Runner, batch_idx: int, data_batch: Any = None, outputs: Any = None

@@ -40,7 +40,9 @@ def squared_distances(embeddings: Tensor, representatives: Tensor) -> Tensor:
         Shape (N, C, K), in [0, 4].
     """
     num_classes, num_modes, dim = representatives.shape
-    cosines = embeddings @ representatives.reshape(num_classes * num_modes, dim).t()
+    # Autocast would compute the product in half precision, too coarse for a narrow bandwidth.
+    with torch.autocast(embeddings.device.type, enabled=False):
+        cosines = embeddings @ representatives.reshape(num_classes * num_modes, dim).t()
     return (2 - 2 * cosines).clamp(min=0).reshape(-1, num_classes, num_modes)
 
 
@@ -183,9 +185,11 @@ def mode_spread_penalty(representatives: Tensor, min_distance: float = 0.1) -> T
     num_modes = representatives.shape[1]
     if num_modes == 1:
         return representatives.sum() * 0
-    gram = representatives @ representatives.transpose(1, 2)
-    first, second = torch.triu_indices(num_modes, num_modes, offset=1, device=gram.device)
-    return (min_distance - (2 - 2 * gram[:, first, second])).clamp(min=0).mean()
+    first, second = torch.triu_indices(
+        num_modes, num_modes, offset=1, device=representatives.device
+    )
+    cosines = (representatives[:, first] * representatives[:, second]).sum(dim=2)
+    return (min_distance - (2 - 2 * cosines)).clamp(min=0).mean()
 
 
 def select_valid(

@@ -77,7 +77,7 @@ class ModeMetricLoss(nn.Module):
             generator: Source of randomness; torch's default where None.
 
         Returns:
-            A scalar; a zero connected to embeddings and representatives where no pixel is valid.
+            A scalar connected to embeddings and representatives; only the spread penalty where no pixel is valid.
         """
         num_classes = representatives.shape[0]
         pixels, pixel_labels, pixel_weights = functional.select_valid(

@@ -33,7 +33,7 @@ class UDASegmentor(BaseSegmentor):
 
     Raises:
         TypeError: The segmentor has no single decode head with a ``loss_by_feat``.
-        ValueError: A further head has another number of classes than the segmentor.
+        ValueError: A further head has another number of classes than the segmentor, or a term's name contains "loss".
     """
 
     def __init__(
@@ -60,6 +60,12 @@ class UDASegmentor(BaseSegmentor):
                 raise ValueError(
                     f"model.heads.{name} has num_classes={classes}, the segmentor has "
                     f"{self.segmentor.num_classes}; set both to the number of classes of the data."
+                )
+        for name in terms or {}:
+            if "loss" in name:
+                raise ValueError(
+                    f"model.terms.{name}: MMEngine would optimise every value of a term whose name contains 'loss', "
+                    "diagnostics too; give it another name."
                 )
         self.terms = nn.ModuleDict({name: MODELS.build(cfg) for name, cfg in (terms or {}).items()})
         self.progress = AdaptationProgress()

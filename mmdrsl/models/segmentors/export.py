@@ -1,0 +1,98 @@
+"""From the checkpoint of an adaptation to a plain MMSegmentation checkpoint and config."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from pathlib import Path
+
+import torch
+from mmengine.config import Config
+from mmengine.runner.checkpoint import _load_checkpoint
+
+from .uda_segmentor import SEGMENTOR_PREFIX
+
+TEST_KEYS = (
+    "custom_imports",
+    "default_scope",
+    "env_cfg",
+    "visualizer",
+    "log_processor",
+    "log_level",
+    "val_dataloader",
+    "val_evaluator",
+    "val_cfg",
+    "test_dataloader",
+    "test_evaluator",
+    "test_cfg",
+    "test_pipeline",
+    "tta_model",
+    "tta_pipeline",
+)
+STOCK_HOOKS = dict(
+    timer=dict(type="IterTimerHook"),
+    logger=dict(type="LoggerHook", interval=50, log_metric_by_epoch=False),
+    sampler_seed=dict(type="DistSamplerSeedHook"),
+    visualization=dict(type="SegVisualizationHook"),
+)
+
+
+def plain_config(cfg: Config) -> Config:
+    """Config of the wrapped segmentor for testing, without anything of the adaptation.
+
+    Args:
+        cfg: Config of an adaptation, with ``model.type`` UDASegmentor.
+
+    Returns:
+        A config for MMSegmentation's own ``tools/test.py``. It imports mmdrsl only for its dataset, metric and SegNet.
+
+    Raises:
+        ValueError: The config's model is not a UDASegmentor.
+    """
+    if cfg.model.type != "UDASegmentor":
+        raise ValueError(f"Expected a config whose model.type is UDASegmentor, found {cfg.model.type}.")
+    preprocessor = dict(cfg.model.data_preprocessor, type="SegDataPreProcessor")
+    model = dict(cfg.model.segmentor, data_preprocessor=preprocessor)
+    model["backbone"] = {key: value for key, value in model["backbone"].items() if key != "init_cfg"}
+    kept = {key: cfg[key] for key in TEST_KEYS if key in cfg}
+    return Config(dict(kept, default_hooks=STOCK_HOOKS, model=model, load_from=None, resume=False))
+
+
+def export_segmentor(cfg: Config, checkpoint: Path, out: Path) -> tuple[Path, Path]:
+    """Write ``config.py`` and ``segmentor.pth`` (tensors and plain types only).
+
+    Args:
+        cfg: Config of the adaptation.
+        checkpoint: Its training checkpoint.
+        out: Folder to write to.
+
+    Returns:
+        Paths of the config and of the checkpoint.
+
+    Raises:
+        FileNotFoundError: There is no such checkpoint.
+        ValueError: The checkpoint holds no weights of a wrapped segmentor.
+    """
+    if not checkpoint.is_file():
+        raise FileNotFoundError(f"There is no checkpoint {checkpoint}.")
+    loaded = _load_checkpoint(str(checkpoint), map_location="cpu")
+    weights = OrderedDict(
+        (key[len(SEGMENTOR_PREFIX) :], value.clone())
+        for key, value in loaded["state_dict"].items()
+        if key.startswith(SEGMENTOR_PREFIX)
+    )
+    if not weights:
+        raise ValueError(
+            f"{checkpoint} holds no weights below {SEGMENTOR_PREFIX!r}; expected a checkpoint of a UDASegmentor. A "
+            "plain checkpoint needs no export."
+        )
+    meta = loaded.get("meta", {}).get("dataset_meta", {})
+    dataset_meta = {
+        "classes": [str(name) for name in meta.get("classes", ())],
+        "palette": [[int(value) for value in colour] for colour in meta.get("palette", ())],
+    }
+    out.mkdir(parents=True, exist_ok=True)
+    plain_config(cfg).dump(str(out / "config.py"))
+    torch.save(
+        {"state_dict": weights, "meta": {"dataset_meta": dataset_meta}}, out / "segmentor.pth"
+    )
+    return out / "config.py", out / "segmentor.pth"

@@ -1,0 +1,136 @@
+"""Small charts as inline SVG; text and lines take their colours from the page's style sheet."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from html import escape
+from itertools import pairwise
+from math import ceil
+
+_WIDTH = 760
+_TOP = 18
+
+
+def bar_chart(
+    categories: Sequence[str],
+    series: Mapping[str, Mapping[str, float]],
+    colours: Mapping[str, str],
+) -> str:
+    """Horizontal bars of percentages, one group per category.
+
+    Args:
+        categories: Group names from top to bottom.
+        series: By series name: percentage by category; a category may be missing.
+        colours: CSS colour by series name.
+
+    Returns:
+        An SVG element.
+    """
+    left, right, bar, gap = 128.0, 44.0, 9.0, 12.0
+    group = bar * len(series) + gap
+    height = _TOP + group * len(categories) + 8
+    scale = (_WIDTH - left - right) / 100
+    parts = []
+    for value in range(0, 101, 20):
+        x = left + value * scale
+        parts += [_line(x, _TOP, x, height - 8, "grid"), _text(x, 11, f"{value} %", "middle")]
+    for row, category in enumerate(categories):
+        top = _TOP + row * group + gap / 2
+        parts.append(_text(left - 10, top + bar * len(series) / 2 + 4, category, "end", "name"))
+        for index, (name, values) in enumerate(series.items()):
+            if category not in values:
+                continue
+            value, y = values[category], top + index * bar
+            parts.append(
+                f'<rect x="{left}" y="{y:g}" width="{max(value * scale, 1):.1f}" '
+                f'height="{bar - 1.5}" rx="1.5" fill="{colours[name]}">'
+                f"<title>{escape(name)}, {escape(category)}: {value:.1f} %</title></rect>"
+            )
+            parts.append(
+                _text(left + value * scale + 5, y + bar - 2, f"{value:.1f}", "start", "value")
+            )
+    return _svg(_WIDTH, height, "Bars of percentages per class", parts)
+
+
+def line_chart(
+    series: Mapping[str, Mapping[int, float]], colours: Mapping[str, str], *, label: str
+) -> str:
+    """Curves of percentages over the rounds.
+
+    Args:
+        series: By series name: percentage by round; round 0 is the end of the warm-up.
+        colours: CSS colour by series name.
+        label: What the curves show, for readers of the page that see no pictures.
+
+    Returns:
+        An SVG element.
+
+    Raises:
+        ValueError: There is no point to draw.
+    """
+    points = [point for values in series.values() for point in values.items()]
+    if not points:
+        raise ValueError(f"The chart {label!r} has no point; give at least one round's value.")
+    width, height, left, right, bottom = 460, 280, 48, 24, 34
+    rounds = sorted({number for number, _ in points})
+    ticks = _ticks([value for _, value in points])
+    x_scale = (width - left - right) / max(rounds[-1] - rounds[0], 1)
+    y_scale = (height - _TOP - bottom) / (ticks[-1] - ticks[0])
+
+    def place(number: int, value: float) -> tuple[float, float]:
+        return (
+            left + (number - rounds[0]) * x_scale,
+            height - bottom - (value - ticks[0]) * y_scale,
+        )
+
+    parts = []
+    for tick in ticks:
+        y = place(rounds[0], tick)[1]
+        parts.append(_line(left, y, width - right, y, "grid"))
+        parts.append(_text(left - 8, y + 4, f"{tick:g} %", "end"))
+    for number in rounds:
+        name = f"round {number}" if number else "warm-up"
+        parts.append(_text(place(number, 0)[0], height - 10, name, "middle"))
+    for name, values in series.items():
+        parts += _curve(name, [place(*point) for point in sorted(values.items())], colours[name])
+        parts += [
+            f'<circle cx="{x:.1f}" cy="{y:.1f}" r="4" fill="{colours[name]}">'
+            f"<title>{escape(name)}: {value:.1f} %</title></circle>"
+            for (x, y), value in ((place(*point), point[1]) for point in values.items())
+        ]
+    return _svg(width, height, label, parts)
+
+
+def _ticks(values: Sequence[float]) -> list[float]:
+    """Four to seven round numbers around the values."""
+    span = max(max(values) - min(values), 2.0)
+    step = next(step for step in (1, 2, 5, 10, 20, 50) if span / step <= 5)
+    first = max(min(values) // step * step, 0)
+    count = max(ceil((max(values) - first) / step), 1)
+    return [first + step * index for index in range(count + 1)]
+
+
+def _curve(name: str, points: Sequence[tuple[float, float]], colour: str) -> Iterator[str]:
+    for (x1, y1), (x2, y2) in pairwise(points):
+        yield (
+            f'<line x1="{x1:.1f}" y1="{y1:.1f}" x2="{x2:.1f}" y2="{y2:.1f}" stroke="{colour}" '
+            f'stroke-width="2.5" stroke-linecap="round"><title>{escape(name)}</title></line>'
+        )
+
+
+def _line(x1: float, y1: float, x2: float, y2: float, style: str) -> str:
+    return f'<line x1="{x1:.1f}" y1="{y1:.1f}" x2="{x2:.1f}" y2="{y2:.1f}" class="{style}"/>'
+
+
+def _text(x: float, y: float, text: str, anchor: str, style: str = "tick") -> str:
+    return (
+        f'<text x="{x:.1f}" y="{y:.1f}" text-anchor="{anchor}" class="{style}">'
+        f"{escape(text)}</text>"
+    )
+
+
+def _svg(width: float, height: float, label: str, parts: Sequence[str]) -> str:
+    return (
+        f'<svg viewBox="0 0 {width:g} {height:g}" role="img" aria-label="{escape(label)}">'
+        f"{''.join(parts)}</svg>"
+    )

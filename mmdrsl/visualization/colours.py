@@ -1,0 +1,92 @@
+"""Colours of classes, modes and confidences."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import cv2
+import numpy as np
+
+from mmdrsl.datasets.label_spaces import IGNORE_INDEX
+
+IGNORED_COLOUR = (24, 26, 32)
+_LIGHTEST = 0.55
+_DARKEST = 0.45
+
+Palette = Sequence[Sequence[int]]
+
+
+def colour_labels(labels: np.ndarray, palette: Palette) -> np.ndarray:
+    """Draw a label map in the colours of its classes, ignored pixels dark.
+
+    Args:
+        labels: Train ids, shape (H, W); `IGNORE_INDEX` is ignored.
+        palette: One RGB colour (0..255) per class.
+
+    Returns:
+        RGB, shape (H, W, 3), uint8.
+
+    Raises:
+        ValueError: A label is neither a class of the palette nor ignored.
+    """
+    table = np.full((256, 3), IGNORED_COLOUR, dtype=np.uint8)
+    table[: len(palette)] = palette
+    unknown = (labels >= len(palette)) & (labels != IGNORE_INDEX)
+    if unknown.any():
+        raise ValueError(
+            f"The label map holds {int(labels[unknown][0])}, expected 0..{len(palette) - 1} or "
+            f"{IGNORE_INDEX}: take the palette of the label space that made it."
+        )
+    return table[labels]
+
+
+def mode_shades(palette: Palette, num_modes: int) -> np.ndarray:
+    """Shades of every class colour, one per mode, from light to dark.
+
+    Args:
+        palette: One RGB colour (0..255) per class.
+        num_modes: K, modes per class, >= 1.
+
+    Returns:
+        RGB, shape (C, K, 3), uint8; a single mode has the class colour itself.
+
+    Raises:
+        ValueError: There is no mode.
+    """
+    if num_modes < 1:
+        raise ValueError(f"num_modes is {num_modes}, expected 1 or more.")
+    colours = np.asarray(palette, dtype=np.float32)[:, None]
+    steps = np.linspace(_LIGHTEST, -_DARKEST, num_modes) if num_modes > 1 else np.zeros(1)
+    amount = np.abs(steps)[None, :, None]
+    towards = np.where(steps > 0, 255.0, 0.0)[None, :, None]
+    return np.round((1 - amount) * colours + amount * towards).astype(np.uint8)
+
+
+def colour_modes(
+    classes: np.ndarray, modes: np.ndarray, palette: Palette, num_modes: int
+) -> np.ndarray:
+    """Draw which mode of its class each pixel maps to.
+
+    Args:
+        classes: Class of each pixel in [0, C), shape (H, W).
+        modes: Mode of each pixel in [0, K), shape (H, W).
+        palette: One RGB colour (0..255) per class.
+        num_modes: K, modes per class.
+
+    Returns:
+        RGB, shape (H, W, 3), uint8.
+    """
+    return mode_shades(palette, num_modes)[classes, modes]
+
+
+def colour_confidence(confidence: np.ndarray) -> np.ndarray:
+    """Draw confidences from dark violet (0) to yellow (255).
+
+    Args:
+        confidence: Shape (H, W), uint8.
+
+    Returns:
+        RGB, shape (H, W, 3), uint8.
+    """
+    coloured = cv2.applyColorMap(confidence, cv2.COLORMAP_VIRIDIS)
+    return np.asarray(cv2.cvtColor(coloured, cv2.COLOR_BGR2RGB))

@@ -1,0 +1,106 @@
+"""What a trained model says about an image: its classes and the modes that they fall into."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import torch
+from mmengine.config import Config
+from mmengine.dataset import pseudo_collate
+from mmengine.registry import init_default_scope
+from mmengine.runner import load_checkpoint
+from mmseg.registry import MODELS
+from torch.nn import functional
+
+from mmdrsl.models.decode_heads.mmdl_head import MMDLHead
+from mmdrsl.models.segmentors.uda_segmentor import UDASegmentor
+
+
+def load_model(cfg: Config, checkpoint: str | Path) -> UDASegmentor:
+    """Build a run's model on the CPU with trained weights, ready to predict.
+
+    Args:
+        cfg: The run's config.
+        checkpoint: Path of a checkpoint of that run.
+
+    Returns:
+        The model in evaluation mode.
+
+    Raises:
+        FileNotFoundError: The checkpoint does not exist.
+    """
+    if not Path(checkpoint).is_file():
+        raise FileNotFoundError(f"{checkpoint} does not exist: train the run that writes it first.")
+    init_default_scope(cfg.default_scope)
+    model = MODELS.build(cfg.model)
+    load_checkpoint(model, str(checkpoint), map_location="cpu")
+    return model.eval()
+
+
+@torch.no_grad()
+def predict_classes(model: UDASegmentor, packed: dict) -> np.ndarray:
+    """Classes of one image.
+
+    Args:
+        model: Model in evaluation mode.
+        packed: Output of `PackSegInputs`, image (3, H, W) and data sample.
+
+    Returns:
+        Train ids, shape (H, W), uint8.
+    """
+    result = model.test_step(pseudo_collate([packed]))[0]
+    return result.pred_sem_seg.data[0].numpy().astype(np.uint8)
+
+
+def mode_head(model: UDASegmentor, name: str) -> MMDLHead:
+    """Find the head that owns the modes.
+
+    Args:
+        model: The adaptor.
+        name: Name of the head in ``model.heads``.
+
+    Returns:
+        The head.
+
+    Raises:
+        ValueError: The adaptor has no `MMDLHead` of that name.
+    """
+    heads = dict(model.heads.items())
+    head = heads.get(name)
+    if not isinstance(head, MMDLHead):
+        raise ValueError(
+            f"model.heads has {sorted(heads)}, expected an MMDLHead named {name!r}: take a run "
+            "that learns modes."
+        )
+    return head
+
+
+@torch.no_grad()
+def predict_modes(
+    model: UDASegmentor, packed: dict, *, head: str = "mmdl"
+) -> tuple[np.ndarray, np.ndarray]:
+    """Classes of one image and the mode of its class that each pixel is nearest to.
+
+    Embeddings are interpolated from the feature map to the size of the image.
+
+    Args:
+        model: Model in evaluation mode.
+        packed: Output of `PackSegInputs`, image (3, H, W) and data sample.
+        head: Name of the `MMDLHead` in the adaptor.
+
+    Returns:
+        Train ids and modes in [0, K), each of shape (H, W), uint8.
+
+    Raises:
+        ValueError: The adaptor has no `MMDLHead` of that name.
+    """
+    modes_of = mode_head(model, head)
+    classes = predict_classes(model, packed)
+    inputs = model.data_preprocessor(pseudo_collate([packed]), False)["inputs"]
+    embeddings = modes_of(model.extract_feat(inputs))
+    embeddings = functional.interpolate(embeddings, size=inputs.shape[2:], mode="bilinear")
+    height, width = classes.shape
+    embeddings = functional.normalize(embeddings, dim=1)[:, :, :height, :width]
+    modes = modes_of.nearest_mode(embeddings, torch.from_numpy(classes).long()[None])
+    return classes, modes[0].numpy().astype(np.uint8)

@@ -1,0 +1,123 @@
+"""What a run has written down so far: its progress, evaluations and label coverage."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from math import isfinite
+from pathlib import Path
+from typing import Any
+
+_IOU_PREFIX = "IoU."
+
+
+def latest_step(run_dir: str | Path) -> int:
+    """Last training step in a run's log.
+
+    Args:
+        run_dir: Work folder of the run, which may not exist yet.
+
+    Returns:
+        The step, 0 where nothing is logged yet.
+    """
+    return max((record["step"] for record in _scalars(Path(run_dir))), default=0)
+
+
+def evaluations(run_dir: str | Path) -> dict[int, dict[str, float]]:
+    """All evaluations of a run by iteration.
+
+    Runs with rounds have them in ``rounds.json``, others in the scalars of the local visualisation
+    backend.
+
+    Args:
+        run_dir: Work folder of the run.
+
+    Returns:
+        By iteration: the metrics in percent; those without a finite value are left out.
+    """
+    run_dir = Path(run_dir)
+    if (run_dir / "rounds.json").is_file():
+        found = {
+            entry["iteration"]: entry["metrics"]
+            for entry in _rounds(run_dir).values()
+            if "metrics" in entry
+        }
+    else:
+        found = {record["step"]: record for record in _scalars(run_dir) if "mIoU" in record}
+    return {iteration: _finite(metrics) for iteration, metrics in found.items()}
+
+
+def metrics_per_round(run_dir: str | Path, metric: str) -> dict[int, float]:
+    """One metric at the end of every round.
+
+    Args:
+        run_dir: Work folder of a run with rounds.
+        metric: Name such as ``mIoU``.
+
+    Returns:
+        Percentage by round; 0 is the warm-up. Rounds that were not evaluated are left out.
+    """
+    found = {
+        number: _finite(entry.get("metrics", {}))
+        for number, entry in _rounds(Path(run_dir)).items()
+    }
+    return {number: metrics[metric] for number, metrics in found.items() if metric in metrics}
+
+
+def coverage_per_round(run_dir: str | Path) -> dict[int, float]:
+    """Share of the target training pixels that have a pseudo label.
+
+    Args:
+        run_dir: Work folder of a run with rounds.
+
+    Returns:
+        Percentage by round, from 1.
+    """
+    return {
+        number: 100 * entry["labels"]["coverage"]
+        for number, entry in _rounds(Path(run_dir)).items()
+        if "labels" in entry
+    }
+
+
+def summarise_metrics(metrics: Mapping[str, float]) -> dict[str, Any]:
+    """Arrange one evaluation for the summary.
+
+    Args:
+        metrics: Percentages by name, with ``mIoU``, ``aAcc`` and ``IoU.<class>``.
+
+    Returns:
+        ``mIoU``, ``aAcc`` and ``IoU``, the IoU of every class that occurs, by class name.
+    """
+    return {
+        "mIoU": metrics["mIoU"],
+        "aAcc": metrics["aAcc"],
+        "IoU": {
+            name.removeprefix(_IOU_PREFIX): value
+            for name, value in metrics.items()
+            if name.startswith(_IOU_PREFIX)
+        },
+    }
+
+
+def _scalars(run_dir: Path) -> Iterator[dict[str, Any]]:
+    """Complete records of all starts of a run, oldest first."""
+    for path in sorted(run_dir.glob("*/vis_data/scalars.json")):
+        for line in path.read_text(encoding="utf-8").splitlines():
+            try:
+                record = json.loads(line)
+            except json.JSONDecodeError:
+                # The run may be writing its last line just now.
+                continue
+            if "step" in record:
+                yield record
+
+
+def _rounds(run_dir: Path) -> dict[int, dict[str, Any]]:
+    path = run_dir / "rounds.json"
+    content = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+    return {int(number): entry for number, entry in sorted(content.items())}
+
+
+def _finite(metrics: Mapping[str, Any]) -> dict[str, float]:
+    return {name: value for name, value in metrics.items() if value is not None and isfinite(value)}

@@ -1,0 +1,38 @@
+"""Export the segmentor out of an adaptation's checkpoint, for MMSegmentation's own tools and for deployment.
+
+python tools/model_converters/export_segmentor.py CONFIG CHECKPOINT --out DIR
+
+writes DIR/config.py and DIR/segmentor.pth. The way back needs no tool: ``--cfg-options load_from=FILE`` starts an
+adaptation from a plain MMSegmentation checkpoint.
+"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from mmengine.config import Config, DictAction
+
+import mmdrsl  # noqa: F401 - registers everything before a config is built
+from mmdrsl.engine.launch import resolve_mmseg_bases
+from mmdrsl.models.segmentors.export import export_segmentor
+
+
+def main() -> None:
+    """Read the command line and export."""
+    parser = argparse.ArgumentParser(description="Export a plain MMSegmentation checkpoint")
+    parser.add_argument("config", help="config of the adaptation")
+    parser.add_argument("checkpoint", type=Path, help="its training checkpoint")
+    parser.add_argument("--out", type=Path, required=True, help="folder to write to")
+    parser.add_argument("--cfg-options", nargs="+", action=DictAction, help="config overrides")
+    args = parser.parse_args()
+    resolve_mmseg_bases()
+    cfg = Config.fromfile(args.config)
+    if args.cfg_options is not None:
+        cfg.merge_from_dict(args.cfg_options)
+    config, weights = export_segmentor(cfg, args.checkpoint, args.out)
+    print(f"Wrote {config} and {weights}")
+
+
+if __name__ == "__main__":
+    main()
