@@ -467,8 +467,9 @@ def describe_setting(runs: Mapping[str, Run], reused: Sequence[str]) -> str:
     rounds = runs["drsl"].cfg.default_hooks.self_training.rounds
     steps, warmup = runs["drsl"].max_steps, runs["self_training"].first_step
     text = (
-        "Three trainings of the same small network from scratch: on labelled game-look "
-        "scenes only, with class-balanced self-training on unlabelled camera-look scenes, and with DRSL on top. "
+        "Three trainings of the same small network from scratch: on labelled game-look scenes "
+        "only, with class-balanced self-training on unlabelled camera-look scenes, and with DRSL "
+        "on top. "
         f"Each runs {steps} steps, {warmup} of them warm-up, the adapting ones with {len(rounds)} "
         "rounds of pseudo labels. Labels of camera training scenes are never read."
     )
@@ -518,6 +519,9 @@ def main() -> int:
     except (ValueError, FileNotFoundError, FileExistsError, TrainingError) as error:
         print(f"demo: {error}", file=sys.stderr)
         return 1
+    except KeyboardInterrupt:
+        print("\ndemo: stopped; the same command continues from the last checkpoints")
+        return 130
     return 0
 
 

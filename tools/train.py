@@ -56,7 +56,7 @@ def main() -> None:
             )
         cfg.optim_wrapper.type = "AmpOptimWrapper"
         cfg.optim_wrapper.setdefault("loss_scale", "dynamic")
-    cfg.resume = args.resume
+    cfg.resume = args.resume or cfg.get("resume", False)
     join_cpu_process_group(args.launcher)
     wrap_for_cpu_ranks(cfg, args.launcher)
     Runner.from_cfg(cfg).train()

@@ -10,7 +10,16 @@ _base_ = [
     "../_base_/methods/drsl.py",
 ]
 model = dict(
-    heads=dict(mmdl=dict(type="MMDLHead", in_channels=96, in_index=3, embedding_dim=32, hidden_channels=96, num_classes=19)),
+    heads=dict(
+        mmdl=dict(
+            type="MMDLHead",
+            in_channels=96,
+            in_index=3,
+            embedding_dim=32,
+            hidden_channels=96,
+            num_classes=19,
+        )
+    ),
     terms={{_base_.drsl_terms}},
 )
 default_hooks = dict(

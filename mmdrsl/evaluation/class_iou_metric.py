@@ -33,7 +33,9 @@ class ClassIoUMetric(IoUMetric):
         super().__init__(**options)
         self.group_pattern = re.compile(group_pattern) if group_pattern else None
         if self.group_pattern and self.group_pattern.groups != 1:
-            raise ValueError(f"group_pattern needs exactly one group in brackets: {group_pattern!r}.")
+            raise ValueError(
+                f"group_pattern needs exactly one group in brackets: {group_pattern!r}."
+            )
 
     def process(self, data_batch: dict, data_samples: Sequence[dict]) -> None:
         """Count the pixels of a batch, and note each image's group."""
@@ -74,7 +76,10 @@ class ClassIoUMetric(IoUMetric):
         classes = self.dataset_meta["classes"]
         total = self._class_iou([areas for areas, _ in results])
         metrics.update(
-            {f"IoU.{name}": round(float(value), 2) for name, value in zip(classes, total, strict=True)}
+            {
+                f"IoU.{name}": round(float(value), 2)
+                for name, value in zip(classes, total, strict=True)
+            }
         )
         if self.group_pattern is not None:
             for group, areas in sorted(groups.items()):

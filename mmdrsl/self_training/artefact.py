@@ -91,7 +91,9 @@ class PseudoLabelArtefact:
             Hash of the label file.
         """
         color = Image.fromarray(labels)
-        color.putpalette([value for rgb in palette for value in rgb] + [0] * (768 - 3 * len(palette)))
+        color.putpalette(
+            [value for rgb in palette for value in rgb] + [0] * (768 - 3 * len(palette))
+        )
         scaled = np.round(np.clip(confidence, 0, 1) * 255).astype(np.uint8)
         files = {
             "labels": Image.fromarray(labels),

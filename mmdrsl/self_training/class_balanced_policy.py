@@ -31,9 +31,7 @@ class ConfidenceHistogram:
         flat = np.bincount((predicted * num_bins + bins).ravel(), minlength=self.counts.size)
         self.counts += flat.reshape(num_classes, num_bins)
 
-    def thresholds(
-        self, portion: float, lowest: float = 0.3, highest: float = 0.95
-    ) -> np.ndarray:
+    def thresholds(self, portion: float, lowest: float = 0.3, highest: float = 0.95) -> np.ndarray:
         """Confidence above which the top share of each class's predicted pixels lies.
 
         Args:

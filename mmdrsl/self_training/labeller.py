@@ -25,7 +25,9 @@ def model_hash(model: nn.Module) -> str:
     digest = hashlib.sha256()
     for name, value in sorted(model.state_dict().items()):
         digest.update(name.encode())
-        digest.update(value.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().tobytes())
+        digest.update(
+            value.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().tobytes()
+        )
     return digest.hexdigest()
 
 
@@ -95,7 +97,8 @@ class PseudoLabeller:
             for flipped in (False, True) if self.flip else (False,):
                 view = scaled.flip(3) if flipped else scaled
                 metas = [
-                    dict(ori_shape=view.shape[2:], img_shape=view.shape[2:]) for _ in range(len(view))
+                    dict(ori_shape=view.shape[2:], img_shape=view.shape[2:])
+                    for _ in range(len(view))
                 ]
                 logits = segmentor.inference(view, metas)
                 logits = F.interpolate(logits.float(), size=size, mode="bilinear")
@@ -178,7 +181,9 @@ class PseudoLabeller:
             model_hash=model_hash(segmentor),
             classes=list(classes),
             policy=self.settings(),
-            thresholds={name: float(value) for name, value in zip(classes, thresholds, strict=True)},
+            thresholds={
+                name: float(value) for name, value in zip(classes, thresholds, strict=True)
+            },
             kept_share={
                 name: float(kept[i] / max(predicted[i], 1)) for i, name in enumerate(classes)
             },

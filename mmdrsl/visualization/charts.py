@@ -26,14 +26,14 @@ def bar_chart(
     Returns:
         An SVG element.
     """
-    left, right, bar, gap = 128.0, 44.0, 9.0, 12.0
+    left, right, bar, gap = 128.0, 44.0, 10.0, 12.0
     group = bar * len(series) + gap
     height = _TOP + group * len(categories) + 8
     scale = (_WIDTH - left - right) / 100
     parts = []
-    for value in range(0, 101, 20):
-        x = left + value * scale
-        parts += [_line(x, _TOP, x, height - 8, "grid"), _text(x, 11, f"{value} %", "middle")]
+    for tick in range(0, 101, 20):
+        x = left + tick * scale
+        parts += [_line(x, _TOP, x, height - 8, "grid"), _text(x, 11, f"{tick} %", "middle")]
     for row, category in enumerate(categories):
         top = _TOP + row * group + gap / 2
         parts.append(_text(left - 10, top + bar * len(series) / 2 + 4, category, "end", "name"))
@@ -42,7 +42,7 @@ def bar_chart(
                 continue
             value, y = values[category], top + index * bar
             parts.append(
-                f'<rect x="{left}" y="{y:g}" width="{max(value * scale, 1):.1f}" '
+                f'<rect x="{left:g}" y="{y:g}" width="{max(value * scale, 1):.1f}" '
                 f'height="{bar - 1.5}" rx="1.5" fill="{colours[name]}">'
                 f"<title>{escape(name)}, {escape(category)}: {value:.1f} %</title></rect>"
             )

@@ -10,8 +10,7 @@ import numpy as np
 from mmdrsl.datasets.label_spaces import IGNORE_INDEX
 
 IGNORED_COLOUR = (24, 26, 32)
-_LIGHTEST = 0.55
-_DARKEST = 0.45
+_SHADE_STRENGTH = 0.5
 
 Palette = Sequence[Sequence[int]]
 
@@ -56,7 +55,8 @@ def mode_shades(palette: Palette, num_modes: int) -> np.ndarray:
     if num_modes < 1:
         raise ValueError(f"num_modes is {num_modes}, expected 1 or more.")
     colours = np.asarray(palette, dtype=np.float32)[:, None]
-    steps = np.linspace(_LIGHTEST, -_DARKEST, num_modes) if num_modes > 1 else np.zeros(1)
+    strength = _SHADE_STRENGTH if num_modes > 1 else 0.0
+    steps = np.linspace(strength, -strength, num_modes)
     amount = np.abs(steps)[None, :, None]
     towards = np.where(steps > 0, 255.0, 0.0)[None, :, None]
     return np.round((1 - amount) * colours + amount * towards).astype(np.uint8)

@@ -208,10 +208,11 @@ def _table(report: Report) -> str:
 
 
 def _table_row(row: Sequence[str]) -> str:
-    """One row with its largest number in bold."""
+    """One row with its largest number marked, unless all are equal."""
     numbers = [float(cell) if cell[0].isdigit() else -1.0 for cell in row[1:]]
+    best = max(numbers) if max(numbers) > min(numbers) else None
     cells = "".join(
-        f'<td class="best">{cell}</td>' if number == max(numbers) else f"<td>{cell}</td>"
+        f'<td class="best">{cell}</td>' if number == best else f"<td>{cell}</td>"
         for cell, number in zip(row[1:], numbers, strict=True)
     )
     return f"<tr><th>{escape(row[0])}</th>{cells}</tr>"

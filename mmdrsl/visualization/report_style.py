@@ -28,7 +28,7 @@ header > p, section > p { max-width: 74ch; color: var(--muted); margin: 0 0 16px
 header > .kicker {
   color: var(--accent); font-weight: 650; font-size: .85rem; letter-spacing: .04em; margin: 0 0 8px;
 }
-header > .order { color: var(--ink); font-weight: 600; margin: 18px 0 2px; }
+header > .order { color: var(--ink); font-weight: 600; margin: 18px 0 2px; max-width: none; }
 header > .facts { font-size: .9rem; }
 section {
   background: var(--card); border: 1px solid var(--line); border-radius: 14px;
@@ -62,7 +62,9 @@ td.best { font-weight: 700; background: var(--best); }
 .heading { font-size: .82rem; font-weight: 600; color: var(--muted); }
 .heading::first-letter { text-transform: uppercase; }
 figure { margin: 0; }
-figure img { display: block; width: 100%; border-radius: 6px; }
+figure img {
+  display: block; width: 100%; border-radius: 6px; outline: 1px solid var(--line);
+}
 figcaption {
   font-size: .78rem; color: var(--muted); text-align: right; padding: 2px 2px 0;
   font-variant-numeric: tabular-nums;

@@ -90,10 +90,10 @@ def summarise_metrics(metrics: Mapping[str, float]) -> dict[str, Any]:
         ``mIoU``, ``aAcc`` and ``IoU``, the IoU of every class that occurs, by class name.
     """
     return {
-        "mIoU": metrics["mIoU"],
-        "aAcc": metrics["aAcc"],
+        "mIoU": round(metrics["mIoU"], 2),
+        "aAcc": round(metrics["aAcc"], 2),
         "IoU": {
-            name.removeprefix(_IOU_PREFIX): value
+            name.removeprefix(_IOU_PREFIX): round(value, 2)
             for name, value in metrics.items()
             if name.startswith(_IOU_PREFIX)
         },

@@ -27,7 +27,12 @@ TWENTY_STEPS = [
 def scenes_root(tmp_path_factory):
     root = tmp_path_factory.mktemp("scenes") / "set"
     write_scenes(
-        out_dir=root, seed=7, num_game=12, num_camera_train=6, num_camera_val=4, image_size=(128, 64)
+        out_dir=root,
+        seed=7,
+        num_game=12,
+        num_camera_train=6,
+        num_camera_val=4,
+        image_size=(128, 64),
     )
     return root
 

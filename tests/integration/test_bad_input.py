@@ -68,9 +68,7 @@ def test_target_folder_without_images(scenes, tmp_path):
 
 def test_backbone_file_that_is_missing_or_does_not_fit(scenes, tmp_path):
     file = tmp_path / "backbone.pth"
-    init_cfg = {
-        "model.segmentor.backbone.init_cfg": dict(type="Pretrained", checkpoint=str(file))
-    }
+    init_cfg = {"model.segmentor.backbone.init_cfg": dict(type="Pretrained", checkpoint=str(file))}
     with pytest.raises(FileNotFoundError, match=r"backbone\.pth"):
         train(tmp_path, **init_cfg)
     torch.save({"state_dict": {"conv1.weight": torch.zeros(1)}}, file)

@@ -85,6 +85,11 @@ def test_drsl_steps_on_every_task_model(model, source):
     total, _ = adaptor.parse_losses(values)
     total.backward()
     assert torch.isfinite(total)
-    assert {"source.loss_ce", "target.loss_ce", "metric.loss_target", "alignment.loss_alignment"} <= set(values)
+    assert {
+        "source.loss_ce",
+        "target.loss_ce",
+        "metric.loss_target",
+        "alignment.loss_alignment",
+    } <= set(values)
     missing = [name for name, p in adaptor.named_parameters() if p.requires_grad and p.grad is None]
     assert missing == []

@@ -104,7 +104,12 @@ def test_missing_labels_refuse_to_resume_inside_a_round(uninterrupted_run, scene
         flags=["--resume"],
     )
     done = subprocess.run(
-        command, cwd=ROOT, env=tool_environment(scenes_root), capture_output=True, text=True, check=False
+        command,
+        cwd=ROOT,
+        env=tool_environment(scenes_root),
+        capture_output=True,
+        text=True,
+        check=False,
     )
     assert done.returncode != 0
     assert "pseudo labels are damaged" in done.stderr

@@ -35,7 +35,10 @@ tta_pipeline = [
     dict(
         type="TestTimeAug",
         transforms=[
-            [dict(type="Resize", scale_factor=ratio, keep_ratio=True) for ratio in (0.75, 1.0, 1.25)],
+            [
+                dict(type="Resize", scale_factor=ratio, keep_ratio=True)
+                for ratio in (0.75, 1.0, 1.25)
+            ],
             [
                 dict(type="RandomFlip", prob=0.0, direction="horizontal"),
                 dict(type="RandomFlip", prob=1.0, direction="horizontal"),
@@ -91,7 +94,5 @@ val_dataloader = dict(
 )
 test_dataloader = val_dataloader
 # CamVid names its frames <sequence>_<number>: 0016E5_..., 0006R0_...
-val_evaluator = dict(
-    type="ClassIoUMetric", iou_metrics=["mIoU"], group_pattern=r"^([0-9A-Za-z]+)_"
-)
+val_evaluator = dict(type="ClassIoUMetric", iou_metrics=["mIoU"], group_pattern=r"^([0-9A-Za-z]+)_")
 test_evaluator = val_evaluator

@@ -25,8 +25,12 @@ crop = [
     dict(type="PhotoMetricDistortion"),
     dict(type="PackSegInputs", meta_keys=meta_keys),
 ]
-source_resize = dict(type="RandomResize", scale=(1280, 760), ratio_range=(0.9, 1.5), keep_ratio=True)
-target_resize = dict(type="RandomResize", scale=(1024, 512), ratio_range=(1.0, 1.5), keep_ratio=True)
+source_resize = dict(
+    type="RandomResize", scale=(1280, 760), ratio_range=(0.9, 1.5), keep_ratio=True
+)
+target_resize = dict(
+    type="RandomResize", scale=(1024, 512), ratio_range=(1.0, 1.5), keep_ratio=True
+)
 test_resize = dict(type="Resize", scale=(1024, 512), keep_ratio=True)
 test_pipeline = [
     dict(type="LoadImage"),

@@ -71,7 +71,11 @@ def build_phases(warmup_iterations: int, rounds: Sequence[dict], max_iters: int)
             raise ValueError(
                 f"SelfTrainingHook.rounds[{number - 1}] has keys {sorted(entry)}, expected {sorted(expected)}."
             )
-        if entry["iterations"] < 1 or not 0 < entry["target_share"] <= 1 or not 0 < entry["portion"] <= 1:
+        if (
+            entry["iterations"] < 1
+            or not 0 < entry["target_share"] <= 1
+            or not 0 < entry["portion"] <= 1
+        ):
             raise ValueError(
                 f"SelfTrainingHook.rounds[{number - 1}] is {dict(entry)}; iterations must be >= 1, portion and "
                 "target_share in (0, 1]."
@@ -142,9 +146,7 @@ class SelfTrainingHook(Hook):
         """
         if runner._train_loop is None:
             return
-        self.phases = build_phases(
-            self.warmup_iterations, self.rounds, runner.train_loop.max_iters
-        )
+        self.phases = build_phases(self.warmup_iterations, self.rounds, runner.train_loop.max_iters)
         dataloader = runner.train_dataloader
         dataset, sampler = dataloader.dataset, dataloader.sampler
         if not isinstance(dataset, TwoDomainDataset) or not isinstance(sampler, TwoDomainSampler):

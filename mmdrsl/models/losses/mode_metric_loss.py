@@ -47,7 +47,9 @@ class ModeMetricLoss(nn.Module):
                 f"{margin}, {posterior_weight}, {usage_weight}, {spread_weight}."
             )
         if class_distance not in ("min", "softmin"):
-            raise ValueError(f"class_distance must be 'min' or 'softmin', found {class_distance!r}.")
+            raise ValueError(
+                f"class_distance must be 'min' or 'softmin', found {class_distance!r}."
+            )
         if max_pixels_per_class < 1:
             raise ValueError(f"max_pixels_per_class must be >= 1, found {max_pixels_per_class}.")
         self.margin = margin

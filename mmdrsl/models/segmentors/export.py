@@ -49,10 +49,14 @@ def plain_config(cfg: Config) -> Config:
         ValueError: The config's model is not a UDASegmentor.
     """
     if cfg.model.type != "UDASegmentor":
-        raise ValueError(f"Expected a config whose model.type is UDASegmentor, found {cfg.model.type}.")
+        raise ValueError(
+            f"Expected a config whose model.type is UDASegmentor, found {cfg.model.type}."
+        )
     preprocessor = dict(cfg.model.data_preprocessor, type="SegDataPreProcessor")
     model = dict(cfg.model.segmentor, data_preprocessor=preprocessor)
-    model["backbone"] = {key: value for key, value in model["backbone"].items() if key != "init_cfg"}
+    model["backbone"] = {
+        key: value for key, value in model["backbone"].items() if key != "init_cfg"
+    }
     kept = {key: cfg[key] for key in TEST_KEYS if key in cfg}
     return Config(dict(kept, default_hooks=STOCK_HOOKS, model=model, load_from=None, resume=False))
 

@@ -406,7 +406,9 @@ def test_pixel_order_does_not_matter(seed):
 def test_mode_names_do_not_matter(seed):
     embeddings, labels, modes = case(seed)
     generator = torch.Generator().manual_seed(seed)
-    renamed = torch.stack([of_class[torch.randperm(MODES, generator=generator)] for of_class in modes])
+    renamed = torch.stack(
+        [of_class[torch.randperm(MODES, generator=generator)] for of_class in modes]
+    )
     torch.testing.assert_close(
         all_values(embeddings, labels, modes), all_values(embeddings, labels, renamed)
     )

@@ -117,9 +117,7 @@ def test_one_mode_and_hard_minimum_is_a_proxy_triplet_loss():
     distance = LpDistance(normalize_embeddings=False, p=2, power=2)
     flat = embeddings[0].flatten(1).t()
     proxy_labels = torch.arange(CLASSES)
-    hardest = BatchHardMiner(distance=distance)(
-        flat, labels.flatten(), proxies[:, 0], proxy_labels
-    )
+    hardest = BatchHardMiner(distance=distance)(flat, labels.flatten(), proxies[:, 0], proxy_labels)
     reference = TripletMarginLoss(margin=0.5, distance=distance, reducer=MeanReducer())(
         flat, labels.flatten(), hardest, proxies[:, 0], proxy_labels
     )
@@ -288,9 +286,7 @@ def test_alignment_loss_against_its_parts():
     loss = StochasticModeAlignmentLoss(
         distance="mean", stochastic=False, min_pixels=4, max_pixels_per_class=EVERY_PIXEL
     )
-    result = loss(
-        source, source_labels, target, target_labels, representatives, BANDWIDTH, weights
-    )
+    result = loss(source, source_labels, target, target_labels, representatives, BANDWIDTH, weights)
     values = []
     for c, k in itertools.product(range(CLASSES), range(MODES)):
         members = []
@@ -338,9 +334,7 @@ def test_autocast_keeps_full_precision(dtype):
 
     def values():
         total = every(source, source_labels, representatives, BANDWIDTH)
-        aligned = align(
-            source, source_labels, target, target_labels, representatives, BANDWIDTH
-        )
+        aligned = align(source, source_labels, target, target_labels, representatives, BANDWIDTH)
         return torch.stack([total, aligned])
 
     exact = values()

@@ -1,0 +1,237 @@
+import itertools
+import random
+from types import SimpleNamespace
+
+import cv2
+import numpy as np
+import pytest
+import torch
+from mmengine.dataset import pseudo_collate
+from torch.utils.data import DataLoader
+
+from mmdrsl.datasets import DomainSample, TwoDomainDataset, TwoDomainSampler
+from mmdrsl.datasets.samplers import two_domain_sampler
+
+NUM_SOURCE, NUM_TARGET = 7, 5
+AUGMENTATION = [
+    dict(type="RandomResize", scale=(24, 16), ratio_range=(0.8, 2.0), keep_ratio=True),
+    dict(type="RandomCrop", crop_size=(8, 8)),
+    dict(type="RandomFlip", prob=0.5),
+    dict(type="PhotoMetricDistortion"),
+    dict(type="PackSegInputs"),
+]
+
+
+def sampler(seed=3, *, shuffle=True, sizes=(NUM_SOURCE, NUM_TARGET)):
+    names = ("source", "target")[: len(sizes)]
+    domains = {name: range(size) for name, size in zip(names, sizes, strict=True)}
+    return TwoDomainSampler(SimpleNamespace(domains=domains), seed=seed, shuffle=shuffle)
+
+
+def take(stream, count):
+    return list(itertools.islice(iter(stream), count))
+
+
+def in_phase(share, *, phase=1, first=0, **options):
+    result = sampler(**options)
+    result.begin_phase(phase=phase, first_position=first, target_share=share)
+    result.skip(first)
+    return result
+
+
+@pytest.fixture
+def rank(monkeypatch):
+    def pretend(rank, world_size):
+        monkeypatch.setattr(two_domain_sampler, "get_dist_info", lambda: (rank, world_size))
+
+    return pretend
+
+
+@pytest.mark.parametrize(
+    ("share", "batch_size", "targets"),
+    [(0.5, 2, 1), (0.5, 8, 4), (0.25, 4, 1), (0.75, 4, 3), (1 / 3, 3, 1), (0.0, 4, 0), (1.0, 4, 4),
+     (0.1, 10, 1), (0.7, 10, 7)],
+)  # fmt: skip
+def test_every_batch_has_the_share(share, batch_size, targets):
+    drawn = take(in_phase(share), 30 * batch_size)
+    for start in range(0, len(drawn), batch_size):
+        domains = [item.domain for item in drawn[start : start + batch_size]]
+        assert domains.count("target") == targets
+
+
+@pytest.mark.parametrize("world_size", [1, 2, 3])
+def test_each_epoch_is_a_permutation(rank, world_size):
+    streams = []
+    for number in range(world_size):
+        rank(number, world_size)
+        streams.append(take(in_phase(0.4), 150))
+    merged = [item for position in zip(*streams, strict=True) for item in position]
+    for domain, size in (("source", NUM_SOURCE), ("target", NUM_TARGET)):
+        indices = [item.index for item in merged if item.domain == domain]
+        epochs = [indices[i : i + size] for i in range(0, len(indices) - size + 1, size)]
+        assert len(epochs) > 3
+        assert all(sorted(epoch) == list(range(size)) for epoch in epochs)
+        assert len({tuple(epoch) for epoch in epochs}) > 1
+
+
+def test_ranks_share_one_stream(rank):
+    """Of each domain, two ranks together draw what one rank alone draws, seeds included."""
+    rank(0, 1)
+    alone = take(in_phase(0.5), 80)
+    ranks = []
+    for number in range(2):
+        rank(number, 2)
+        ranks.append(take(in_phase(0.5), 40))
+    assert [item.domain for item in ranks[0]] == [item.domain for item in ranks[1]]
+    for domain in ("source", "target"):
+        expected = [item for item in alone if item.domain == domain]
+        parts = [[item for item in part if item.domain == domain] for part in ranks]
+        assert parts[0] == expected[0::2]
+        assert parts[1] == expected[1::2]
+        assert not {item.seed for item in parts[0]} & {item.seed for item in parts[1]}
+
+
+@pytest.mark.parametrize("count", [0, 1, 6, 53])
+@pytest.mark.parametrize("first", [0, 12])
+def test_skip_drops_the_first(count, first):
+    whole = take(in_phase(0.4, first=first), 100)
+    resumed = in_phase(0.4, first=first)
+    resumed.skip(first + count)
+    assert take(resumed, 100 - count) == whole[count:]
+
+
+def test_iterators_start_again():
+    stream = in_phase(0.5)
+    assert take(stream, 20) == take(stream, 20)
+
+
+def test_phases_and_seeds_differ():
+    base = take(in_phase(0.5), 60)
+    assert take(in_phase(0.5), 60) == base
+    assert take(in_phase(0.5, phase=2), 60) != base
+    assert take(in_phase(0.5, seed=4), 60) != base
+    assert len({item.seed for item in base}) == 60
+
+
+def test_phase_begins_at_its_position():
+    stream = sampler(shuffle=False)
+    assert {item.domain for item in take(stream, 20)} == {"source"}
+    stream.begin_phase(phase=1, first_position=20, target_share=0.5)
+    stream.skip(20)
+    drawn = take(stream, 8)
+    assert [item.domain for item in drawn] == ["source", "target"] * 4
+    assert [item.index for item in drawn] == [0, 0, 1, 1, 2, 2, 3, 3]
+
+
+def test_sampler_errors():
+    with pytest.raises(ValueError, match=r"\[0, 1\], found 1.5"):
+        sampler().begin_phase(phase=1, first_position=0, target_share=1.5)
+    with pytest.raises(ValueError, match="has no target; add one"):
+        sampler(sizes=(7,)).begin_phase(phase=1, first_position=0, target_share=0.5)
+    assert len(sampler()) == NUM_SOURCE + NUM_TARGET
+
+
+@pytest.fixture
+def config(tmp_path):
+    generator = np.random.default_rng(0)
+    for folder, count in (("source/images", NUM_SOURCE), ("target", NUM_TARGET)):
+        (tmp_path / folder).mkdir(parents=True)
+        for index in range(count):
+            image = generator.integers(256, size=(16, 24, 3), dtype=np.uint8)
+            cv2.imwrite(str(tmp_path / folder / f"{index}.png"), image)
+    (tmp_path / "source/labels").mkdir()
+    for index in range(NUM_SOURCE):
+        label = generator.integers(10, size=(16, 24), dtype=np.uint8)
+        cv2.imwrite(str(tmp_path / f"source/labels/{index}.png"), label)
+    return dict(
+        source=dict(
+            type="LabelledImageDataset",
+            data_root=str(tmp_path / "source"),
+            pipeline=[dict(type="LoadImage"), dict(type="LoadLabels"), *AUGMENTATION],
+        ),
+        target=dict(
+            type="UnlabelledDataset",
+            data_root=str(tmp_path / "target"),
+            pipeline=[dict(type="LoadImage"), dict(type="LoadPseudoLabels"), *AUGMENTATION],
+        ),
+    )
+
+
+def random_states():
+    return random.getstate(), np.random.get_state()[1].tolist(), torch.get_rng_state().tolist()
+
+
+@pytest.mark.parametrize("domain", ["source", "target"])
+def test_items_depend_only_on_the_sample(config, domain):
+    dataset = TwoDomainDataset(**config)
+    items = []
+    for state in (0, 1):
+        random.seed(state)
+        np.random.seed(state)
+        torch.manual_seed(state)
+        before = random_states()
+        items.append(dataset[DomainSample(domain, 2, 77)])
+        assert random_states() == before
+    assert torch.equal(items[0]["inputs"], items[1]["inputs"])
+    labels = [item["data_samples"].gt_sem_seg.data for item in items]
+    assert torch.equal(*labels)
+    assert items[0]["data_samples"].metainfo["domain"] == domain
+    different = {
+        dataset[DomainSample(domain, 2, seed)]["inputs"].numpy().tobytes() for seed in range(8)
+    }
+    assert len(different) > 4
+
+
+def test_random_state_survives_a_failing_item(config):
+    dataset = TwoDomainDataset(**config)
+    before = random_states()
+    with pytest.raises(IndexError):
+        dataset[DomainSample("source", NUM_SOURCE, 1)]
+    assert random_states() == before
+
+
+def test_workers_do_not_change_batches(config):
+    dataset = TwoDomainDataset(**config)
+    streams = []
+    for num_workers in (0, 2):
+        stream = TwoDomainSampler(dataset, seed=1)
+        stream.begin_phase(phase=1, first_position=0, target_share=0.5)
+        loader = DataLoader(
+            dataset, 4, sampler=stream, num_workers=num_workers, collate_fn=pseudo_collate
+        )
+        streams.append(list(itertools.islice(loader, 5)))
+    for alone, shared in zip(*streams, strict=True):
+        assert len(alone["inputs"]) == 4
+        assert all(map(torch.equal, alone["inputs"], shared["inputs"]))
+        for one, other in zip(alone["data_samples"], shared["data_samples"], strict=True):
+            assert torch.equal(one.gt_sem_seg.data, other.gt_sem_seg.data)
+            assert one.metainfo["domain"] == other.metainfo["domain"]
+
+
+def test_dataset_without_target(config):
+    dataset = TwoDomainDataset(source=config["source"])
+    dataset.set_pseudo_labels(None)
+    assert len(dataset) == NUM_SOURCE
+    assert list(dataset.domains) == ["source"]
+
+
+def test_pseudo_labels_reach_the_target(config, tmp_path):
+    dataset = TwoDomainDataset(**config)
+    (tmp_path / "round/labels").mkdir(parents=True)
+    cv2.imwrite(str(tmp_path / "round/labels/1.png"), np.full((16, 24), 4, np.uint8))
+
+    def labels():
+        sample = dataset[DomainSample("target", 1, 5)]["data_samples"]
+        return sample.gt_sem_seg.data.unique().tolist()
+
+    assert labels() == [255]
+    dataset.set_pseudo_labels(str(tmp_path / "round"))
+    assert labels() == [4]
+    dataset.set_pseudo_labels(None)
+    assert labels() == [255]
+
+
+def test_classes_must_agree(config):
+    config["target"]["label_space"] = "street10"
+    with pytest.raises(ValueError, match="the same label_space"):
+        TwoDomainDataset(**config)

@@ -1,0 +1,128 @@
+import json
+import os
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from mmdrsl.self_training import PseudoLabelArtefact, RoundManifest
+from mmdrsl.self_training.artefact import write_atomically
+
+PALETTE = [[128, 64, 128], [244, 35, 232], [70, 70, 70]]
+IDS = ("a", "city/b", "city/c")
+
+
+def manifest(images):
+    return RoundManifest(
+        round=2,
+        model_hash="abc",
+        classes=["road", "sidewalk", "building"],
+        policy={"policy": "class_balanced", "scales": [1.0]},
+        thresholds={"road": 0.9},
+        kept_share={"road": 0.2},
+        coverage=0.25,
+        images=images,
+    )
+
+
+def content(index):
+    generator = np.random.default_rng(index)
+    labels = generator.choice([0, 1, 2, 255], size=(6, 8)).astype(np.uint8)
+    return labels, generator.random((6, 8)).astype(np.float32)
+
+
+@pytest.fixture
+def artefact(tmp_path):
+    result = PseudoLabelArtefact(tmp_path / "round_2")
+    hashes = {
+        name: result.write_image(name, *content(index), PALETTE) for index, name in enumerate(IDS)
+    }
+    result.finish(manifest(hashes))
+    return result
+
+
+def test_files(artefact):
+    for index, name in enumerate(IDS):
+        labels, confidence = content(index)
+        stored = Image.open(artefact.label_path(name))
+        assert stored.mode == "L"
+        assert np.array_equal(np.asarray(stored), labels)
+        color = np.asarray(Image.open(artefact.root / "color" / f"{name}.png").convert("RGB"))
+        for value, rgb in [*enumerate(PALETTE), (255, [0, 0, 0])]:
+            assert (color[labels == value] == rgb).all()
+        grey = np.asarray(Image.open(artefact.root / "confidence" / f"{name}.png"))
+        assert np.abs(grey / 255 - confidence).max() <= 0.5 / 255 + 1e-6
+
+
+def test_manifest_round_trip(artefact):
+    found = artefact.read_manifest()
+    assert found == manifest(found.images)
+    assert list(found.images) == list(IDS)
+    assert artefact.problems(found) == []
+
+
+def test_unfinished_folder_has_no_manifest(tmp_path):
+    artefact = PseudoLabelArtefact(tmp_path / "round_1")
+    assert artefact.read_manifest() is None
+    artefact.write_image("a", *content(0), PALETTE)
+    assert artefact.read_manifest() is None
+
+
+def test_damaged_files_are_named(artefact):
+    found = artefact.read_manifest()
+    artefact.label_path("a").unlink()
+    path = artefact.label_path("city/c")
+    data = bytearray(path.read_bytes())
+    data[-20] ^= 1
+    path.write_bytes(data)
+    problems = artefact.problems(found)
+    assert len(problems) == 2
+    assert str(artefact.label_path("a")) in problems[0]
+    assert "missing" in problems[0]
+    assert str(path) in problems[1]
+    assert "differs" in problems[1]
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        lambda text: text[: len(text) // 2],
+        lambda text: "[]",
+        lambda text: "{}",
+        lambda text: json.dumps({**json.loads(text), "format": 99}),
+        lambda text: json.dumps({**json.loads(text), "surplus": 1}),
+        lambda text: json.dumps({k: v for k, v in json.loads(text).items() if k != "classes"}),
+    ],
+)
+def test_unreadable_manifest(artefact, damage):
+    path = artefact.root / "manifest.json"
+    path.write_text(damage(path.read_text()))
+    with pytest.raises(ValueError, match="Delete .* to label again") as error:
+        artefact.read_manifest()
+    assert str(path) in str(error.value)
+
+
+def test_a_failing_write_keeps_the_old_manifest(artefact, monkeypatch):
+    before = artefact.read_manifest()
+
+    def fail(*_):
+        raise OSError("no space left")
+
+    monkeypatch.setattr(os, "replace", fail)
+    with pytest.raises(OSError, match="no space"):
+        artefact.finish(manifest({}))
+    assert artefact.read_manifest() == before
+
+
+def test_write_atomically_replaces(tmp_path):
+    path = tmp_path / "x.json"
+    write_atomically(path, "one")
+    write_atomically(path, "two")
+    assert path.read_text() == "two"
+    assert [item.name for item in tmp_path.iterdir()] == ["x.json"]
+
+
+def test_clear(artefact):
+    artefact.clear()
+    assert not artefact.root.exists()
+    artefact.clear()
