@@ -19,12 +19,12 @@ class DomainSample(NamedTuple):
 
     Attributes:
         domain: ``source`` or ``target``.
-        index: Index into that domain's dataset.
+        image_index: Index into that domain's dataset.
         seed: Seed of all random transforms of this draw, in [0, 2**32).
     """
 
     domain: str
-    index: int
+    image_index: int
     seed: int
 
 
@@ -33,13 +33,13 @@ def _seeded(seed: int) -> Iterator[None]:
     """Seed Python, NumPy and torch inside the block and restore their states after it."""
     states = random.getstate(), np.random.get_state(), torch.get_rng_state()
     random.seed(seed)
-    np.random.seed(seed)  # noqa: NPY002 - MMCV's transforms draw from the global generator
+    np.random.seed(seed)
     torch.manual_seed(seed)
     try:
         yield
     finally:
         random.setstate(states[0])
-        np.random.set_state(states[1])  # noqa: NPY002
+        np.random.set_state(states[1])
         torch.set_rng_state(states[2])
 
 
@@ -79,7 +79,7 @@ class TwoDomainDataset(Dataset):
 
     def __getitem__(self, sample: DomainSample) -> Any:
         with _seeded(sample.seed):
-            packed = self.domains[sample.domain][sample.index]
+            packed = self.domains[sample.domain][sample.image_index]
         packed["data_samples"].set_metainfo(dict(domain=sample.domain))
         return packed
 

@@ -10,7 +10,7 @@ from mmseg.datasets import BaseSegDataset
 from mmseg.registry import DATASETS
 
 from mmdrsl.datasets.label_spaces import IGNORE_INDEX, get_label_space
-from mmdrsl.datasets.validation import check_folder, choose_folder, check_sizes, find_images
+from mmdrsl.datasets.validation import check_folder, check_sizes, choose_folder, find_images
 
 _IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".webp", ".tif", ".tiff")
 

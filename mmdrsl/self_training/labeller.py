@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader, Subset
 from tqdm import tqdm
 
+from ..datasets.unlabelled import UnlabelledDataset
 from .artefact import PseudoLabelArtefact, RoundManifest
 from .class_balanced_policy import IGNORE_INDEX, ConfidenceHistogram, select_labels
 
@@ -109,8 +110,8 @@ class PseudoLabeller:
     def label(
         self,
         *,
-        model: nn.Module,
-        dataset: torch.utils.data.Dataset,
+        model: BaseSegmentor,
+        dataset: UnlabelledDataset,
         artefact: PseudoLabelArtefact,
         round_number: int,
         num_workers: int = 0,
@@ -137,7 +138,7 @@ class PseudoLabeller:
         segmentor = getattr(model, "segmentor", model)
         classes, palette = dataset.metainfo["classes"], dataset.metainfo["palette"]
         shard = list(range(rank, len(dataset), world_size))
-        loader = DataLoader(
+        loader: DataLoader = DataLoader(
             Subset(dataset, shard), batch_size=1, num_workers=num_workers, collate_fn=pseudo_collate
         )
         histogram = ConfidenceHistogram(num_classes=len(classes))
@@ -149,8 +150,10 @@ class PseudoLabeller:
                 tqdm(loader, desc=f"round {round_number}: labelling", disable=not is_main_process())
             ):
                 sample = batch["data_samples"][0]
-                data = model.data_preprocessor(batch, False)
-                probabilities = self.probabilities(segmentor, data["inputs"])
+                data: dict = model.data_preprocessor(batch, False)
+                # A preprocessor may pad images at the right and at the bottom.
+                height, width = batch["inputs"][0].shape[1:]
+                probabilities = self.probabilities(segmentor, data["inputs"])[..., :height, :width]
                 if self.spool_stride > 1:
                     probabilities = F.avg_pool2d(
                         probabilities, self.spool_stride, ceil_mode=True, count_include_pad=False

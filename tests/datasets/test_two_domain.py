@@ -67,7 +67,7 @@ def test_each_epoch_is_a_permutation(rank, world_size):
         streams.append(take(in_phase(0.4), 150))
     merged = [item for position in zip(*streams, strict=True) for item in position]
     for domain, size in (("source", NUM_SOURCE), ("target", NUM_TARGET)):
-        indices = [item.index for item in merged if item.domain == domain]
+        indices = [item.image_index for item in merged if item.domain == domain]
         epochs = [indices[i : i + size] for i in range(0, len(indices) - size + 1, size)]
         assert len(epochs) > 3
         assert all(sorted(epoch) == list(range(size)) for epoch in epochs)
@@ -120,7 +120,7 @@ def test_phase_begins_at_its_position():
     stream.skip(20)
     drawn = take(stream, 8)
     assert [item.domain for item in drawn] == ["source", "target"] * 4
-    assert [item.index for item in drawn] == [0, 0, 1, 1, 2, 2, 3, 3]
+    assert [item.image_index for item in drawn] == [0, 0, 1, 1, 2, 2, 3, 3]
 
 
 def test_sampler_errors():

@@ -62,7 +62,7 @@ def test_label_of_another_size(scenes, tmp_path):
 def test_target_folder_without_images(scenes, tmp_path):
     for path in (scenes / "camera" / "leftImg8bit" / "train").rglob("*.png"):
         path.unlink()
-    with pytest.raises(ValueError, match="no image in .*train"):
+    with pytest.raises(ValueError, match=r"no image in .*train"):
         train(tmp_path)
 
 

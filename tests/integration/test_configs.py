@@ -3,9 +3,9 @@ from pathlib import Path
 import pytest
 import torch
 from mmengine.config import Config
+from mmengine.structures import PixelData
 from mmseg.registry import MODELS
 from mmseg.structures import SegDataSample
-from mmengine.structures import PixelData
 
 ROOT = Path(__file__).resolve().parents[2]
 CONFIGS = sorted(

@@ -98,8 +98,10 @@ def test_plain_checkpoint_starts_an_adaptation(exported, scenes_root, tmp_path):
 def test_two_cpu_ranks_train_and_test(scenes_root, tmp_path):
     work_dir = tmp_path / "run"
     run_tool(
-        ["bash", "tools/dist_train.sh", DRSL_CONFIG, "2", "--work-dir", str(work_dir)]
-        + ["--cfg-options", *TWENTY_STEPS],
+        [
+            *("bash", "tools/dist_train.sh", DRSL_CONFIG, "2", "--work-dir", str(work_dir)),
+            *("--cfg-options", *TWENTY_STEPS),
+        ],
         scenes_root,
     )
     manifest = json.loads((work_dir / "pseudo_labels" / "round_3" / "manifest.json").read_text())

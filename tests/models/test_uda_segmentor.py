@@ -98,7 +98,8 @@ def sample(domain, generator):
     blocks = torch.randint(CLASSES, (1, 8, 8), generator=generator)
     if domain == "target":
         blocks[torch.rand(1, 8, 8, generator=generator) < 0.2] = 255
-    labels = blocks.repeat_interleave(8, 1).repeat_interleave(8, 2)
+    # Shifted against the cells of the features, so that it matters which pixel stands for a cell.
+    labels = blocks.repeat_interleave(8, 1).repeat_interleave(8, 2).roll((3, 3), (1, 2))
     data = SegDataSample(gt_sem_seg=PixelData(data=labels))
     data.set_metainfo(dict(domain=domain, img_shape=(SIZE, SIZE), ori_shape=(SIZE, SIZE)))
     image = torch.randint(256, (3, SIZE, SIZE), generator=generator, dtype=torch.uint8)

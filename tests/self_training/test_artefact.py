@@ -97,7 +97,7 @@ def test_damaged_files_are_named(artefact):
 def test_unreadable_manifest(artefact, damage):
     path = artefact.root / "manifest.json"
     path.write_text(damage(path.read_text()))
-    with pytest.raises(ValueError, match="Delete .* to label again") as error:
+    with pytest.raises(ValueError, match=r"Delete .* to label again") as error:
         artefact.read_manifest()
     assert str(path) in str(error.value)
 

@@ -8,6 +8,29 @@ data_root = "{{$MMDRSL_SCENES:data/scenes}}"
 label_space = "cityscapes19"
 num_classes = 19
 crop_size = (128, 256)
+# Share of pixels of each class in game/train, in percent; classes that the scenes lack count as 5.
+share = {
+    "road": 27.8,
+    "sidewalk": 6.0,
+    "building": 32.6,
+    "wall": 0.4,
+    "fence": 0.7,
+    "pole": 0.9,
+    "traffic light": 0.06,
+    "traffic sign": 0.27,
+    "vegetation": 10.9,
+    "terrain": 2.5,
+    "sky": 7.3,
+    "person": 0.6,
+    "rider": 0.17,
+    "car": 8.2,
+    "truck": 5.0,
+    "bus": 1.7,
+    "train": 5.0,
+    "motorcycle": 5.0,
+    "bicycle": 0.08,
+}
+class_weight = [(5.0 / value) ** 0.5 for value in share.values()]
 meta_keys = (
     "img_path",
     "seg_map_path",

@@ -1,6 +1,6 @@
 """DeepLabV3+ on a narrow ResNet-18 at output stride 8, for training from scratch on two CPU cores.
 
-For the procedural scenes and quick trials: 12 to 96 backbone channels instead of 64 to 512, and
+For the procedural scenes and quick trials: 16 to 128 backbone channels instead of 64 to 512, and
 dilations that suit images of 128 x 256 pixels.
 
 BN runs on any device; on several GPUs the runner setting sync_bn='torch' converts it to SyncBN.
@@ -23,8 +23,8 @@ model = dict(
         backbone=dict(
             type="ResNet",
             depth=18,
-            stem_channels=12,
-            base_channels=12,
+            stem_channels=16,
+            base_channels=16,
             num_stages=4,
             out_indices=(0, 1, 2, 3),
             dilations=(1, 1, 2, 4),
@@ -37,12 +37,12 @@ model = dict(
         ),
         decode_head=dict(
             type="DepthwiseSeparableASPPHead",
-            in_channels=96,
+            in_channels=128,
             in_index=3,
             channels=64,
             dilations=(1, 4, 8),
-            c1_in_channels=12,
-            c1_channels=16,
+            c1_in_channels=16,
+            c1_channels=24,
             dropout_ratio=0.1,
             num_classes=19,
             norm_cfg=norm_cfg,

@@ -9,7 +9,7 @@ rounds = [
 max_iters = 1260
 optim_wrapper = dict(
     type="OptimWrapper",
-    optimizer=dict(type="AdamW", lr=1e-3, betas=(0.9, 0.999), weight_decay=0.01),
+    optimizer=dict(type="AdamW", lr=2e-3, betas=(0.9, 0.999), weight_decay=0.01),
     paramwise_cfg=dict(
         custom_keys={
             # Representatives move freely on the sphere: no decay, a rate of their own.
@@ -19,6 +19,6 @@ optim_wrapper = dict(
 )
 param_scheduler = [
     dict(type="LinearLR", start_factor=0.05, begin=0, end=100, by_epoch=False),
-    dict(type="PolyLR", power=0.9, eta_min=1e-4, begin=100, end=max_iters, by_epoch=False),
+    dict(type="PolyLR", power=0.9, eta_min=2e-4, begin=100, end=max_iters, by_epoch=False),
 ]
 train_cfg = dict(type="IterBasedTrainLoop", max_iters=max_iters, val_interval=max_iters)

@@ -13,12 +13,13 @@ from mmengine.model import is_model_wrapper
 from mmengine.runner import Runner
 from mmseg.registry import HOOKS
 from sklearn.cluster import KMeans
-from torch import Tensor, nn
+from torch import Tensor
 
 from ...datasets.two_domain import DomainSample
 from ...models.decode_heads.mmdl_head import MMDLHead
 from ...models.label_maps import resize_labels, stack_labels
 from ...models.losses import functional
+from ...models.segmentors import UDASegmentor
 
 # K-means on fewer samples than this per mode is noise.
 SAMPLES_PER_MODE = 10
@@ -145,7 +146,7 @@ class ModeMaintenanceHook(Hook):
         )
         if not seeding and not reviving:
             return
-        head = self._model(runner).heads[self.head]
+        head = self._head(runner)
         representatives = head.modes().detach()
         replaced = torch.zeros(representatives.shape[:2], dtype=torch.bool)
         if is_main_process():
@@ -175,7 +176,7 @@ class ModeMaintenanceHook(Hook):
     @torch.no_grad()
     def _sample(self, runner: Runner, iteration: int) -> tuple[Tensor, Tensor]:
         """Embeddings (N, D) and labels (N,) of a class-balanced sample of source pixels."""
-        model = self._model(runner)
+        model, head = self._model(runner), self._head(runner)
         dataset = runner.train_dataloader.dataset
         generator = np.random.default_rng([runner.seed, iteration])
         count = min(self.num_images, len(dataset.domains["source"]))
@@ -188,20 +189,26 @@ class ModeMaintenanceHook(Hook):
                 for index in chosen[start : start + 4]
             ]
             data = model.data_preprocessor(pseudo_collate(items), True)
-            embeddings = model.heads[self.head](model.extract_feat(data["inputs"]))
+            embeddings = head(model.extract_feat(data["inputs"]))
             labels = resize_labels(stack_labels(data["data_samples"]), embeddings.shape[2:])
-            valid, valid_labels, _ = functional.select_valid(
-                embeddings, labels, model.heads[self.head].num_classes
-            )
+            valid, valid_labels, _ = functional.select_valid(embeddings, labels, head.num_classes)
             vectors.append(valid)
             classes.append(valid_labels)
         model.train()
         embeddings, labels = torch.cat(vectors), torch.cat(classes)
         index = functional.sample_class_balanced(
-            labels, model.heads[self.head].num_classes, self.max_pixels_per_class
+            labels, head.num_classes, self.max_pixels_per_class
         )
         return embeddings[index], labels[index]
 
+    def _head(self, runner: Runner) -> MMDLHead:
+        head = self._model(runner).heads[self.head]
+        if not isinstance(head, MMDLHead):
+            raise TypeError(
+                f"model.heads.{self.head} is a {type(head).__name__}, expected MMDLHead."
+            )
+        return head
+
     @staticmethod
-    def _model(runner: Runner) -> nn.Module:
+    def _model(runner: Runner) -> UDASegmentor:
         return runner.model.module if is_model_wrapper(runner.model) else runner.model

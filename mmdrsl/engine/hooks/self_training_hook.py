@@ -17,14 +17,13 @@ from mmengine.hooks import Hook
 from mmengine.model import is_model_wrapper
 from mmengine.runner import Runner
 from mmseg.registry import HOOKS
-from torch import nn
 
 from ...datasets.samplers import TwoDomainSampler
 from ...datasets.two_domain import TwoDomainDataset
+from ...models.segmentors import UDASegmentor
 from ...models.terms import AdaptationProgress
 from ...self_training import PseudoLabelArtefact, PseudoLabeller, model_hash
 from ...self_training.artefact import write_atomically
-
 
 LABELLING_PIPELINE = (
     dict(type="LoadImage"),
@@ -287,5 +286,5 @@ class SelfTrainingHook(Hook):
         write_atomically(path, json.dumps(rounds, indent=1))
 
     @staticmethod
-    def _model(runner: Runner) -> nn.Module:
+    def _model(runner: Runner) -> UDASegmentor:
         return runner.model.module if is_model_wrapper(runner.model) else runner.model

@@ -28,5 +28,5 @@ class StepSeedHook(Hook):
         sequence = np.random.SeedSequence([runner.seed, get_rank(), runner.iter])
         seed = int(sequence.generate_state(1)[0])
         random.seed(seed)
-        np.random.seed(seed)  # noqa: NPY002
+        np.random.seed(seed)
         torch.manual_seed(seed)

@@ -6,6 +6,7 @@ from collections import OrderedDict
 from typing import Any
 
 from mmseg.models.segmentors.base import BaseSegmentor
+from mmseg.models.segmentors.encoder_decoder import EncoderDecoder
 from mmseg.registry import MODELS
 from torch import Tensor, nn
 
@@ -35,6 +36,11 @@ class UDASegmentor(BaseSegmentor):
         TypeError: The segmentor has no single decode head with a ``loss_by_feat``.
         ValueError: A further head has another number of classes than the segmentor, or a term's name contains "loss".
     """
+
+    segmentor: EncoderDecoder
+    heads: nn.ModuleDict
+    terms: nn.ModuleDict
+    progress: AdaptationProgress
 
     def __init__(
         self,

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from abc import ABCMeta, abstractmethod
-from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 from mmengine.model import BaseModule
 from torch import Tensor, nn
@@ -58,13 +58,13 @@ class AdaptationStep:
     """
 
     segmentor: nn.Module
-    heads: Mapping[str, nn.Module]
+    heads: nn.ModuleDict
     features: tuple[Tensor, ...]
     domains: dict[str, DomainBatch]
     progress: AdaptationProgress
     _outputs: dict[str, Tensor] = field(default_factory=dict)
 
-    def head(self, name: str) -> nn.Module:
+    def head(self, name: str) -> Any:
         """A further head of the adaptor.
 
         Args:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from mmseg.registry import MODELS
 from mmseg.utils import add_prefix
 from torch import Tensor
@@ -33,7 +35,7 @@ class SegmentationTerm(AdaptationTerm):
         batch = step.domains.get(self.domain)
         if batch is None:
             return {}
-        segmentor = step.segmentor
+        segmentor: Any = step.segmentor
         values = dict(segmentor.decode_head.loss_by_feat(batch.logits, batch.samples))
         if segmentor.with_auxiliary_head:
             auxiliary = segmentor.auxiliary_head
