@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -107,6 +108,15 @@ class PseudoLabeller:
                 total = total + (probability.flip(3) if flipped else probability)
         return total / (len(self.scales) * (2 if self.flip else 1))
 
+    def _expand(
+        self, coarse: Tensor, input_size: Sequence[int], image_size: Sequence[int]
+    ) -> Tensor:
+        """Bring spooled probabilities (C, h, w) back to the size of the image, (C, H, W)."""
+        # The last cell may reach over the border: expand whole cells, then cut.
+        full = F.interpolate(coarse[None], scale_factor=float(self.spool_stride), mode="bilinear")
+        full = full[..., : input_size[0], : input_size[1]]
+        return F.interpolate(full, size=tuple(image_size), mode="bilinear")[0]
+
     def label(
         self,
         *,
@@ -145,7 +155,7 @@ class PseudoLabeller:
         hashes: dict[str, str] = {}
         kept, predicted = np.zeros(len(classes)), np.zeros(len(classes))
         with tempfile.TemporaryDirectory(prefix=".spool_", dir=artefact.root) as spool:
-            image_sizes = []
+            sizes = []
             for index, batch in enumerate(
                 tqdm(loader, desc=f"round {round_number}: labelling", disable=not is_main_process())
             ):
@@ -161,17 +171,17 @@ class PseudoLabeller:
                 coarse = probabilities[0].cpu().numpy().astype(np.float16)
                 histogram.add(coarse)
                 np.save(Path(spool) / f"{index}.npy", coarse)
-                image_sizes.append((sample.metainfo["sample_id"], sample.metainfo["ori_shape"][:2]))
+                image_size = sample.metainfo["ori_shape"][:2]
+                sizes.append((sample.metainfo["sample_id"], (height, width), image_size))
             histogram.counts = sum(all_gather_object(histogram.counts))
             thresholds = histogram.thresholds(
                 self.portion, self.lowest_threshold, self.highest_threshold
             )
-            for index, (image_id, size) in enumerate(image_sizes):
+            for index, (image_id, input_size, image_size) in enumerate(sizes):
                 path = Path(spool) / f"{index}.npy"
-                full = F.interpolate(
-                    torch.from_numpy(np.load(path)).float()[None], size=size, mode="bilinear"
-                )[0].numpy()
+                coarse = torch.from_numpy(np.load(path)).float()
                 path.unlink()
+                full = self._expand(coarse, input_size, image_size).numpy()
                 labels, confidence = select_labels(full, thresholds)
                 hashes[image_id] = artefact.write_image(image_id, labels, confidence, palette)
                 kept += np.bincount(labels[labels != IGNORE_INDEX], minlength=len(classes))
