@@ -74,9 +74,9 @@ def camera_look(
     light += haze * _glare(rng, height, width, weather)[..., None]
     light *= _vignette(rng, height, width)[..., None]
     light = cv2.GaussianBlur(light, (0, 0), rng.uniform(0.4, 0.75) * width / 256)
-    balance = np.array([rng.normal(0.97, 0.05), 1.0, rng.normal(0.93, 0.06)], dtype=np.float32)
+    balance = np.array([rng.normal(0.94, 0.05), 1.0, rng.normal(0.87, 0.06)], dtype=np.float32)
     light *= balance * np.exp2(rng.normal(0.3, 0.33))
-    light = _saturate(light, rng.uniform(0.9, 1.2))
+    light = _saturate(light, rng.uniform(0.55, 0.9))
     # Shot noise grows with the square root of the light, read noise does not depend on it.
     spread = np.sqrt(rng.uniform(0.0002, 0.0009) * np.maximum(light, 0) + 0.00002)
     light += spread * rng.standard_normal(light.shape, dtype=np.float32)

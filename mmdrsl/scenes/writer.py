@@ -18,7 +18,7 @@ from mmdrsl.scenes.render import render_scene
 from mmdrsl.scenes.world import Look
 
 #: Raised whenever the same seed would give other pictures than before.
-GENERATOR_VERSION = 1
+GENERATOR_VERSION = 2
 RECORD_NAME = "scenes.json"
 _SUBTYPES_NAME = "subtypes.json"
 _SPLIT_NUMBERS = {"game": 0, "train": 1, "val": 2}
@@ -86,7 +86,7 @@ def write_scenes(
     out_dir: str | Path,
     seed: int = 0,
     num_game: int = 160,
-    num_camera_train: int = 120,
+    num_camera_train: int = 160,
     num_camera_val: int = 60,
     image_size: tuple[int, int] = (256, 128),
     overwrite: bool = False,

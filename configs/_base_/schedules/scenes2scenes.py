@@ -1,12 +1,12 @@
-"""1,260 steps of AdamW from scratch: 810 on the source, then three rounds of 150 on half source, half target."""
+"""1,080 steps of AdamW from scratch: 720 on the source, then three rounds of 120 on half source, half target."""
 
-warmup_iterations = 810
+warmup_iterations = 720
 rounds = [
-    dict(iterations=150, portion=0.3, target_share=0.5),
-    dict(iterations=150, portion=0.4, target_share=0.5),
-    dict(iterations=150, portion=0.5, target_share=0.5),
+    dict(iterations=120, portion=0.3, target_share=0.5),
+    dict(iterations=120, portion=0.4, target_share=0.5),
+    dict(iterations=120, portion=0.5, target_share=0.5),
 ]
-max_iters = 1260
+max_iters = 1080
 optim_wrapper = dict(
     type="OptimWrapper",
     optimizer=dict(type="AdamW", lr=2e-3, betas=(0.9, 0.999), weight_decay=0.01),
