@@ -179,9 +179,9 @@ class PseudoLabeller:
             )
             for index, (image_id, input_size, image_size) in enumerate(sizes):
                 path = Path(spool) / f"{index}.npy"
-                coarse = torch.from_numpy(np.load(path)).float()
+                spooled = torch.from_numpy(np.load(path)).float()
                 path.unlink()
-                full = self._expand(coarse, input_size, image_size).numpy()
+                full = self._expand(spooled, input_size, image_size).numpy()
                 labels, confidence = select_labels(full, thresholds)
                 hashes[image_id] = artefact.write_image(image_id, labels, confidence, palette)
                 kept += np.bincount(labels[labels != IGNORE_INDEX], minlength=len(classes))

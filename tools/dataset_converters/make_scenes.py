@@ -19,7 +19,7 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--out", type=Path, required=True, help="folder of the set")
     parser.add_argument("--seed", type=int, default=0, help="seed of the set")
     parser.add_argument("--num-game", type=int, default=160, help="number of game scenes")
-    parser.add_argument("--num-camera-train", type=int, default=120)
+    parser.add_argument("--num-camera-train", type=int, default=160)
     parser.add_argument("--num-camera-val", type=int, default=60)
     parser.add_argument(
         "--size",

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from mmengine.dataset import Compose
-from mmengine.dist import is_main_process
+from mmengine.dist import barrier, is_main_process
 from mmengine.hooks import Hook
 from mmengine.model import is_model_wrapper
 from mmengine.runner import Runner
@@ -22,9 +22,11 @@ from ...datasets.samplers import TwoDomainSampler
 from ...datasets.two_domain import TwoDomainDataset
 from ...models.segmentors import UDASegmentor
 from ...models.terms import AdaptationProgress
-from ...self_training import PseudoLabelArtefact, PseudoLabeller, model_hash
+from ...self_training import PseudoLabelArtefact, PseudoLabeller, RoundManifest, model_hash
 from ...self_training.artefact import write_atomically
 
+RECORD = "rounds.json"
+LABELS_KEY = "pseudo_label_model_hash"
 LABELLING_PIPELINE = (
     dict(type="LoadImage"),
     dict(type="PackSegInputs", meta_keys=("img_path", "ori_shape", "img_shape", "sample_id")),
@@ -162,7 +164,15 @@ class SelfTrainingHook(Hook):
     def before_train(self, runner: Runner) -> None:
         """Bring data and model to the phase in which the run starts or resumes."""
         phase = self._phase_of(runner.iter)
-        self._enter(runner, phase, resumed=runner.iter > phase.begin)
+        resumed = runner.iter > phase.begin
+        if runner.iter == 0 and is_main_process():
+            # A record that an earlier run left in this folder is not about this one.
+            (Path(runner.work_dir) / RECORD).unlink(missing_ok=True)
+        barrier()
+        if phase.begin > 0 and not resumed:
+            # The checkpoint of a phase's end is written before its evaluation: a kill may have come between.
+            self._evaluate(runner, finished=runner.iter)
+        self._enter(runner, phase, resumed=resumed)
 
     def before_train_iter(self, runner: Runner, batch_idx: int, data_batch: Any = None) -> None:
         """Tell the model where the run stands."""
@@ -178,14 +188,21 @@ class SelfTrainingHook(Hook):
         finished = runner.iter + 1
         if finished >= self.phases[-1].end or all(phase.begin != finished for phase in self.phases):
             return
-        loop = runner.train_loop
-        if self.evaluate_rounds and runner.val_loop is not None and finished % loop.val_interval:
-            # Inside this hook runner.iter still counts the step that just ended.
-            self._evaluated_iteration = finished
-            runner.val_loop.run()
-            self._evaluated_iteration = None
+        self._evaluate(runner, finished=finished)
         self._enter(runner, self._phase_of(finished), resumed=False)
-        loop.dataloader_iterator.skip_iter(finished)
+        runner.train_loop.dataloader_iterator.skip_iter(finished)
+
+    def _evaluate(self, runner: Runner, *, finished: int) -> None:
+        """Evaluate at the end of a phase, unless that was done or the loop does it by itself."""
+        previous = str(self._phase_of(finished - 1).number)
+        done = self._read_record(runner).get(previous, {}).get("iteration") == finished
+        loops_own = finished % runner.train_loop.val_interval == 0 and runner.iter < finished
+        if not self.evaluate_rounds or runner.val_loop is None or done or loops_own:
+            return
+        # Between two steps runner.iter still counts the one that just ended.
+        self._evaluated_iteration = finished
+        runner.val_loop.run()
+        self._evaluated_iteration = None
 
     def after_val_epoch(self, runner: Runner, metrics: dict[str, float] | None = None) -> None:
         """Keep the metrics with the round that they belong to."""
@@ -219,17 +236,24 @@ class SelfTrainingHook(Hook):
         )
         manifest = artefact.read_manifest()
         if resumed:
-            self._check_resumed(artefact, manifest)
+            self._check_resumed(runner, artefact, manifest)
         else:
-            self._label(runner, phase, artefact, manifest)
+            manifest = self._label(runner, phase, artefact, manifest)
+            # Goes into every checkpoint of the round: a resumed run knows its labels by it.
+            runner.message_hub.update_info(LABELS_KEY, manifest.model_hash)
         dataloader.dataset.set_pseudo_labels(str(artefact.root))
 
     @staticmethod
-    def _check_resumed(artefact: PseudoLabelArtefact, manifest: Any) -> None:
+    def _check_resumed(
+        runner: Runner, artefact: PseudoLabelArtefact, manifest: RoundManifest | None
+    ) -> None:
         """Refuse to resume inside a round without the labels that it trained on."""
-        problems = (
-            [f"{artefact.root}: no manifest"] if manifest is None else artefact.problems(manifest)
-        )
+        if manifest is None:
+            problems = [f"{artefact.root}: no manifest"]
+        elif manifest.model_hash != runner.message_hub.get_info(LABELS_KEY):
+            problems = [f"{artefact.root}: made by another model than the checkpoint names"]
+        else:
+            problems = artefact.problems(manifest)
         if problems:
             raise ValueError(
                 "The run was interrupted inside a round whose pseudo labels are damaged: "
@@ -238,20 +262,26 @@ class SelfTrainingHook(Hook):
             )
 
     def _label(
-        self, runner: Runner, phase: Phase, artefact: PseudoLabelArtefact, manifest: Any
-    ) -> None:
+        self,
+        runner: Runner,
+        phase: Phase,
+        artefact: PseudoLabelArtefact,
+        manifest: RoundManifest | None,
+    ) -> RoundManifest:
         """Label all target images, or keep a complete artefact of the same model and settings."""
         model = self._model(runner)
         target = runner.train_dataloader.dataset.domains["target"]
         labeller = PseudoLabeller(portion=phase.portion, **self.labeller)
-        unchanged = (
+        if (
             manifest is not None
             and manifest.model_hash == model_hash(model.segmentor)
             and manifest.policy == labeller.settings()
             and manifest.classes == list(target.metainfo["classes"])
             and not artefact.problems(manifest)
-        )
-        if not unchanged:
+        ):
+            action = "kept the"
+        else:
+            action = "made"
             dataset = copy.copy(target)
             dataset.pipeline = Compose(self.pipeline)
             manifest = labeller.label(
@@ -262,7 +292,7 @@ class SelfTrainingHook(Hook):
                 num_workers=self.num_workers,
             )
         runner.logger.info(
-            f"Round {phase.number}: {'kept the' if unchanged else 'made'} pseudo labels in {artefact.root}; "
+            f"Round {phase.number}: {action} pseudo labels in {artefact.root}; "
             f"{100 * manifest.coverage:.1f} % of pixels labelled."
         )
         self._record(
@@ -274,14 +304,21 @@ class SelfTrainingHook(Hook):
                 thresholds=manifest.thresholds,
             ),
         )
+        return manifest
+
+    @staticmethod
+    def _read_record(runner: Runner) -> dict[str, dict]:
+        """Content of rounds.json."""
+        path = Path(runner.work_dir) / RECORD
+        return json.loads(path.read_text()) if path.is_file() else {}
 
     @staticmethod
     def _record(runner: Runner, number: int, **values: Any) -> None:
         """Merge values into this round's entry of rounds.json."""
         if not is_main_process():
             return
-        path = Path(runner.work_dir) / "rounds.json"
-        rounds = json.loads(path.read_text()) if path.is_file() else {}
+        path = Path(runner.work_dir) / RECORD
+        rounds = SelfTrainingHook._read_record(runner)
         rounds.setdefault(str(number), {}).update(values)
         write_atomically(path, json.dumps(rounds, indent=1))
 
