@@ -6,9 +6,9 @@ import cv2
 import numpy as np
 import pytest
 import torch
-from conftest import DRSL_CONFIG, ROOT
 from mmengine.config import Config
 from mmengine.runner import Runner
+from run_tools import DRSL_CONFIG, ROOT
 
 
 @pytest.fixture

@@ -6,7 +6,7 @@ import subprocess
 import sys
 
 import pytest
-from conftest import ROOT
+from run_tools import ROOT
 
 SAMPLES = os.environ.get("MMDRSL_SAMPLES", "")
 

@@ -1,12 +1,21 @@
 import json
+import os
 import re
+import subprocess
 import sys
 from pathlib import Path
 
 import mmseg
 import pytest
 import torch
-from conftest import DRSL_CONFIG, TWENTY_STEPS, run_tool, train_command
+from run_tools import (
+    DRSL_CONFIG,
+    ROOT,
+    TWENTY_STEPS,
+    run_tool,
+    tool_environment,
+    train_command,
+)
 
 MMSEG_TOOLS = Path(mmseg.__file__).parent / ".mim" / "tools"
 
@@ -112,3 +121,44 @@ def test_two_cpu_ranks_train_and_test(scenes_root, tmp_path):
     )
     rounds = json.loads((work_dir / "rounds.json").read_text())
     assert reported_miou(output) == pytest.approx(rounds["3"]["metrics"]["mIoU"], abs=0.05)
+
+
+def test_stock_mmseg_tool_trains_our_config(scenes_root, tmp_path):
+    command = train_command(tmp_path / "run")
+    command[1] = str(MMSEG_TOOLS / "train.py")
+    run_tool(command, scenes_root)
+    assert (tmp_path / "run" / "iter_20.pth").is_file()
+
+
+@pytest.fixture
+def inheriting_config(tmp_path):
+    """A config that inherits one of MMSegmentation's by its package name."""
+    path = tmp_path / "inherits.py"
+    path.write_text("_base_ = ['mmseg::_base_/models/fcn_r50-d8.py']\n")
+    return path
+
+
+def load_in_new_process(config, scenes_root, before, path=""):
+    program = f"{before}; from mmengine.config import Config; print(Config.fromfile({str(config)!r}).model.type)"
+    return subprocess.run(
+        [sys.executable, "-c", program],
+        env={**tool_environment(scenes_root), "PYTHONPATH": f"{path}{os.pathsep}{ROOT}"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+def test_our_tools_inherit_configs_of_mmseg(inheriting_config, scenes_root):
+    mend = "from mmdrsl.engine.launch import resolve_mmseg_bases; resolve_mmseg_bases()"
+    assert "EncoderDecoder" in load_in_new_process(inheriting_config, scenes_root, mend).stdout
+
+
+def test_documented_mend_for_stock_tools_works(inheriting_config, scenes_root, tmp_path):
+    page = (ROOT / "docs" / "architecture.md").read_text()
+    line = re.search(r"`(from mmengine\.config import utils; [^`]+)`", page)[1]
+    (tmp_path / "sitecustomize.py").write_text(line + "\n")
+    without = load_in_new_process(inheriting_config, scenes_root, "pass")
+    assert without.returncode != 0, "the stock loader works by itself now: drop the mend"
+    mended = load_in_new_process(inheriting_config, scenes_root, "pass", path=tmp_path)
+    assert "EncoderDecoder" in mended.stdout, mended.stderr[-2000:]

@@ -6,7 +6,7 @@ import time
 
 import pytest
 import torch
-from conftest import ROOT, run_tool, tool_environment, train_command
+from run_tools import ROOT, run_tool, tool_environment, train_command
 
 from mmdrsl.self_training import PseudoLabelArtefact
 
