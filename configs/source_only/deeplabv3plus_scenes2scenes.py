@@ -12,7 +12,7 @@ _base_ = [
     "../_base_/default_runtime.py",
 ]
 model = dict(
-    # With class weights the loss divides by all pixels of the crop: on the target it counts as much as its coverage.
+    # MMSegmentation's cross entropy takes class weights only without avg_non_ignore.
     segmentor=dict(
         decode_head=dict(
             loss_decode=dict(class_weight={{_base_.class_weight}}, avg_non_ignore=False)
