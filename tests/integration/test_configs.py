@@ -88,7 +88,7 @@ def test_drsl_steps_on_every_task_model(model, source):
     assert {
         "source.loss_ce",
         "target.loss_ce",
-        "metric.loss_target",
+        "metric_target.loss_target",
         "alignment.loss_alignment",
     } <= set(values)
     missing = [name for name, p in adaptor.named_parameters() if p.requires_grad and p.grad is None]

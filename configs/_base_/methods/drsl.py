@@ -1,24 +1,22 @@
 """DRSL on top of self-training: mode learning on both domains, stochastic mode alignment between them.
 
-A final config takes it up as
-    model = dict(terms={{_base_.drsl_terms}}, heads=dict(mmdl=dict(type="MMDLHead", in_channels=..., ...)))
-    default_hooks = dict(modes={{_base_.drsl_hook}})
+A final config takes it up as ``model = dict(terms={{_base_.drsl_terms}})`` beside an `MMDLHead` in ``model.heads`` and
+``default_hooks = dict(modes={{_base_.drsl_hook}})``.
 """
 
 drsl_terms = dict(
     metric=dict(
         type="ModeMetricTerm",
         weight=0.1,
-        domains=("source", "target"),
-        loss=dict(
-            type="ModeMetricLoss",
-            margin=0.5,
-            posterior_weight=0.5,
-            class_distance="min",
-            max_pixels_per_class=256,
-            usage_weight=0.01,
-            spread_weight=0.01,
-        ),
+        domains=("source",),
+        loss=dict(type="ModeMetricLoss", margin=0.5, posterior_weight=0.5),
+    ),
+    # Pseudo labels are class-balanced by their selection: a plain mean over their pixels.
+    metric_target=dict(
+        type="ModeMetricTerm",
+        weight=0.1,
+        domains=("target",),
+        loss=dict(type="ModeMetricLoss", margin=0.5, posterior_weight=0.5, class_balanced=False),
     ),
     alignment=dict(
         type="ModeAlignmentTerm",

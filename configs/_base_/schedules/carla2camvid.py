@@ -2,8 +2,8 @@
 
 warmup_iterations = 600
 rounds = [
-    dict(iterations=150, portion=0.3, target_share=0.5),
-    dict(iterations=150, portion=0.45, target_share=0.5),
+    dict(iterations=150, portion=0.2, target_share=0.5),
+    dict(iterations=150, portion=0.25, target_share=0.5),
 ]
 max_iters = 900
 optim_wrapper = dict(

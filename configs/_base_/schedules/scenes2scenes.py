@@ -2,9 +2,9 @@
 
 warmup_iterations = 720
 rounds = [
+    dict(iterations=120, portion=0.2, target_share=0.5),
+    dict(iterations=120, portion=0.25, target_share=0.5),
     dict(iterations=120, portion=0.3, target_share=0.5),
-    dict(iterations=120, portion=0.4, target_share=0.5),
-    dict(iterations=120, portion=0.5, target_share=0.5),
 ]
 max_iters = 1080
 optim_wrapper = dict(

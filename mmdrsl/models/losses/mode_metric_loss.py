@@ -22,7 +22,10 @@ class ModeMetricLoss(nn.Module):
         margin: Gap in squared distance between own and nearest other class, >= 0.
         posterior_weight: Factor of the posterior term, >= 0.
         class_distance: ``min`` (nearest mode) or ``softmin``.
-        max_pixels_per_class: Size of the class-balanced sample per class, >= 1.
+        class_balanced: Sample and average per class; otherwise uniformly over all pixels. Source labels profit from
+            the balance. Pseudo labels whose selection is class-balanced already do not: balancing them again multiplies
+            the errors of rare classes.
+        max_pixels_per_class: Size of the sample per class, >= 1; without balance C times as many pixels in all.
         usage_weight: Factor of the usage penalty, >= 0.
         spread_weight: Factor of the spread penalty, >= 0.
 
@@ -36,6 +39,7 @@ class ModeMetricLoss(nn.Module):
         margin: float = 0.5,
         posterior_weight: float = 0.5,
         class_distance: str = "min",
+        class_balanced: bool = True,
         max_pixels_per_class: int = 256,
         usage_weight: float = 0.01,
         spread_weight: float = 0.01,
@@ -55,6 +59,7 @@ class ModeMetricLoss(nn.Module):
         self.margin = margin
         self.posterior_weight = posterior_weight
         self.class_distance = class_distance
+        self.class_balanced = class_balanced
         self.max_pixels_per_class = max_pixels_per_class
         self.usage_weight = usage_weight
         self.spread_weight = spread_weight
@@ -88,9 +93,13 @@ class ModeMetricLoss(nn.Module):
         spread = self.spread_weight * functional.mode_spread_penalty(representatives)
         if len(pixels) == 0:
             return embeddings.sum() * 0 + spread
-        index = functional.sample_class_balanced(
-            pixel_labels, num_classes, self.max_pixels_per_class, generator
-        )
+        if self.class_balanced:
+            index = functional.sample_class_balanced(
+                pixel_labels, num_classes, self.max_pixels_per_class, generator
+            )
+        else:
+            order = torch.randperm(len(pixels), generator=generator, device=pixels.device)
+            index = order[: self.max_pixels_per_class * num_classes]
         pixels, pixel_labels = pixels[index], pixel_labels[index]
         distances = functional.squared_distances(pixels, representatives)
         log_posterior = functional.class_log_posterior(distances, bandwidth)
@@ -105,13 +114,10 @@ class ModeMetricLoss(nn.Module):
             pixel_labels,
             num_classes,
         )
-        return (
-            functional.class_balanced_mean(
-                per_pixel,
-                pixel_labels,
-                num_classes,
-                None if pixel_weights is None else pixel_weights[index],
-            )
-            + self.usage_weight * usage
-            + spread
-        )
+        if pixel_weights is not None:
+            per_pixel = per_pixel * pixel_weights[index]
+        if self.class_balanced:
+            metric = functional.class_balanced_mean(per_pixel, pixel_labels, num_classes)
+        else:
+            metric = per_pixel.mean()
+        return metric + self.usage_weight * usage + spread
