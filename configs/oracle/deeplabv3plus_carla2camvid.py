@@ -2,7 +2,7 @@
 
 python tools/train.py configs/oracle/deeplabv3plus_carla2camvid.py
 
-RESULT
+Not run here yet; about 900 steps of 1.2 s on one core.
 """
 
 _base_ = "../source_only/deeplabv3plus_carla2camvid.py"

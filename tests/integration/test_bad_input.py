@@ -81,6 +81,14 @@ def test_round_schedule_that_does_not_fill_the_run(scenes, tmp_path):
         train(tmp_path, **{"train_cfg.max_iters": 7})
 
 
+def test_loader_processes_that_outlive_a_round(scenes, tmp_path):
+    with pytest.raises(ValueError, match="persistent_workers"):
+        train(
+            tmp_path,
+            **{"train_dataloader.num_workers": 1, "train_dataloader.persistent_workers": True},
+        )
+
+
 def test_rounds_without_a_target(scenes, tmp_path):
     with pytest.raises(TypeError, match="no target"):
         train(tmp_path, **{"train_dataloader.dataset.target": None})

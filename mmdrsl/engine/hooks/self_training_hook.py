@@ -142,7 +142,7 @@ class SelfTrainingHook(Hook):
         """Check schedule, dataset and sampler before anything is trained.
 
         Raises:
-            ValueError: The schedule does not fit ``max_iters``.
+            ValueError: The schedule does not fit ``max_iters``, or loader processes outlive a round.
             TypeError: The training data are not a `TwoDomainDataset` with a `TwoDomainSampler` and a target.
         """
         if runner._train_loop is None:
@@ -154,6 +154,11 @@ class SelfTrainingHook(Hook):
             raise TypeError(
                 "SelfTrainingHook needs train_dataloader with dataset TwoDomainDataset and sampler TwoDomainSampler, "
                 f"found {type(dataset).__name__} and {type(sampler).__name__}."
+            )
+        if dataloader.num_workers > 0 and dataloader.persistent_workers:
+            raise ValueError(
+                "train_dataloader.persistent_workers=True keeps loader processes that never see a new round's labels; "
+                "set it to False."
             )
         if self.rounds and "target" not in dataset.domains:
             raise TypeError(
