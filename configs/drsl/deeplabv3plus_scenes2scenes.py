@@ -23,5 +23,5 @@ model = dict(
     terms={{_base_.drsl_terms}},
 )
 default_hooks = dict(
-    modes=dict(type="ModeMaintenanceHook", kmeans_iteration=200, interval=200),
+    modes=dict(type="ModeMaintenanceHook", kmeans_iteration=200, interval=0),
 )

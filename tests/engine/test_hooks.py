@@ -61,12 +61,11 @@ def test_impossible_phases(warmup, rounds, max_iters, message):
 def test_self_training_hook_needs_two_domains():
     hook = SelfTrainingHook(rounds=[ROUND], warmup_iterations=0)
     runner = SimpleNamespace(
-        _train_loop=object(),
         train_loop=SimpleNamespace(max_iters=4),
         train_dataloader=SimpleNamespace(dataset=[], sampler=()),
     )
     with pytest.raises(TypeError, match=r"TwoDomainDataset .* found list and tuple"):
-        hook.before_run(runner)
+        hook.before_train(runner)
 
 
 def draws_of_step(seed, iteration):
@@ -264,18 +263,18 @@ def hook_runner(heads, iteration=0):
     model = nn.Module()
     if heads is not None:
         model.heads = nn.ModuleDict(heads)
-    return SimpleNamespace(model=model, seed=0, iter=iteration, _train_loop=object())
+    return SimpleNamespace(model=model, seed=0, iter=iteration)
 
 
 @pytest.mark.parametrize("heads", [None, {}, {"mmdl": nn.Identity()}])
 def test_mode_maintenance_needs_the_head(heads):
     with pytest.raises(ValueError, match=r"looks after model\.heads\.mmdl, found"):
-        ModeMaintenanceHook().before_run(hook_runner(heads))
+        ModeMaintenanceHook().before_train(hook_runner(heads))
 
 
 def test_mode_maintenance_steps(monkeypatch):
     head = MMDLHead(in_channels=2, num_classes=1, num_modes=2, embedding_dim=6, hidden_channels=2)
-    ModeMaintenanceHook().before_run(hook_runner(dict(mmdl=head)))
+    ModeMaintenanceHook().before_train(hook_runner(dict(mmdl=head)))
     hook = HOOKS.build(dict(type="ModeMaintenanceHook", kmeans_iteration=4, interval=3))
     optimizer = torch.optim.SGD([head.representatives], lr=0.1, momentum=0.9)
     sampled = []

@@ -12,8 +12,8 @@ optim_wrapper = dict(
     paramwise_cfg=dict(
         custom_keys={
             "backbone": dict(lr_mult=0.4),
-            # Representatives move freely on the sphere: no decay, a rate of their own.
-            "representatives": dict(lr_mult=10.0, decay_mult=0.0),
+            # No decay on the sphere, and no higher rate: at ten times this one Adam moves them faster than pixels can follow.
+            "representatives": dict(lr_mult=1.0, decay_mult=0.0),
         },
     ),
 )

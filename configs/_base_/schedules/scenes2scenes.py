@@ -12,8 +12,8 @@ optim_wrapper = dict(
     optimizer=dict(type="AdamW", lr=2e-3, betas=(0.9, 0.999), weight_decay=0.01),
     paramwise_cfg=dict(
         custom_keys={
-            # Representatives move freely on the sphere: no decay, a rate of their own.
-            "representatives": dict(lr_mult=10.0, decay_mult=0.0),
+            # No decay on the sphere, and no higher rate: at ten times this one Adam moves them faster than pixels can follow.
+            "representatives": dict(lr_mult=1.0, decay_mult=0.0),
         },
     ),
 )

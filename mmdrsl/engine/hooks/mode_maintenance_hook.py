@@ -118,14 +118,12 @@ class ModeMaintenanceHook(Hook):
         self.max_pixels_per_class = max_pixels_per_class
         self.head = head
 
-    def before_run(self, runner: Runner) -> None:
+    def before_train(self, runner: Runner) -> None:
         """Check that the model has the head.
 
         Raises:
             ValueError: The adaptor has no `MMDLHead` of that name.
         """
-        if runner._train_loop is None:
-            return
         heads = getattr(self._model(runner), "heads", {})
         if self.head not in heads or not isinstance(heads[self.head], MMDLHead):
             raise ValueError(

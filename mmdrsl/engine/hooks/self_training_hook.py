@@ -138,15 +138,8 @@ class SelfTrainingHook(Hook):
         self.phases: list[Phase] = []
         self._evaluated_iteration: int | None = None
 
-    def before_run(self, runner: Runner) -> None:
-        """Check schedule, dataset and sampler before anything is trained.
-
-        Raises:
-            ValueError: The schedule does not fit ``max_iters``, or loader processes outlive a round.
-            TypeError: The training data are not a `TwoDomainDataset` with a `TwoDomainSampler` and a target.
-        """
-        if runner._train_loop is None:
-            return
+    def _check(self, runner: Runner) -> None:
+        """Check schedule, dataset, loader and sampler before anything is trained."""
         self.phases = build_phases(self.warmup_iterations, self.rounds, runner.train_loop.max_iters)
         dataloader = runner.train_dataloader
         dataset, sampler = dataloader.dataset, dataloader.sampler
@@ -167,7 +160,13 @@ class SelfTrainingHook(Hook):
             )
 
     def before_train(self, runner: Runner) -> None:
-        """Bring data and model to the phase in which the run starts or resumes."""
+        """Check the setting, and bring data and model to the phase in which the run starts or resumes.
+
+        Raises:
+            ValueError: The schedule does not fit ``max_iters``, or loader processes outlive a round.
+            TypeError: The training data are not a `TwoDomainDataset` with a `TwoDomainSampler` and a target.
+        """
+        self._check(runner)
         phase = self._phase_of(runner.iter)
         resumed = runner.iter > phase.begin
         if runner.iter == 0 and is_main_process():

@@ -22,7 +22,7 @@ class MMDLHead(BaseModule):
 
     Args:
         in_channels: Channels of the chosen feature map.
-        num_classes: C, >= 2.
+        num_classes: C, >= 1.
         in_index: Which of the backbone's (or neck's) outputs to embed.
         num_modes: K, modes per class, >= 1; 1 is the unimodal ablation.
         embedding_dim: D, >= 2.
@@ -50,9 +50,9 @@ class MMDLHead(BaseModule):
         init_cfg: dict | list | None = None,
     ) -> None:
         super().__init__(init_cfg=init_cfg)
-        if num_classes < 2 or num_modes < 1 or embedding_dim < 2 or bandwidth <= 0:
+        if num_classes < 1 or num_modes < 1 or embedding_dim < 2 or bandwidth <= 0:
             raise ValueError(
-                "MMDLHead needs num_classes >= 2, num_modes >= 1, embedding_dim >= 2 and bandwidth > 0, found "
+                "MMDLHead needs num_classes >= 1, num_modes >= 1, embedding_dim >= 2 and bandwidth > 0, found "
                 f"{num_classes}, {num_modes}, {embedding_dim}, {bandwidth}."
             )
         self.in_channels = in_channels
