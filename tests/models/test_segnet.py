@@ -217,4 +217,4 @@ def test_every_base_model_is_tested():
 
 def test_small_model_is_small():
     model = MODELS.build(Config.fromfile(BASE_MODELS / "deeplabv3plus_small.py").model.segmentor)
-    assert sum(parameter.numel() for parameter in model.parameters()) < 600_000
+    assert sum(parameter.numel() for parameter in model.parameters()) < 1_000_000
