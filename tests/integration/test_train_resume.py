@@ -1,8 +1,6 @@
 import json
-import os
 import signal
 import subprocess
-import time
 
 import pytest
 import torch
@@ -23,26 +21,6 @@ def label_hashes(work_dir):
     ]
 
 
-def train_until(work_dir, scenes_root, reached, log):
-    """Train in a process of its own and kill it with SIGKILL as soon as `reached()` is true."""
-    with open(log, "w") as output:
-        process = subprocess.Popen(
-            train_command(work_dir),
-            cwd=ROOT,
-            env=tool_environment(scenes_root),
-            stdout=output,
-            stderr=subprocess.STDOUT,
-            start_new_session=True,
-        )
-        deadline = time.time() + 200
-        while not reached():
-            assert process.poll() is None, f"ended before it was killed: {log.read_text()[-3000:]}"
-            assert time.time() < deadline, "never got there"
-            time.sleep(0.005)
-        os.killpg(process.pid, signal.SIGKILL)
-        process.wait()
-
-
 def test_run_passes_through_all_stages(uninterrupted_run):
     rounds = json.loads((uninterrupted_run / "rounds.json").read_text())
     assert sorted(rounds) == ["0", "1", "2", "3"]
@@ -53,41 +31,72 @@ def test_run_passes_through_all_stages(uninterrupted_run):
     assert "IoU.road" in last
 
 
-@pytest.mark.parametrize("stage", ["training", "labelling"])
-def test_killed_and_resumed_equals_uninterrupted(stage, uninterrupted_run, scenes_root, tmp_path):
+# Each program makes the training kill itself with SIGKILL at one exact moment, then runs the tool.
+KILLED = {
+    "training": """
+from mmdrsl.engine.hooks import StepSeedHook
+proceed = StepSeedHook.before_train_iter
+
+def kill(hook, runner, *args, **kwargs):
+    if runner.iter == 15:
+        os.kill(os.getpid(), signal.SIGKILL)
+    proceed(hook, runner, *args, **kwargs)
+
+StepSeedHook.before_train_iter = kill
+""",
+    "labelling": """
+from mmdrsl.self_training import PseudoLabelArtefact
+proceed = PseudoLabelArtefact.finish
+
+def kill(artefact, manifest):
+    if manifest.round == 2:
+        os.kill(os.getpid(), signal.SIGKILL)
+    proceed(artefact, manifest)
+
+PseudoLabelArtefact.finish = kill
+""",
+    "checkpoint": """
+import torch
+proceed = torch.save
+
+def kill(content, *args, **kwargs):
+    if content["meta"]["iter"] == 6:
+        os.kill(os.getpid(), signal.SIGKILL)
+    proceed(content, *args, **kwargs)
+
+torch.save = kill
+""",
+}
+RUN = "import os, runpy, signal, sys{}sys.argv = sys.argv[1:]\nrunpy.run_path(sys.argv[0], run_name='__main__')\n"
+LAST_GOOD = {"training": "iter_14.pth", "labelling": "iter_12.pth", "checkpoint": "iter_4.pth"}
+
+
+@pytest.mark.parametrize("moment", sorted(KILLED))
+def test_killed_and_resumed_equals_uninterrupted(moment, uninterrupted_run, scenes_root, tmp_path):
     work_dir = tmp_path / "killed"
-    round_2 = work_dir / "pseudo_labels" / "round_2"
-    if stage == "training":
-        reached = (work_dir / "iter_14.pth").is_file
-    else:
-        # Some files of the round, but no manifest yet.
-        def reached():
-            return any(round_2.glob("labels/**/*.png")) and not (round_2 / "manifest.json").exists()
+    program, *arguments = train_command(work_dir)
+    killed = subprocess.run(
+        [program, "-c", RUN.format(KILLED[moment]), *arguments],
+        cwd=ROOT,
+        env=tool_environment(scenes_root),
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert killed.returncode == -signal.SIGKILL, killed.stderr[-3000:]
+    # With one checkpoint kept, the last good one is there and named.
+    assert (work_dir / "last_checkpoint").read_text() == str(work_dir / LAST_GOOD[moment])
+    assert (work_dir / LAST_GOOD[moment]).is_file()
 
-    train_until(work_dir, scenes_root, reached, tmp_path / "log.txt")
-    assert not (work_dir / "iter_20.pth").exists()
     run_tool(train_command(work_dir, flags=["--resume"]), scenes_root)
-
     expected, found = weights(uninterrupted_run), weights(work_dir)
     assert expected.keys() == found.keys()
     assert all(torch.equal(expected[name], found[name]) for name in expected)
     assert label_hashes(uninterrupted_run) == label_hashes(work_dir)
-    metrics = [
-        json.loads((folder / "rounds.json").read_text())["3"]["metrics"]
-        for folder in (uninterrupted_run, work_dir)
+    records = [
+        json.loads((folder / "rounds.json").read_text()) for folder in (uninterrupted_run, work_dir)
     ]
-    assert metrics[0] == metrics[1]
-
-
-def test_killed_while_writing_a_checkpoint_keeps_the_last_good_one(scenes_root, tmp_path):
-    work_dir = tmp_path / "killed"
-
-    def reached():
-        return (work_dir / "iter_4.pth").is_file() and any(work_dir.glob(".iter_*.tmp"))
-
-    train_until(work_dir, scenes_root, reached, tmp_path / "log.txt")
-    last = (work_dir / "last_checkpoint").read_text()
-    torch.load(last, map_location="cpu", weights_only=False)
+    assert records[0] == records[1]
 
 
 def test_missing_labels_refuse_to_resume_inside_a_round(uninterrupted_run, scenes_root, tmp_path):
