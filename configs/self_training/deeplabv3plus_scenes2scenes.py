@@ -9,8 +9,9 @@ _base_ = [
     "../source_only/deeplabv3plus_scenes2scenes.py",
     "../_base_/methods/self_training.py",
 ]
-model = dict(terms={{_base_.self_training_terms}})
+model = dict(normalisation="per_domain", terms={{_base_.self_training_terms}})
 default_hooks = dict(
+    normalisation=dict(type="TargetNormalisationHook"),
     self_training=dict(
         type="SelfTrainingHook",
         warmup_iterations={{_base_.warmup_iterations}},

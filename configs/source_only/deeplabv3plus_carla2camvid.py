@@ -19,7 +19,11 @@ model = dict(
                 checkpoint="{{$MMDRSL_BENCHMARK:data/benchmark}}/weights/mobilenet_v2_in1k.pth",
             )
         ),
-        decode_head=dict(num_classes=10),
+        # MMSegmentation's cross entropy takes class weights only without avg_non_ignore.
+        decode_head=dict(
+            num_classes=10,
+            loss_decode=dict(class_weight={{_base_.class_weight}}, avg_non_ignore=False),
+        ),
     ),
     terms=dict(source=dict(type="SegmentationTerm", domain="source")),
 )

@@ -19,7 +19,8 @@ TWENTY_STEPS = [
     "default_hooks.modes.interval=8",
     "default_hooks.checkpoint.interval=2",
     "default_hooks.logger.interval=1",
-    "train_dataloader.batch_size=2",
+    # Two images of each domain: normalised apart, pooled features need more than one.
+    "train_dataloader.batch_size=4",
 ]
 
 

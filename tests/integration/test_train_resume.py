@@ -1,9 +1,13 @@
+import copy
 import json
 import signal
 import subprocess
 
+import cv2
 import pytest
 import torch
+from mmengine.config import Config
+from mmseg.registry import MODELS
 from run_tools import ROOT, run_tool, tool_environment, train_command
 
 from mmdrsl.self_training import PseudoLabelArtefact
@@ -29,6 +33,24 @@ def test_run_passes_through_all_stages(uninterrupted_run):
     assert all(0 < rounds[key]["labels"]["coverage"] <= 1 for key in ("1", "2", "3"))
     last = json.loads((uninterrupted_run / "rounds.json").read_text())["3"]["metrics"]
     assert "IoU.road" in last
+
+
+def test_last_checkpoint_has_the_statistics_of_the_target(uninterrupted_run, scenes_root):
+    cfg = Config.fromfile(uninterrupted_run / "deeplabv3plus_scenes2scenes.py")
+    model = MODELS.build(cfg.model)
+    model.load_state_dict(weights(uninterrupted_run))
+    files = sorted((scenes_root / "camera" / "leftImg8bit" / "train").rglob("*.png"))
+    assert len(files) == 6
+    images = [torch.from_numpy(cv2.imread(str(file))).permute(2, 0, 1) for file in files]
+    whole = model.data_preprocessor(dict(inputs=images, data_samples=[]), False)["inputs"]
+    segmentor = copy.deepcopy(model.segmentor)
+    segmentor.forward = lambda batch: segmentor.decode_head(segmentor.extract_feat(batch))
+    torch.optim.swa_utils.update_bn([whole], segmentor)
+    statistics = [name for name in segmentor.state_dict() if "running" in name]
+    assert statistics
+    for name in statistics:
+        expected, found = segmentor.state_dict()[name], model.segmentor.state_dict()[name]
+        assert torch.allclose(found, expected, rtol=1e-4, atol=1e-5), name
 
 
 # Each program makes the training kill itself with SIGKILL at one exact moment, then runs the tool.

@@ -74,7 +74,7 @@ TERMS = dict(
 )  # fmt: skip
 
 
-def build(seed=0, *, terms=TERMS, classes=CLASSES, segmentor=None):
+def build(seed=0, *, terms=TERMS, classes=CLASSES, segmentor=None, normalisation="joint"):
     torch.manual_seed(seed)
     mmdl = dict(
         type="MMDLHead", in_channels=32, num_classes=classes, num_modes=MODES, embedding_dim=DIM,
@@ -88,6 +88,7 @@ def build(seed=0, *, terms=TERMS, classes=CLASSES, segmentor=None):
             ),
             segmentor=segmentor or plain_config(),
             heads=dict(mmdl=mmdl),
+            normalisation=normalisation,
             terms=terms,
         )
     ).train()
@@ -367,3 +368,32 @@ def test_head_outputs_are_computed_once(monkeypatch):
     )
     losses_of(model, "source", "source", "target", "target")
     assert len(calls) == 1
+
+
+def test_domains_normalised_apart():
+    model = build(normalisation="per_domain")
+    mixed = losses_of(copy.deepcopy(model), "source", "source", "target", "target")
+    alone = losses_of(copy.deepcopy(model), "source", "source")
+    # Target images in the batch leave the source's own losses as they are, in all heads.
+    for name in ("source.loss_ce", "metric.loss_source"):
+        assert torch.allclose(mixed[name], alone[name], atol=1e-6)
+    joint = losses_of(build(), "source", "source", "target", "target")
+    assert not torch.allclose(mixed["source.loss_ce"], joint["source.loss_ce"], atol=1e-4)
+
+
+def test_running_statistics_follow_the_target():
+    model = build(normalisation="per_domain")
+    images = model.data_preprocessor(batch("source", "source", "target", "target"), True)["inputs"]
+    losses_of(model, "source", "source", "target", "target")
+    reference = build()
+    reference.segmentor.decode_head(reference.extract_feat(images[2:]))
+    for module in (model.segmentor, reference.segmentor):
+        assert any("running_mean" in name for name in module.state_dict())
+    for name, value in reference.segmentor.state_dict().items():
+        if "running" in name:
+            assert torch.allclose(model.segmentor.state_dict()[name], value, atol=1e-6), name
+
+
+def test_unknown_normalisation():
+    with pytest.raises(ValueError, match="'joint' or 'per_domain', found 'both'"):
+        build(normalisation="both")

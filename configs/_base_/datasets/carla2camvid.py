@@ -8,6 +8,20 @@ data_root = "{{$MMDRSL_BENCHMARK:data/benchmark}}"
 label_space = "street10"
 num_classes = 10
 crop_size = (192, 256)
+# Share of pixels of each class in carla/train, in percent.
+share = {
+    "sky": 32.1,
+    "building": 8.8,
+    "pole": 0.41,
+    "road": 44.9,
+    "sidewalk": 1.9,
+    "vegetation": 9.3,
+    "sign_or_light": 0.05,
+    "fence": 1.4,
+    "car": 0.58,
+    "person": 0.04,
+}
+class_weight = [(5.0 / value) ** 0.5 for value in share.values()]
 meta_keys = (
     "img_path",
     "seg_map_path",

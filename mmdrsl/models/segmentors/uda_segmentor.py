@@ -11,6 +11,7 @@ from mmseg.registry import MODELS
 from torch import Tensor, nn
 
 from ..backbones import check_backbone_file
+from ..normalisation import running_statistics_of_target
 from ..terms.adaptation_term import AdaptationProgress, AdaptationStep, DomainBatch
 
 SEGMENTOR_PREFIX = "segmentor."
@@ -20,13 +21,16 @@ SEGMENTOR_PREFIX = "segmentor."
 class UDASegmentor(BaseSegmentor):
     """Adapts a segmentor to a second domain; knows no method.
 
-    Call chain of a step: ``loss()`` runs backbone, neck and decode head once on the joint batch (source images first,
-    so that batch statistics cover both domains), slices the results by domain into an `AdaptationStep`, and collects
-    the values of every term under the name ``<term>.<value>``. Prediction is the wrapped segmentor's alone, and a
-    checkpoint of the wrapped segmentor loads directly.
+    Call chain of a step: ``loss()`` runs backbone, neck and decode head on the batch (source images first), slices the
+    results by domain into an `AdaptationStep`, and collects the values of every term under the name
+    ``<term>.<value>``. Prediction is the wrapped segmentor's alone, and a checkpoint of the wrapped segmentor loads
+    directly.
 
     Args:
         segmentor: Config of an ``EncoderDecoder`` or of a subclass with one decode head.
+        normalisation: ``joint`` runs both domains in one pass, so that batch statistics cover them together;
+            ``per_domain`` runs one pass for each, normalised by its own statistics, of which the target's go into the
+            running ones that prediction uses (after DSBN, Chang et al. 2019).
         terms: Configs of `AdaptationTerm` modules by name.
         heads: Configs of further heads on the features by name, read by terms.
         data_preprocessor: Config of `UDADataPreprocessor`.
@@ -34,7 +38,8 @@ class UDASegmentor(BaseSegmentor):
 
     Raises:
         TypeError: The segmentor has no single decode head with a ``loss_by_feat``.
-        ValueError: A further head has another number of classes than the segmentor, or a term's name contains "loss".
+        ValueError: Unknown normalisation, a further head has another number of classes than the segmentor, or a
+            term's name contains "loss".
     """
 
     segmentor: EncoderDecoder
@@ -48,10 +53,16 @@ class UDASegmentor(BaseSegmentor):
         segmentor: dict,
         terms: dict[str, dict] | None = None,
         heads: dict[str, dict] | None = None,
+        normalisation: str = "joint",
         data_preprocessor: dict | None = None,
         init_cfg: dict | list | None = None,
     ) -> None:
         super().__init__(data_preprocessor=data_preprocessor, init_cfg=init_cfg)
+        if normalisation not in ("joint", "per_domain"):
+            raise ValueError(
+                f"model.normalisation must be 'joint' or 'per_domain', found {normalisation!r}."
+            )
+        self.normalisation = normalisation
         self.segmentor = MODELS.build(segmentor)
         decode_head = getattr(self.segmentor, "decode_head", None)
         if not hasattr(decode_head, "loss_by_feat"):
@@ -146,22 +157,14 @@ class UDASegmentor(BaseSegmentor):
                 "model.data_preprocessor."
             )
         num_source = domains.count("source")
-        features = self.extract_feat(inputs)
-        logits = self.segmentor.decode_head(features)
+        parts = {"source": slice(None, num_source), "target": slice(num_source, None)}
+        parts = {name: part for name, part in parts.items() if domains[part]}
+        features, batches = self._run_domains(inputs, data_samples, parts)
         step = AdaptationStep(
             segmentor=self.segmentor,
             heads=self.heads,
             features=features,
-            domains={
-                name: DomainBatch(
-                    tuple(feature[part] for feature in features), logits[part], data_samples[part]
-                )
-                for name, part in (
-                    ("source", slice(None, num_source)),
-                    ("target", slice(num_source, None)),
-                )
-                if domains[part]
-            },
+            domains=batches,
             progress=self.progress,
         )
         values = {
@@ -175,6 +178,27 @@ class UDASegmentor(BaseSegmentor):
                 "Check model.terms and the share of target images."
             )
         return values
+
+    def _run_domains(
+        self, inputs: Tensor, data_samples: list, parts: dict[str, slice]
+    ) -> tuple[tuple[Tensor, ...] | None, dict[str, DomainBatch]]:
+        """Feature maps of the joint pass (None where each domain had its own), and each domain's share."""
+        if self.normalisation == "joint":
+            features = self.extract_feat(inputs)
+            logits = self.segmentor.decode_head(features)
+            return features, {
+                name: DomainBatch(
+                    tuple(feature[part] for feature in features), logits[part], data_samples[part]
+                )
+                for name, part in parts.items()
+            }
+        batches = {}
+        for name, part in parts.items():
+            with running_statistics_of_target(self, name, parts):
+                features = self.extract_feat(inputs[part])
+                logits = self.segmentor.decode_head(features)
+            batches[name] = DomainBatch(features, logits, data_samples[part])
+        return None, batches
 
     def predict(self, inputs: Tensor, data_samples: list | None = None) -> list:
         """Prediction of the wrapped segmentor as data samples."""

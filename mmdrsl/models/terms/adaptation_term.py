@@ -10,6 +10,7 @@ from mmengine.model import BaseModule
 from torch import Tensor, nn
 
 from ..label_maps import stack_labels
+from ..normalisation import running_statistics_of_target
 
 
 @dataclass
@@ -52,17 +53,18 @@ class AdaptationStep:
     Attributes:
         segmentor: The wrapped segmentor, for its losses and heads.
         heads: Further heads on the features, by name.
-        features: Feature maps of the joint batch, source images first.
+        features: Feature maps of the joint batch, source images first; None where each domain is normalised and
+            run on its own.
         domains: The domains that are in the batch, ``source`` and/or ``target``.
         progress: Where the run stands.
     """
 
     segmentor: nn.Module
     heads: nn.ModuleDict
-    features: tuple[Tensor, ...]
+    features: tuple[Tensor, ...] | None
     domains: dict[str, DomainBatch]
     progress: AdaptationProgress
-    _outputs: dict[str, Tensor] = field(default_factory=dict)
+    _outputs: dict[str, dict[str, Tensor]] = field(default_factory=dict)
 
     def head(self, name: str) -> Any:
         """A further head of the adaptor.
@@ -83,7 +85,7 @@ class AdaptationStep:
         return self.heads[name]
 
     def head_output(self, name: str, domain: str) -> Tensor:
-        """Output of a further head for one domain; computed once for the joint batch.
+        """Output of a further head for one domain; computed once per step, normalised as the segmentor is.
 
         Args:
             name: Key of the head in the adaptor's ``heads``.
@@ -96,10 +98,21 @@ class AdaptationStep:
             ValueError: There is no head of that name.
         """
         if name not in self._outputs:
-            self._outputs[name] = self.head(name)(self.features)
-        num_source = len(self.domains["source"].samples) if "source" in self.domains else 0
-        output = self._outputs[name]
-        return output[:num_source] if domain == "source" else output[num_source:]
+            self._outputs[name] = self._run_head(self.head(name))
+        return self._outputs[name][domain]
+
+    def _run_head(self, head: nn.Module) -> dict[str, Tensor]:
+        outputs = {}
+        if self.features is None:
+            for domain, batch in self.domains.items():
+                with running_statistics_of_target(head, domain, self.domains):
+                    outputs[domain] = head(batch.features)
+            return outputs
+        output, begin = head(self.features), 0
+        for domain, batch in self.domains.items():
+            outputs[domain] = output[begin : begin + len(batch.samples)]
+            begin += len(batch.samples)
+        return outputs
 
 
 class AdaptationTerm(BaseModule, metaclass=ABCMeta):

@@ -1,0 +1,108 @@
+"""Takes the statistics of batch normalisation from unlabelled target images."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+from mmengine.dataset import Compose, pseudo_collate
+from mmengine.dist import get_dist_info
+from mmengine.hooks import Hook
+from mmengine.model import is_model_wrapper
+from mmengine.runner import Runner
+from mmseg.registry import HOOKS
+from torch import Tensor, nn
+
+from ...datasets.unlabelled import UnlabelledDataset
+from ...models.normalisation import calibrate_running_statistics
+from .self_training_hook import LABELLING_PIPELINE, Phase, SelfTrainingHook, build_phases
+
+
+@HOOKS.register_module()
+class TargetNormalisationHook(Hook):
+    """Recomputes running statistics on target images before a model labels, is evaluated or ends (AdaBN, Li et al. 2016).
+
+    Training itself normalises with the statistics of its batches, so this changes what the model predicts and what a
+    checkpoint of that step holds, not how the weights learn.
+
+    Args:
+        num_images: Target images to take, evenly spaced over the dataset and shared out over the ranks, >= 1.
+        batch_size: Images per forward pass, >= 1; images of different size are cut to the smallest of their batch.
+
+    Raises:
+        ValueError: An argument is below 1.
+    """
+
+    # Before CheckpointHook (VERY_LOW), so that the checkpoint of this step has the statistics.
+    priority = "LOW"
+
+    def __init__(self, *, num_images: int = 200, batch_size: int = 8) -> None:
+        if num_images < 1 or batch_size < 1:
+            raise ValueError(
+                f"num_images and batch_size must be >= 1, found {num_images} and {batch_size}."
+            )
+        self.num_images = num_images
+        self.batch_size = batch_size
+
+    def before_train(self, runner: Runner) -> None:
+        """Check that there are target images; calibrate where the run begins with labelling.
+
+        Raises:
+            TypeError: The training data have no target.
+        """
+        if "target" not in getattr(runner.train_dataloader.dataset, "domains", {}):
+            raise TypeError(
+                "TargetNormalisationHook needs train_dataloader.dataset=dict(type='TwoDomainDataset', ..., "
+                f"target=...), found {type(runner.train_dataloader.dataset).__name__} without a target."
+            )
+        if any(phase.begin == runner.iter and phase.number > 0 for phase in self._phases(runner)):
+            self._calibrate(runner)
+
+    def after_train_iter(
+        self, runner: Runner, batch_idx: int, data_batch: Any = None, outputs: Any = None
+    ) -> None:
+        """Calibrate at the end of a phase of self-training, before an evaluation, and at the end of the run."""
+        finished = runner.iter + 1
+        loop = runner.train_loop
+        phase_ends = {phase.end for phase in self._phases(runner)}
+        evaluates = runner.val_loop is not None and finished % loop.val_interval == 0
+        if finished in phase_ends or evaluates or finished == loop.max_iters:
+            self._calibrate(runner)
+
+    @staticmethod
+    def _phases(runner: Runner) -> list[Phase]:
+        return [
+            phase
+            for hook in runner.hooks
+            if isinstance(hook, SelfTrainingHook)
+            for phase in build_phases(
+                hook.warmup_iterations, hook.rounds, runner.train_loop.max_iters
+            )
+        ]
+
+    def _calibrate(self, runner: Runner) -> None:
+        model = runner.model.module if is_model_wrapper(runner.model) else runner.model
+
+        def forward(images: Tensor) -> None:
+            features = model.extract_feat(images)
+            for head in (model.decode_head, *model.heads.values()):
+                head(features)
+
+        batches = self._batches(model, runner.train_dataloader.dataset.domains["target"])
+        calibrate_running_statistics(model, forward, batches)
+
+    def _batches(self, model: nn.Module, target: UnlabelledDataset) -> Iterator[Tensor]:
+        dataset = copy.copy(target)
+        dataset.pipeline = Compose(LABELLING_PIPELINE)
+        rank, world_size = get_dist_info()
+        chosen = np.linspace(0, len(dataset) - 1, min(self.num_images, len(dataset))).astype(int)
+        shard = chosen[rank::world_size] if len(chosen) >= world_size else chosen
+        for begin in range(0, len(shard), self.batch_size):
+            batch = pseudo_collate(
+                [dataset[index] for index in shard[begin : begin + self.batch_size]]
+            )
+            height, width = np.min([image.shape[1:] for image in batch["inputs"]], axis=0)
+            batch["inputs"] = [image[:, :height, :width] for image in batch["inputs"]]
+            yield model.data_preprocessor(batch, False)["inputs"]

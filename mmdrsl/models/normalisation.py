@@ -1,0 +1,82 @@
+"""Batch normalisation on two domains: whose statistics are kept, and how they are taken from images."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Container, Iterable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from mmengine.dist import all_reduce
+from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
+
+
+def normalisation_layers(model: nn.Module) -> list[_BatchNorm]:
+    """Layers of a model that keep running statistics of batches and update them in training mode."""
+    return [
+        layer
+        for layer in model.modules()
+        if isinstance(layer, _BatchNorm) and layer.track_running_stats and layer.training
+    ]
+
+
+@contextmanager
+def running_statistics_of_target(
+    model: nn.Module, domain: str, present: Container[str]
+) -> Iterator[None]:
+    """Keep a source pass out of the running statistics where the batch has target images, too.
+
+    Args:
+        model: Normalises with the statistics of the batch either way.
+        domain: Domain of the pass inside the block.
+        present: The domains of the batch.
+    """
+    layers = normalisation_layers(model) if domain == "source" and "target" in present else []
+    momenta = [layer.momentum for layer in layers]
+    for layer in layers:
+        layer.momentum = 0.0
+    try:
+        yield
+    finally:
+        for layer, momentum in zip(layers, momenta, strict=True):
+            layer.momentum = momentum
+
+
+@torch.no_grad()
+def calibrate_running_statistics(
+    model: nn.Module, forward: Callable[[Tensor], Any], batches: Iterable[Tensor]
+) -> None:
+    """Replace the running statistics by their mean over batches of images (AdaBN, Li et al. 2016).
+
+    Every other layer is in evaluation mode meanwhile. Layers that are frozen (in evaluation mode while the model
+    trains) or that `forward` does not reach keep their statistics. On several ranks the result is the mean over them.
+
+    Args:
+        model: The model in training mode; its mode and the layers' momenta are restored.
+        forward: Runs the model on normalised images of shape (B, 3, H, W).
+        batches: Normalised images, each (B, 3, H, W); at least one on every rank.
+    """
+    modes = {module: module.training for module in model.modules()}
+    layers = normalisation_layers(model)
+    before = [(layer.momentum, copy.deepcopy(layer.state_dict())) for layer in layers]
+    model.eval()
+    for layer in layers:
+        layer.train()
+        layer.reset_running_stats()
+        # None accumulates the plain mean over the batches.
+        layer.momentum = None
+    try:
+        for images in batches:
+            forward(images)
+    finally:
+        for module, mode in modes.items():
+            module.training = mode
+        for layer, (momentum, state) in zip(layers, before, strict=True):
+            layer.momentum = momentum
+            if layer.num_batches_tracked == 0:
+                layer.load_state_dict(state)
+    for layer in layers:
+        for statistic in (layer.running_mean, layer.running_var):
+            all_reduce(statistic, op="mean")

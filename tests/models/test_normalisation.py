@@ -1,0 +1,90 @@
+import copy
+
+import pytest
+import torch
+from torch import nn
+
+from mmdrsl.models.normalisation import calibrate_running_statistics, running_statistics_of_target
+
+
+def network():
+    torch.manual_seed(0)
+    return nn.ModuleDict(
+        dict(
+            first=nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.ReLU(), nn.Dropout(0.5)),
+            second=nn.Sequential(nn.Conv2d(4, 5, 1), nn.BatchNorm2d(5)),
+            unused=nn.BatchNorm2d(7),
+        )
+    ).train()
+
+
+def batches(count=3):
+    generator = torch.Generator().manual_seed(1)
+    return [torch.randn(4, 3, 8, 8, generator=generator) * 2 + 1 for _ in range(count)]
+
+
+def run(model, images):
+    return model["second"](model["first"](images))
+
+
+def test_calibration_is_the_mean_over_batches():
+    model = network()
+    before = copy.deepcopy(model)
+    run(model, torch.zeros(2, 3, 8, 8))
+    weights = {name: value.clone() for name, value in model.named_parameters()}
+    calibrate_running_statistics(model, lambda images: run(model, images), batches())
+    # By hand, without the layers' own bookkeeping and without dropout.
+    expected = dict(mean=[], var=[])
+    for images in batches():
+        first = before["first"][0](images)
+        mean, var = first.mean((0, 2, 3)), first.var((0, 2, 3), unbiased=False)
+        normalised = (first - mean[:, None, None]) / (var[:, None, None] + 1e-5).sqrt()
+        second = before["second"][0](normalised.relu())
+        expected["mean"].append(second.mean((0, 2, 3)))
+        expected["var"].append(second.var((0, 2, 3), unbiased=True))
+    layer = model["second"][1]
+    assert torch.allclose(layer.running_mean, torch.stack(expected["mean"]).mean(0), atol=1e-5)
+    assert torch.allclose(layer.running_var, torch.stack(expected["var"]).mean(0), atol=1e-5)
+    assert all(torch.equal(weights[name], value) for name, value in model.named_parameters())
+
+
+def test_calibration_restores_modes_and_leaves_unreached_and_frozen_layers():
+    model = network()
+    model["second"].eval()
+    model["unused"].running_mean.fill_(3.0)
+    frozen = copy.deepcopy(model["second"][1].state_dict())
+    modes = [module.training for module in model.modules()]
+    momenta = [m.momentum for m in model.modules() if isinstance(m, nn.BatchNorm2d)]
+    calibrate_running_statistics(model, lambda images: run(model, images), batches())
+    assert modes == [module.training for module in model.modules()]
+    assert momenta == [m.momentum for m in model.modules() if isinstance(m, nn.BatchNorm2d)]
+    assert torch.equal(model["unused"].running_mean, torch.full((7,), 3.0))
+    for name, value in model["second"][1].state_dict().items():
+        assert torch.equal(frozen[name], value)
+
+
+def test_calibration_twice_changes_nothing():
+    model = network()
+    calibrate_running_statistics(model, lambda images: run(model, images), batches())
+    once = copy.deepcopy(model.state_dict())
+    calibrate_running_statistics(model, lambda images: run(model, images), batches())
+    assert all(torch.equal(once[name], value) for name, value in model.state_dict().items())
+
+
+@pytest.mark.parametrize(
+    ("domain", "present", "moves"),
+    [
+        ("source", {"source", "target"}, False),
+        ("source", {"source"}, True),
+        ("target", {"source", "target"}, True),
+    ],
+)
+def test_whose_statistics_are_kept(domain, present, moves):
+    model = network()
+    layer = model["first"][1]
+    with running_statistics_of_target(model, domain, present):
+        output = run(model, batches(1)[0])
+    assert bool((layer.running_mean != 0).any()) is moves
+    # Normalised by the batch itself either way.
+    assert torch.allclose(output.mean((0, 2, 3)), torch.zeros(5), atol=1e-5)
+    assert layer.momentum == 0.1
