@@ -4,5 +4,12 @@ from .atomic_checkpoint_hook import AtomicCheckpointHook
 from .mode_maintenance_hook import ModeMaintenanceHook
 from .self_training_hook import SelfTrainingHook
 from .step_seed_hook import StepSeedHook
+from .teacher_hook import TeacherHook
 
-__all__ = ["AtomicCheckpointHook", "ModeMaintenanceHook", "SelfTrainingHook", "StepSeedHook"]
+__all__ = [
+    "AtomicCheckpointHook",
+    "ModeMaintenanceHook",
+    "SelfTrainingHook",
+    "StepSeedHook",
+    "TeacherHook",
+]
