@@ -17,5 +17,5 @@ default_hooks = dict(
         warmup_iterations={{_base_.warmup_iterations}},
         rounds={{_base_.rounds}},
         labeller=dict(flip=True, spool_stride=2),
-    )
+    ),
 )

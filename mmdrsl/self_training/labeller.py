@@ -125,6 +125,7 @@ class PseudoLabeller:
         artefact: PseudoLabelArtefact,
         round_number: int,
         num_workers: int = 0,
+        segmentor: BaseSegmentor | None = None,
     ) -> RoundManifest:
         """Label all images of a dataset, sharded over the ranks, and complete the artefact.
 
@@ -134,6 +135,7 @@ class PseudoLabeller:
             artefact: Where to write; an unfinished earlier attempt is removed.
             round_number: Number of the round, from 1.
             num_workers: Loader processes.
+            segmentor: What predicts; None takes the adaptor's own, or the plain segmentor itself.
 
         Returns:
             The manifest, on every rank.
@@ -145,7 +147,7 @@ class PseudoLabeller:
         barrier()
         was_training = model.training
         model.eval()
-        segmentor = getattr(model, "segmentor", model)
+        segmentor = segmentor or getattr(model, "segmentor", model)
         classes, palette = dataset.metainfo["classes"], dataset.metainfo["palette"]
         shard = list(range(rank, len(dataset), world_size))
         loader: DataLoader = DataLoader(

@@ -34,6 +34,14 @@ def test_phases_fill_the_run():
     ]
 
 
+def test_phases_with_their_own_rate_and_restart():
+    assert build_phases(1, [dict(ROUND, lr_factor=0.5), dict(ROUND, restart=True)], 9) == [
+        Phase(0, 0, 1, 0.0, 0.0),
+        Phase(1, 1, 5, 0.5, 0.2, lr_factor=0.5),
+        Phase(2, 5, 9, 0.5, 0.2, restart=True),
+    ]
+
+
 def test_phases_without_warm_up_or_rounds():
     assert build_phases(0, [ROUND], 4) == [Phase(1, 0, 4, 0.5, 0.2)]
     assert build_phases(7, [], 7) == [Phase(0, 0, 7, 0.0, 0.0)]
@@ -51,6 +59,7 @@ def test_phases_without_warm_up_or_rounds():
         (0, [dict(ROUND, portion=1.1)], 4, "portion"),
         (0, [dict(ROUND, target_share=0)], 4, "target_share"),
         (0, [dict(ROUND, target_share=1.5)], 4, "target_share"),
+        (0, [dict(ROUND, lr_factor=0)], 4, "lr_factor"),
     ],
 )
 def test_impossible_phases(warmup, rounds, max_iters, message):

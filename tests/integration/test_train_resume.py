@@ -93,10 +93,20 @@ RUN = "import os, runpy, signal, sys{}sys.argv = sys.argv[1:]\nrunpy.run_path(sy
 LAST_GOOD = {"training": "iter_14.pth", "labelling": "iter_12.pth", "checkpoint": "iter_4.pth"}
 
 
-@pytest.mark.parametrize("moment", sorted(KILLED))
-def test_killed_and_resumed_equals_uninterrupted(moment, uninterrupted_run, scenes_root, tmp_path):
-    work_dir = tmp_path / "killed"
-    program, *arguments = train_command(work_dir)
+# A teacher that labels, a round that starts over, a round with a learning rate of its own.
+WITH_TEACHER = (
+    "default_hooks.teacher.type=TeacherHook",
+    "default_hooks.teacher.average.type=ExponentialMovingAverage",
+    "default_hooks.teacher.average.momentum=0.2",
+    "default_hooks.teacher.begin=3",
+    "default_hooks.self_training.label_with=teacher",
+    "default_hooks.self_training.rounds.1.restart=True",
+    "default_hooks.self_training.rounds.2.lr_factor=0.5",
+)
+
+
+def kill_and_resume(moment, work_dir, scenes_root, *options):
+    program, *arguments = train_command(work_dir, *options)
     killed = subprocess.run(
         [program, "-c", RUN.format(KILLED[moment]), *arguments],
         cwd=ROOT,
@@ -109,16 +119,64 @@ def test_killed_and_resumed_equals_uninterrupted(moment, uninterrupted_run, scen
     # With one checkpoint kept, the last good one is there and named.
     assert (work_dir / "last_checkpoint").read_text() == str(work_dir / LAST_GOOD[moment])
     assert (work_dir / LAST_GOOD[moment]).is_file()
+    run_tool(train_command(work_dir, *options, flags=["--resume"]), scenes_root)
 
-    run_tool(train_command(work_dir, flags=["--resume"]), scenes_root)
-    expected, found = weights(uninterrupted_run), weights(work_dir)
+
+def assert_same_end(whole, work_dir):
+    expected, found = weights(whole), weights(work_dir)
     assert expected.keys() == found.keys()
     assert all(torch.equal(expected[name], found[name]) for name in expected)
-    assert label_hashes(uninterrupted_run) == label_hashes(work_dir)
-    records = [
-        json.loads((folder / "rounds.json").read_text()) for folder in (uninterrupted_run, work_dir)
-    ]
+    assert label_hashes(whole) == label_hashes(work_dir)
+    records = [json.loads((folder / "rounds.json").read_text()) for folder in (whole, work_dir)]
     assert records[0] == records[1]
+
+
+@pytest.mark.parametrize("moment", sorted(KILLED))
+def test_killed_and_resumed_equals_uninterrupted(moment, uninterrupted_run, scenes_root, tmp_path):
+    kill_and_resume(moment, tmp_path / "killed", scenes_root)
+    assert_same_end(uninterrupted_run, tmp_path / "killed")
+
+
+@pytest.fixture(scope="module")
+def teacher_run(scenes_root, tmp_path_factory):
+    work_dir = tmp_path_factory.mktemp("teacher") / "whole"
+    run_tool(train_command(work_dir, *WITH_TEACHER), scenes_root)
+    return work_dir
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("moment", ["labelling", "training"])
+def test_killed_and_resumed_with_a_teacher(moment, teacher_run, scenes_root, tmp_path):
+    kill_and_resume(moment, tmp_path / "killed", scenes_root, *WITH_TEACHER)
+    assert_same_end(teacher_run, tmp_path / "killed")
+
+
+@pytest.mark.slow
+def test_restart_labels_first_and_then_goes_back(teacher_run, scenes_root, tmp_path):
+    """One step at learning rate zero after a restart leaves the weights of the warm-up."""
+    work_dir = tmp_path / "still"
+    still = ("default_hooks.self_training.rounds.2.restart=True", "default_hooks.modes.interval=0")
+    run_tool(
+        train_command(
+            work_dir, *WITH_TEACHER, *still, "default_hooks.self_training.rounds.2.lr_factor=1e-30"
+        ),
+        scenes_root,
+    )
+    warmup = torch.load(work_dir / "warmup_weights.pth", weights_only=True)
+    trained = weights(work_dir)
+    compared = [name for name in warmup if name.endswith(("weight", "bias", "representatives"))]
+    assert len(compared) > 20
+    assert all(torch.equal(warmup[name], trained[name]) for name in compared)
+    model_hashes = [
+        PseudoLabelArtefact(work_dir / "pseudo_labels" / f"round_{number}")
+        .read_manifest()
+        .model_hash
+        for number in (1, 2, 3)
+    ]
+    # Round 3's labels come from the teacher of round 2, not from the warm-up.
+    assert len(set(model_hashes)) == 3
+    # Rounds 2 and 3 of the other run, since the restart of round 2: four steps each.
+    assert weights(teacher_run)["teacher.steps"] == 8
 
 
 def test_missing_labels_refuse_to_resume_inside_a_round(uninterrupted_run, scenes_root, tmp_path):

@@ -5,6 +5,7 @@ from .mode_maintenance_hook import ModeMaintenanceHook
 from .self_training_hook import SelfTrainingHook
 from .step_seed_hook import StepSeedHook
 from .target_normalisation_hook import TargetNormalisationHook
+from .teacher_hook import TeacherHook
 
 __all__ = [
     "AtomicCheckpointHook",
@@ -12,4 +13,5 @@ __all__ = [
     "SelfTrainingHook",
     "StepSeedHook",
     "TargetNormalisationHook",
+    "TeacherHook",
 ]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import json
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import accumulate
@@ -11,12 +12,15 @@ from math import isnan
 from pathlib import Path
 from typing import Any
 
+import torch
 from mmengine.dataset import Compose
 from mmengine.dist import barrier, is_main_process
 from mmengine.hooks import Hook
 from mmengine.model import is_model_wrapper
+from mmengine.optim import OptimWrapperDict
 from mmengine.runner import Runner
 from mmseg.registry import HOOKS
+from torch.optim import Optimizer
 
 from ...datasets.samplers import TwoDomainSampler
 from ...datasets.two_domain import TwoDomainDataset
@@ -24,9 +28,14 @@ from ...models.segmentors import UDASegmentor
 from ...models.terms import AdaptationProgress
 from ...self_training import PseudoLabelArtefact, PseudoLabeller, RoundManifest, model_hash
 from ...self_training.artefact import write_atomically
+from ..step_factor import scale_steps
 
 RECORD = "rounds.json"
 LABELS_KEY = "pseudo_label_model_hash"
+WARMUP = "warmup_weights.pth"
+WARMUP_KEY = "warmup_model_hash"
+REQUIRED_KEYS = {"iterations", "portion", "target_share"}
+OPTIONAL_KEYS = {"lr_factor", "restart"}
 LABELLING_PIPELINE = (
     dict(type="LoadImage"),
     dict(type="PackSegInputs", meta_keys=("img_path", "ori_shape", "img_shape", "sample_id")),
@@ -43,6 +52,8 @@ class Phase:
         end: Iteration after the last.
         target_share: Share of target images in [0, 1].
         portion: Share of pixels to label per predicted class; 0 in the warm-up.
+        lr_factor: Factor on the schedule's learning rate.
+        restart: Begin from the weights that the warm-up ended with.
     """
 
     number: int
@@ -50,6 +61,8 @@ class Phase:
     end: int
     target_share: float
     portion: float
+    lr_factor: float = 1.0
+    restart: bool = False
 
 
 def build_phases(warmup_iterations: int, rounds: Sequence[dict], max_iters: int) -> list[Phase]:
@@ -57,7 +70,8 @@ def build_phases(warmup_iterations: int, rounds: Sequence[dict], max_iters: int)
 
     Args:
         warmup_iterations: Steps on the source before the first round; 0 starts from a loaded checkpoint.
-        rounds: One dictionary per round with ``iterations``, ``portion`` and ``target_share``.
+        rounds: One dictionary per round with ``iterations``, ``portion`` and ``target_share``, and optionally
+            ``lr_factor`` and ``restart``.
         max_iters: Length of the run.
 
     Returns:
@@ -66,20 +80,21 @@ def build_phases(warmup_iterations: int, rounds: Sequence[dict], max_iters: int)
     Raises:
         ValueError: A round has other keys or impossible values, or the schedule does not fill the run exactly.
     """
-    expected = {"iterations", "portion", "target_share"}
     for number, entry in enumerate(rounds, 1):
-        if set(entry) != expected:
+        if not REQUIRED_KEYS <= set(entry) <= REQUIRED_KEYS | OPTIONAL_KEYS:
             raise ValueError(
-                f"SelfTrainingHook.rounds[{number - 1}] has keys {sorted(entry)}, expected {sorted(expected)}."
+                f"SelfTrainingHook.rounds[{number - 1}] has keys {sorted(entry)}, expected {sorted(REQUIRED_KEYS)} "
+                f"and perhaps {sorted(OPTIONAL_KEYS)}."
             )
         if (
             entry["iterations"] < 1
             or not 0 < entry["target_share"] <= 1
             or not 0 < entry["portion"] <= 1
+            or entry.get("lr_factor", 1.0) <= 0
         ):
             raise ValueError(
                 f"SelfTrainingHook.rounds[{number - 1}] is {dict(entry)}; iterations must be >= 1, portion and "
-                "target_share in (0, 1]."
+                "target_share in (0, 1], lr_factor > 0."
             )
     lengths = [warmup_iterations, *(entry["iterations"] for entry in rounds)]
     if warmup_iterations < 0 or sum(lengths) != max_iters:
@@ -91,7 +106,15 @@ def build_phases(warmup_iterations: int, rounds: Sequence[dict], max_iters: int)
     ends = list(accumulate(lengths))
     begins = [0, *ends[:-1]]
     phases = [Phase(0, 0, warmup_iterations, 0.0, 0.0)] + [
-        Phase(number, begins[number], ends[number], entry["target_share"], entry["portion"])
+        Phase(
+            number,
+            begins[number],
+            ends[number],
+            entry["target_share"],
+            entry["portion"],
+            entry.get("lr_factor", 1.0),
+            entry.get("restart", False),
+        )
         for number, entry in enumerate(rounds, 1)
     ]
     return [phase for phase in phases if phase.end > phase.begin]
@@ -107,13 +130,19 @@ class SelfTrainingHook(Hook):
 
     Args:
         rounds: One dictionary per round with ``iterations``, ``portion`` (share of pixels to label per predicted
-            class) and ``target_share`` (share of target images in the batches).
+            class) and ``target_share`` (share of target images in the batches); optionally ``lr_factor`` (on the
+            schedule's learning rate, default 1) and ``restart`` (default False): once the labels are made, go back to
+            the weights at the end of the warm-up, with a fresh optimizer state; a teacher starts over with them.
         warmup_iterations: Steps on the source before round 1.
         labeller: Arguments of `PseudoLabeller` other than ``portion``.
         pipeline: Transforms that load a target image for labelling, without random ones; they must pack
             ``sample_id`` and ``ori_shape``. By default the whole image at its own size.
         evaluate_rounds: Run the validation loop at the end of the warm-up and of every round.
         num_workers: Loader processes while labelling.
+        label_with: ``student``, or ``teacher`` where a `TeacherHook` keeps one.
+
+    Raises:
+        ValueError: `label_with` is something else.
     """
 
     # After CheckpointHook (VERY_LOW): a checkpoint at the end of a round exists before labelling begins.
@@ -128,7 +157,11 @@ class SelfTrainingHook(Hook):
         pipeline: Sequence[dict] | None = None,
         evaluate_rounds: bool = True,
         num_workers: int = 0,
+        label_with: str = "student",
     ) -> None:
+        if label_with not in ("student", "teacher"):
+            raise ValueError(f"label_with must be 'student' or 'teacher', found {label_with!r}.")
+        self.label_with = label_with
         self.rounds = [dict(entry) for entry in rounds]
         self.warmup_iterations = warmup_iterations
         self.labeller = dict(labeller or {})
@@ -136,6 +169,7 @@ class SelfTrainingHook(Hook):
         self.evaluate_rounds = evaluate_rounds
         self.num_workers = num_workers
         self.phases: list[Phase] = []
+        self._lr_factor = 1.0
         self._evaluated_iteration: int | None = None
 
     def _check(self, runner: Runner) -> None:
@@ -158,15 +192,19 @@ class SelfTrainingHook(Hook):
                 "SelfTrainingHook has rounds, but train_dataloader.dataset has no target. Add "
                 "target=dict(type='UnlabelledDataset', ...)."
             )
+        # Fails early where there is no teacher.
+        self._model(runner).networks(of_teacher=self.label_with == "teacher")
 
     def before_train(self, runner: Runner) -> None:
         """Check the setting, and bring data and model to the phase in which the run starts or resumes.
 
         Raises:
             ValueError: The schedule does not fit ``max_iters``, or loader processes outlive a round.
+            FileNotFoundError: A round restarts from the warm-up and its weights are gone.
             TypeError: The training data are not a `TwoDomainDataset` with a `TwoDomainSampler` and a target.
         """
         self._check(runner)
+        scale_steps(self._optimizers(runner), lambda: self._lr_factor)
         phase = self._phase_of(runner.iter)
         resumed = runner.iter > phase.begin
         if runner.iter == 0 and is_main_process():
@@ -232,6 +270,7 @@ class SelfTrainingHook(Hook):
             first_position=phase.begin * dataloader.batch_size,
             target_share=phase.target_share,
         )
+        self._lr_factor = phase.lr_factor
         if phase.number == 0:
             dataloader.dataset.set_pseudo_labels(None)
             return
@@ -245,7 +284,43 @@ class SelfTrainingHook(Hook):
             manifest = self._label(runner, phase, artefact, manifest)
             # Goes into every checkpoint of the round: a resumed run knows its labels by it.
             runner.message_hub.update_info(LABELS_KEY, manifest.model_hash)
+            if any(other.restart for other in self.phases):
+                self._keep_or_restore_warmup(runner, phase)
         dataloader.dataset.set_pseudo_labels(str(artefact.root))
+
+    def _keep_or_restore_warmup(self, runner: Runner, phase: Phase) -> None:
+        """Before the first round keep the weights; where a round restarts, bring them back.
+
+        Raises:
+            FileNotFoundError: The file is gone.
+            ValueError: The file is of another run.
+        """
+        path = Path(runner.work_dir) / WARMUP
+        model = self._model(runner)
+        networks = model.networks()
+        if phase.number == 1:
+            if is_main_process():
+                temporary = path.with_suffix(".tmp")
+                torch.save(networks.state_dict(), temporary)
+                os.replace(temporary, path)
+            barrier()
+            runner.message_hub.update_info(WARMUP_KEY, model_hash(networks))
+        if not phase.restart:
+            return
+        if not path.is_file():
+            raise FileNotFoundError(
+                f"Round {phase.number} restarts from the warm-up, but there is no {path}. Restore it, or start again."
+            )
+        networks.load_state_dict(torch.load(path, map_location="cpu", weights_only=True))
+        if model_hash(networks) != runner.message_hub.get_info(WARMUP_KEY):
+            raise ValueError(
+                f"{path} holds other weights than this run's warm-up ended with. Restore it, or start again."
+            )
+        for optimizer in self._optimizers(runner):
+            optimizer.state.clear()
+        if model.teacher is not None:
+            model.teacher.steps.zero_()
+        runner.logger.info(f"Round {phase.number}: restarted from the weights of the warm-up.")
 
     @staticmethod
     def _check_resumed(
@@ -274,11 +349,12 @@ class SelfTrainingHook(Hook):
     ) -> RoundManifest:
         """Label all target images, or keep a complete artefact of the same model and settings."""
         model = self._model(runner)
+        segmentor = model.networks(of_teacher=self.label_with == "teacher")["segmentor"]
         target = runner.train_dataloader.dataset.domains["target"]
         labeller = PseudoLabeller(portion=phase.portion, **self.labeller)
         if (
             manifest is not None
-            and manifest.model_hash == model_hash(model.segmentor)
+            and manifest.model_hash == model_hash(segmentor)
             and manifest.policy == labeller.settings()
             and manifest.classes == list(target.metainfo["classes"])
             and not artefact.problems(manifest)
@@ -290,6 +366,7 @@ class SelfTrainingHook(Hook):
             dataset.pipeline = Compose(self.pipeline)
             manifest = labeller.label(
                 model=model,
+                segmentor=segmentor,
                 dataset=dataset,
                 artefact=artefact,
                 round_number=phase.number,
@@ -325,6 +402,12 @@ class SelfTrainingHook(Hook):
         rounds = SelfTrainingHook._read_record(runner)
         rounds.setdefault(str(number), {}).update(values)
         write_atomically(path, json.dumps(rounds, indent=1))
+
+    @staticmethod
+    def _optimizers(runner: Runner) -> list[Optimizer]:
+        wrapper = runner.optim_wrapper
+        wrappers = wrapper.values() if isinstance(wrapper, OptimWrapperDict) else [wrapper]
+        return [each.optimizer for each in wrappers]
 
     @staticmethod
     def _model(runner: Runner) -> UDASegmentor:

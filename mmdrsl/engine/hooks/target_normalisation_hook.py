@@ -22,8 +22,9 @@ from .self_training_hook import LABELLING_PIPELINE, Phase, SelfTrainingHook, bui
 
 @HOOKS.register_module()
 class TargetNormalisationHook(Hook):
-    """Recomputes running statistics on target images before a model labels, is evaluated or ends (AdaBN, Li et al. 2016).
+    """Recomputes running statistics on target images before a model labels and before it is evaluated.
 
+    AdaBN (Li et al. 2016), for student and teacher.
     Training itself normalises with the statistics of its batches, so this changes what the model predicts and what a
     checkpoint of that step holds, not how the weights learn.
 
@@ -84,14 +85,26 @@ class TargetNormalisationHook(Hook):
 
     def _calibrate(self, runner: Runner) -> None:
         model = runner.model.module if is_model_wrapper(runner.model) else runner.model
+        self._calibrate_networks(runner, model, model.networks())
+        if model.teacher is not None and model.teacher.steps > 0:
+            # A teacher is always in evaluation mode; this one call lets its layers take statistics.
+            model.teacher.module.train()
+            self._calibrate_networks(runner, model, model.teacher.module)
+            model.teacher.eval()
+
+    def _calibrate_networks(
+        self, runner: Runner, model: nn.Module, networks: nn.ModuleDict
+    ) -> None:
+        segmentor: Any = networks["segmentor"]
+        heads: Any = networks["heads"]
 
         def forward(images: Tensor) -> None:
-            features = model.extract_feat(images)
-            for head in (model.decode_head, *model.heads.values()):
+            features = segmentor.extract_feat(images)
+            for head in (segmentor.decode_head, *heads.values()):
                 head(features)
 
         batches = self._batches(model, runner.train_dataloader.dataset.domains["target"])
-        calibrate_running_statistics(model, forward, batches)
+        calibrate_running_statistics(networks, forward, batches)
 
     def _batches(self, model: nn.Module, target: UnlabelledDataset) -> Iterator[Tensor]:
         dataset = copy.copy(target)

@@ -9,7 +9,7 @@ import torch
 from mmengine.config import Config
 from mmengine.runner.checkpoint import _load_checkpoint
 
-from .uda_segmentor import SEGMENTOR_PREFIX
+from .uda_segmentor import SEGMENTOR_PREFIX, TEACHER_PREFIX
 
 TEST_KEYS = (
     "custom_imports",
@@ -61,33 +61,37 @@ def plain_config(cfg: Config) -> Config:
     return Config(dict(kept, default_hooks=STOCK_HOOKS, model=model, load_from=None, resume=False))
 
 
-def export_segmentor(cfg: Config, checkpoint: Path, out: Path) -> tuple[Path, Path]:
+def export_segmentor(
+    cfg: Config, checkpoint: Path, out: Path, *, teacher: bool = False
+) -> tuple[Path, Path]:
     """Write ``config.py`` and ``segmentor.pth`` (tensors and plain types only).
 
     Args:
         cfg: Config of the adaptation.
         checkpoint: Its training checkpoint.
         out: Folder to write to.
+        teacher: Export the averaged copy that `TeacherHook` keeps, instead of the trained network.
 
     Returns:
         Paths of the config and of the checkpoint.
 
     Raises:
         FileNotFoundError: There is no such checkpoint.
-        ValueError: The checkpoint holds no weights of a wrapped segmentor.
+        ValueError: The checkpoint holds no weights of a wrapped segmentor, or of its teacher.
     """
     if not checkpoint.is_file():
         raise FileNotFoundError(f"There is no checkpoint {checkpoint}.")
     loaded = _load_checkpoint(str(checkpoint), map_location="cpu")
+    prefix = f"{TEACHER_PREFIX}module.{SEGMENTOR_PREFIX}" if teacher else SEGMENTOR_PREFIX
     weights = OrderedDict(
-        (key[len(SEGMENTOR_PREFIX) :], value.clone())
+        (key[len(prefix) :], value.clone())
         for key, value in loaded["state_dict"].items()
-        if key.startswith(SEGMENTOR_PREFIX)
+        if key.startswith(prefix)
     )
     if not weights:
         raise ValueError(
-            f"{checkpoint} holds no weights below {SEGMENTOR_PREFIX!r}; expected a checkpoint of a UDASegmentor. A "
-            "plain checkpoint needs no export."
+            f"{checkpoint} holds no weights below {prefix!r}; expected a checkpoint of a UDASegmentor"
+            f"{' that was trained with a TeacherHook' if teacher else ''}. A plain checkpoint needs no export."
         )
     meta = loaded.get("meta", {}).get("dataset_meta", {})
     dataset_meta = {

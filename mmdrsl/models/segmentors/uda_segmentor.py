@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import OrderedDict
 from typing import Any
 
+from mmengine.model import BaseAveragedModel
 from mmseg.models.segmentors.base import BaseSegmentor
 from mmseg.models.segmentors.encoder_decoder import EncoderDecoder
 from mmseg.registry import MODELS
@@ -15,6 +16,7 @@ from ..normalisation import running_statistics_of_target
 from ..terms.adaptation_term import AdaptationProgress, AdaptationStep, DomainBatch
 
 SEGMENTOR_PREFIX = "segmentor."
+TEACHER_PREFIX = "teacher."
 
 
 @MODELS.register_module()
@@ -25,6 +27,9 @@ class UDASegmentor(BaseSegmentor):
     results by domain into an `AdaptationStep`, and collects the values of every term under the name
     ``<term>.<value>``. Prediction is the wrapped segmentor's alone, and a checkpoint of the wrapped segmentor loads
     directly.
+
+    `TeacherHook` may add ``teacher``, an averaged copy of segmentor and heads that is saved with the model. Training
+    never changes it inside a step, and a model without one reads a checkpoint that has one.
 
     Args:
         segmentor: Config of an ``EncoderDecoder`` or of a subclass with one decode head.
@@ -46,6 +51,8 @@ class UDASegmentor(BaseSegmentor):
     heads: nn.ModuleDict
     terms: nn.ModuleDict
     progress: AdaptationProgress
+    teacher: BaseAveragedModel | None
+    predict_with_teacher: bool
 
     def __init__(
         self,
@@ -86,6 +93,8 @@ class UDASegmentor(BaseSegmentor):
                 )
         self.terms = nn.ModuleDict({name: MODELS.build(cfg) for name, cfg in (terms or {}).items()})
         self.progress = AdaptationProgress()
+        self.register_module("teacher", None)
+        self.predict_with_teacher = False
 
     def init_weights(self) -> None:
         """Initialise the weights; refuse a backbone file that does not fit, where MMEngine would only warn.
@@ -101,6 +110,42 @@ class UDASegmentor(BaseSegmentor):
                     entry["checkpoint"], self.segmentor.backbone, prefix=entry.get("prefix") or ""
                 )
         super().init_weights()
+
+    def add_teacher(self, average: dict) -> None:
+        """Add an averaged copy of segmentor and heads; `TeacherHook` keeps it up to date.
+
+        Args:
+            average: Config of one of MMEngine's averaged models, such as ``ExponentialMovingAverage``.
+        """
+        self.teacher = MODELS.build(average, default_args=dict(model=self.networks()))
+        self.teacher.eval()
+
+    def networks(self, *, of_teacher: bool = False) -> nn.ModuleDict:
+        """Segmentor and heads, of the student or of the teacher.
+
+        Args:
+            of_teacher: Take those of the teacher. Before its first update the teacher is the student.
+
+        Returns:
+            Modules ``segmentor`` and ``heads``.
+
+        Raises:
+            ValueError: The model has no teacher.
+        """
+        if not of_teacher:
+            return nn.ModuleDict(dict(segmentor=self.segmentor, heads=self.heads))
+        if self.teacher is None:
+            raise ValueError(
+                "The model has no teacher; add default_hooks=dict(teacher=dict(type='TeacherHook'))."
+            )
+        return self.teacher.module if self.teacher.steps > 0 else self.networks()
+
+    def train(self, mode: bool = True) -> UDASegmentor:
+        """Set training or evaluation mode; a teacher always evaluates."""
+        super().train(mode)
+        if self.teacher is not None:
+            self.teacher.eval()
+        return self
 
     @property
     def align_corners(self) -> bool:
@@ -201,8 +246,9 @@ class UDASegmentor(BaseSegmentor):
         return None, batches
 
     def predict(self, inputs: Tensor, data_samples: list | None = None) -> list:
-        """Prediction of the wrapped segmentor as data samples."""
-        return self.segmentor.predict(inputs, data_samples)
+        """Prediction of the wrapped segmentor (or of its teacher) as data samples."""
+        segmentor: Any = self.networks(of_teacher=self.predict_with_teacher)["segmentor"]
+        return segmentor.predict(inputs, data_samples)
 
     def _forward(self, inputs: Tensor, data_samples: list | None = None) -> Tensor:
         return self.segmentor._forward(inputs, data_samples)
@@ -210,7 +256,10 @@ class UDASegmentor(BaseSegmentor):
     def _load_from_state_dict(
         self, state_dict: OrderedDict, prefix: str, *args: Any, **kwargs: Any
     ) -> None:
-        """Accept a plain checkpoint of the wrapped segmentor: its keys lack the ``segmentor.`` prefix."""
+        """Accept a plain checkpoint, whose keys lack the ``segmentor.`` prefix, and pass over another's teacher."""
+        if self.teacher is None:
+            for key in [key for key in state_dict if key.startswith(prefix + TEACHER_PREFIX)]:
+                del state_dict[key]
         own = [key for key in state_dict if key.startswith(prefix)]
         if own and not any(key.startswith(prefix + SEGMENTOR_PREFIX) for key in own):
             for key in own:
