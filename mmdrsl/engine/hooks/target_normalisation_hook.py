@@ -17,6 +17,7 @@ from torch import Tensor, nn
 
 from ...datasets.unlabelled import UnlabelledDataset
 from ...models.normalisation import calibrate_running_statistics
+from ...models.segmentors import UDASegmentor
 from .self_training_hook import LABELLING_PIPELINE, Phase, SelfTrainingHook, build_phases
 
 
@@ -93,7 +94,7 @@ class TargetNormalisationHook(Hook):
             model.teacher.eval()
 
     def _calibrate_networks(
-        self, runner: Runner, model: nn.Module, networks: nn.ModuleDict
+        self, runner: Runner, model: UDASegmentor, networks: nn.ModuleDict
     ) -> None:
         segmentor: Any = networks["segmentor"]
         heads: Any = networks["heads"]
@@ -106,7 +107,7 @@ class TargetNormalisationHook(Hook):
         batches = self._batches(model, runner.train_dataloader.dataset.domains["target"])
         calibrate_running_statistics(networks, forward, batches)
 
-    def _batches(self, model: nn.Module, target: UnlabelledDataset) -> Iterator[Tensor]:
+    def _batches(self, model: UDASegmentor, target: UnlabelledDataset) -> Iterator[Tensor]:
         dataset = copy.copy(target)
         dataset.pipeline = Compose(LABELLING_PIPELINE)
         rank, world_size = get_dist_info()
