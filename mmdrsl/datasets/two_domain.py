@@ -29,7 +29,7 @@ class DomainSample(NamedTuple):
 
 
 @contextmanager
-def _seeded(seed: int) -> Iterator[None]:
+def seeded(seed: int) -> Iterator[None]:
     """Seed Python, NumPy and torch inside the block and restore their states after it."""
     states = random.getstate(), np.random.get_state(), torch.get_rng_state()
     random.seed(seed)
@@ -78,7 +78,7 @@ class TwoDomainDataset(Dataset):
         return sum(len(dataset) for dataset in self.domains.values())
 
     def __getitem__(self, sample: DomainSample) -> Any:
-        with _seeded(sample.seed):
+        with seeded(sample.seed):
             packed = self.domains[sample.domain][sample.image_index]
         packed["data_samples"].set_metainfo(dict(domain=sample.domain))
         return packed
