@@ -11,8 +11,8 @@ import numpy as np
 import numpy.typing as npt
 
 from mmdrsl.datasets.image_header import read_header
-from mmdrsl.datasets.label_spaces import IGNORE_INDEX, UNKNOWN_ID
-from mmdrsl.datasets.transforms.loading import LoadImage, read_raw_ids
+from mmdrsl.datasets.label_counts import count_label
+from mmdrsl.datasets.transforms.loading import LoadImage
 
 
 @dataclass
@@ -46,8 +46,7 @@ def check_file(info: dict[str, Any], num_classes: int) -> FileReport:
     """Read an image and its label completely.
 
     Args:
-        info: ``img_path``; ``seg_map_path`` where there is a label, then either ``label_lookup`` and ``label_channel``
-            (`LabelledImageDataset`) or ``label_map`` and ``reduce_zero_label`` (other datasets of MMSegmentation).
+        info: ``img_path``; where there is a label, what `count_label` needs.
         num_classes: Number of classes, C.
 
     Returns:
@@ -81,40 +80,19 @@ def _check_image(report: FileReport) -> None:
 
 def _check_label(report: FileReport, info: dict[str, Any], num_classes: int) -> None:
     path = info["seg_map_path"]
-    raw = read_raw_ids(path, info.get("label_channel"))
+    counts = count_label(info, num_classes)
     report.kinds.append(_kind(path))
-    size = raw.shape[1], raw.shape[0]
+    report.pixels, report.unknown = counts.pixels, counts.unknown
+    size = counts.size
     if report.size is not None and size != report.size:
         message = (
             f"{path} is {size[0]}x{size[1]}, its image {report.image} {report.size[0]}x{report.size[1]} "
             "(width x height)"
         )
         report.problems.append(("label of another size", message))
-    counts = np.bincount(raw.ravel(), minlength=256)
-    report.pixels = np.zeros(num_classes + 1, np.int64)
-    for raw_id in np.flatnonzero(counts):
-        count = int(counts[raw_id])
-        train_id = _train_id(int(raw_id), info, num_classes)
-        if train_id == UNKNOWN_ID:
-            report.unknown[int(raw_id)] = count
-        else:
-            report.pixels[num_classes if train_id == IGNORE_INDEX else train_id] += count
     if report.unknown:
         listed = ", ".join(f"{raw_id} ({count} pixels)" for raw_id, count in report.unknown.items())
         report.problems.append(("unknown ids", f"{path} holds the unknown ids {listed}"))
-
-
-def _train_id(raw_id: int, info: dict[str, Any], num_classes: int) -> int:
-    """Train id of a raw id, `UNKNOWN_ID` where the dataset does not know it."""
-    lookup = info.get("label_lookup")
-    if lookup is not None:
-        return int(lookup[min(raw_id, len(lookup) - 1)])
-    if raw_id == IGNORE_INDEX or (raw_id == 0 and info.get("reduce_zero_label")):
-        return IGNORE_INDEX
-    train_id = raw_id - 1 if info.get("reduce_zero_label") else raw_id
-    if info.get("label_map") is not None:
-        return int(info["label_map"].get(train_id, UNKNOWN_ID))
-    return train_id if train_id < num_classes else UNKNOWN_ID
 
 
 def _kind(path: str) -> str:
