@@ -10,7 +10,7 @@ from .labelled import LabelledImageDataset
 from .samplers import TwoDomainSampler
 from .synthia import SYNTHIADataset
 from .transforms import LoadImage, LoadLabels, LoadPseudoLabels
-from .two_domain import DomainSample, TwoDomainDataset
+from .two_domain import DomainSample, TwoDomainDataset, WantedClass
 from .unlabelled import UnlabelledDataset
 
 __all__ = [
@@ -32,4 +32,5 @@ __all__ = [
     "TwoDomainDataset",
     "TwoDomainSampler",
     "UnlabelledDataset",
+    "WantedClass",
 ]

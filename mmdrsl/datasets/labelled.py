@@ -129,15 +129,20 @@ class LabelledImageDataset(BaseSegDataset):
             reduce_zero_label=False,
         )
 
-    def load_data_list(self) -> list[dict[str, Any]]:
-        """Pair images and labels and check them.
+    @property
+    def label_format(self) -> dict[str, Any]:
+        """What `LoadLabels` needs to read any label of the dataset: ``label_lookup`` and ``label_channel``."""
+        return {"label_lookup": self._label_lookup, "label_channel": self.LABEL_CHANNEL}
+
+    def pair_files(self) -> tuple[list[str], list[str], list[str]]:
+        """List the images with the labels that belong to them; the labels may be missing.
 
         Returns:
-            One dictionary per pair.
+            Image paths relative to their folder, image paths, label paths.
 
         Raises:
-            FileNotFoundError: As the class.
-            ValueError: As the class.
+            FileNotFoundError: If a folder, list file or image is missing.
+            ValueError: If no image is found.
         """
         check_folder(self.data_root, "data_root")
         img_dir, label_dir = self.data_prefix["img_path"], self.data_prefix["seg_map_path"]
@@ -149,6 +154,19 @@ class LabelledImageDataset(BaseSegDataset):
             os.path.join(label_dir, name[: -len(self.img_suffix)] + self.seg_map_suffix)
             for name in names
         ]
+        return names, images, labels
+
+    def load_data_list(self) -> list[dict[str, Any]]:
+        """Pair images and labels and check them.
+
+        Returns:
+            One dictionary per pair.
+
+        Raises:
+            FileNotFoundError: As the class.
+            ValueError: As the class.
+        """
+        names, images, labels = self.pair_files()
         check_labels_exist(images, labels)
         if self._check:
             check_sizes(images, labels)
@@ -176,6 +194,4 @@ class LabelledImageDataset(BaseSegDataset):
         """
         data_info = super().get_data_info(idx)
         # Added here rather than stored, since every sample shares one lookup.
-        data_info["label_lookup"] = self._label_lookup
-        data_info["label_channel"] = self.LABEL_CHANNEL
-        return data_info
+        return {**data_info, **self.label_format}

@@ -14,6 +14,20 @@ from mmseg.registry import DATASETS
 from torch.utils.data import Dataset
 
 
+class WantedClass(NamedTuple):
+    """A class that a drawn image should show after its transforms.
+
+    Attributes:
+        class_id: Train id.
+        min_pixels: Pixels of it that are enough.
+        attempts: How often the transforms are drawn at most.
+    """
+
+    class_id: int
+    min_pixels: int
+    attempts: int
+
+
 class DomainSample(NamedTuple):
     """Which image to load, and the seed of its random transforms.
 
@@ -21,15 +35,17 @@ class DomainSample(NamedTuple):
         domain: ``source`` or ``target``.
         image_index: Index into that domain's dataset.
         seed: Seed of all random transforms of this draw, in [0, 2**32).
+        wanted: Class to keep in view, None where any view will do.
     """
 
     domain: str
     image_index: int
     seed: int
+    wanted: WantedClass | None = None
 
 
 @contextmanager
-def _seeded(seed: int) -> Iterator[None]:
+def seeded(seed: int) -> Iterator[None]:
     """Seed Python, NumPy and torch inside the block and restore their states after it."""
     states = random.getstate(), np.random.get_state(), torch.get_rng_state()
     random.seed(seed)
@@ -78,8 +94,17 @@ class TwoDomainDataset(Dataset):
         return sum(len(dataset) for dataset in self.domains.values())
 
     def __getitem__(self, sample: DomainSample) -> Any:
-        with _seeded(sample.seed):
-            packed = self.domains[sample.domain][sample.image_index]
+        dataset = self.domains[sample.domain]
+        with seeded(sample.seed):
+            packed = dataset[sample.image_index]
+            if sample.wanted is not None:
+                class_id, min_pixels, attempts = sample.wanted
+                # The random state runs on, so every attempt differs and all follow from the seed.
+                for _ in range(attempts - 1):
+                    label = packed["data_samples"].gt_sem_seg.data
+                    if int((label == class_id).sum()) >= min_pixels:
+                        break
+                    packed = dataset[sample.image_index]
         packed["data_samples"].set_metainfo(dict(domain=sample.domain))
         return packed
 

@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 from mmengine.fileio import list_dir_or_file
-from PIL import Image, UnidentifiedImageError
 
+from mmdrsl.datasets.image_header import read_header
 from mmdrsl.datasets.transforms.loading import read_train_ids
 
 _MAX_LISTED = 5
@@ -168,16 +168,10 @@ def header_size(path: str) -> tuple[int, int]:
         Width and height.
 
     Raises:
-        ValueError: If the file is no image.
+        ValueError: As `read_header`.
     """
-    try:
-        with Image.open(path) as image:
-            return image.size
-    except (UnidentifiedImageError, OSError, SyntaxError) as error:
-        raise ValueError(
-            f"cannot read the header of {path} ({Path(path).stat().st_size} bytes): the file is "
-            "damaged or no image; restore it, or leave it out with ann_file"
-        ) from error
+    with open(path, "rb") as file:
+        return read_header(file, path).size
 
 
 def _find_listed(folder: str, suffixes: Sequence[str], ann_file: str) -> list[str]:

@@ -1,50 +1,153 @@
-"""IoU per class, and per sequence, among the returned metrics; not only in a printed table."""
+"""mIoU, IoU per class and pixel accuracy over several sets of classes at once, from one confusion matrix."""
 
 from __future__ import annotations
 
 import re
-from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from math import isnan
 from pathlib import Path
-from typing import Any
 
+import cv2
 import numpy as np
-from mmseg.evaluation import IoUMetric
+import torch
+from mmengine.dist import all_gather_object, get_dist_info, is_main_process
+from mmengine.evaluator import BaseMetric
+from mmengine.logging import MMLogger
 from mmseg.registry import METRICS
+from prettytable import PrettyTable
+
+from mmdrsl.datasets.label_spaces import get_label_space
+from mmdrsl.evaluation.confusion import SubsetScores, confusion_matrix, subset_scores
 
 
 @METRICS.register_module()
-class ClassIoUMetric(IoUMetric):
-    """MMSegmentation's `IoUMetric` that also returns the IoU of every class, and mIoU per group of images.
+class ClassIoUMetric(BaseMetric):
+    """IoU and accuracy from one confusion matrix of all classes at the full size of the labels.
 
-    A class that occurs neither in the labels nor in the predictions has no IoU: its entry is NaN, and mIoU leaves it
-    out.
+    Memory does not grow with the number of images: counts are added up image by image, and over ranks at the end. As
+    in MMEngine, images are expected in the order of its `DefaultSampler` without shuffling, which repeats images where
+    their number is no multiple of the number of ranks; the repeated ones are not counted.
+
+    A class without ground truth and without predictions has no IoU: its entry is NaN, and means leave it out.
 
     Args:
+        subsets: Names of label spaces to report beside the whole, where all their classes are among those predicted;
+            figures of a subset of n classes end in n: ``mIoU16``. Predictions outside the subset on its ground truth
+            count as misses.
+        excluded_as_false_positives: Whether ground truth outside the classes in question counts as false positives of
+            what is predicted on it. By default such pixels are left out, as is usual for SYNTHIA's 16 and 13 classes.
+        prediction_space: Label space in which the model predicts, where it has fewer classes than the dataset's
+            labels. Then all figures are over its classes. None: the dataset's classes.
         group_pattern: Regular expression with one group, matched against image file names; images with the same match
             (a sequence, a city) get metrics of their own. None makes no groups.
-        options: Arguments of `IoUMetric`.
+        output_dir: Folder that receives every prediction as a PNG of class ids. None writes none.
+        format_only: Only write predictions, for images without labels.
+        keep_results: Accepted since MMSegmentation's own ``tools/test.py --out`` passes it; written files always stay.
 
     Raises:
-        ValueError: The pattern has not exactly one group, or an image's name does not match it.
+        ValueError: The pattern has not exactly one group, an image's name does not match it, a label space is unknown,
+            two subsets have the same number of classes, or predictions and labels do not fit.
     """
 
-    def __init__(self, *, group_pattern: str | None = None, **options: Any) -> None:
-        super().__init__(**options)
+    def __init__(
+        self,
+        *,
+        subsets: Sequence[str] = ("cityscapes19", "synthia16", "synthia13"),
+        excluded_as_false_positives: bool = False,
+        prediction_space: str | None = None,
+        group_pattern: str | None = None,
+        output_dir: str | None = None,
+        format_only: bool = False,
+        keep_results: bool = True,
+    ) -> None:
+        super().__init__()
+        self.subsets = {len(get_label_space(name).classes): name for name in subsets}
+        if len(self.subsets) != len(subsets):
+            raise ValueError(
+                f"subsets {list(subsets)} repeat a number of classes, which names the figures: keep one of each."
+            )
+        self.excluded_as_false_positives = excluded_as_false_positives
+        self.prediction_space = (
+            None if prediction_space is None else get_label_space(prediction_space)
+        )
         self.group_pattern = re.compile(group_pattern) if group_pattern else None
         if self.group_pattern and self.group_pattern.groups != 1:
             raise ValueError(
                 f"group_pattern needs exactly one group in brackets: {group_pattern!r}."
             )
+        if format_only and output_dir is None:
+            raise ValueError("format_only=True writes predictions only: give output_dir.")
+        self.output_dir = output_dir
+        self.format_only = format_only
+        self._reset()
+
+    def _reset(self) -> None:
+        self._matrices: dict[str, torch.Tensor] = {}
+        self._num_images = 0
+        # The last image waits: whether the loader repeated it shows only in evaluate.
+        self._last: tuple[str, torch.Tensor] | None = None
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """Class names of the labels, from the dataset."""
+        return tuple((self.dataset_meta or {})["classes"])
 
     def process(self, data_batch: dict, data_samples: Sequence[dict]) -> None:
-        """Count the pixels of a batch, and note each image's group."""
-        first = len(self.results)
-        super().process(data_batch, data_samples)
-        self.results[first:] = [
-            (areas, self._group(sample))
-            for areas, sample in zip(self.results[first:], data_samples, strict=False)
-        ]
+        """Count the pixels of a batch.
+
+        Args:
+            data_batch: Not used.
+            data_samples: Dictionaries with ``img_path``, ``pred_sem_seg`` and, unless only formatting,
+                ``gt_sem_seg``, each with ``data`` of shape (1, H, W).
+        """
+        for sample in data_samples:
+            predicted = sample["pred_sem_seg"]["data"].squeeze(0)
+            if self.output_dir is not None:
+                self._write(sample["img_path"], predicted)
+            if not self.format_only:
+                self._count(sample, predicted)
+        self._num_images += len(data_samples)
+
+    def _count(self, sample: dict, predicted: torch.Tensor) -> None:
+        """Add the waiting image to its group's counts and let this one wait."""
+        label = sample["gt_sem_seg"]["data"].squeeze(0).to(predicted.device)
+        try:
+            matrix = confusion_matrix(label, self._in_dataset_classes(predicted), len(self.classes))
+        except ValueError as error:
+            raise ValueError(f"{sample.get('img_path')}: {error}.") from error
+        self._add_last()
+        self._last = self._group(sample), matrix
+
+    def _add_last(self) -> None:
+        if self._last is not None:
+            group, matrix = self._last
+            self._matrices[group] = self._matrices.get(group, 0) + matrix
+            self._last = None
+
+    def _in_dataset_classes(self, predicted: torch.Tensor) -> torch.Tensor:
+        """Turn ids of the prediction space into ids of the dataset, by class name."""
+        if self.prediction_space is None:
+            return predicted
+        names = self.prediction_space.classes
+        strangers = sorted(set(names) - set(self.classes))
+        if strangers:
+            raise ValueError(
+                f"prediction_space '{self.prediction_space.name}' has {strangers}, which are no classes of the "
+                f"dataset: {list(self.classes)}"
+            )
+        if predicted.numel() and int(predicted.max()) >= len(names):
+            raise ValueError(
+                f"the prediction holds id {int(predicted.max())}, prediction_space '{self.prediction_space.name}' has "
+                f"{len(names)} classes"
+            )
+        ids = [self.classes.index(name) for name in names]
+        return torch.tensor(ids, device=predicted.device)[predicted.long()]
+
+    def _write(self, img_path: str, predicted: torch.Tensor) -> None:
+        path = Path(str(self.output_dir), Path(img_path).stem + ".png")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        if not cv2.imwrite(str(path), predicted.cpu().numpy().astype(np.uint8)):
+            raise OSError(f"cannot write the prediction {path}: check output_dir and the disk.")
 
     def _group(self, sample: dict) -> str:
         if self.group_pattern is None:
@@ -57,42 +160,106 @@ class ClassIoUMetric(IoUMetric):
             )
         return match[1]
 
-    def compute_metrics(self, results: list) -> dict[str, float]:
-        """Compute the parent's metrics, the IoU of each class, and both per group.
+    def evaluate(self, size: int) -> dict[str, float]:
+        """Add up the counts of all ranks and compute the metrics; starts afresh afterwards.
 
         Args:
-            results: One ((intersection, union, predicted, labelled), group) per image; counts are per class.
+            size: Number of images of the dataset.
 
         Returns:
-            ``aAcc``, ``mIoU``, ``mAcc``, ``IoU.<class>``, and with groups ``<group>.mIoU`` and ``<group>.aAcc``;
-            percent.
+            As `compute_metrics`, the same on every rank.
         """
-        metrics = super().compute_metrics([areas for areas, _ in results])
+        rank, world_size = get_dist_info()
+        # Ranks take every world_size-th image; positions from size on are repetitions.
+        if (self._num_images - 1) * world_size + rank >= size:
+            self._last = None
+        self._add_last()
+        gathered = all_gather_object(self._matrices)
+        self._reset()
+        return self.compute_metrics(gathered)
+
+    def compute_metrics(self, results: list[Mapping[str, torch.Tensor]]) -> dict[str, float]:
+        """Compute all figures from the counts of every rank.
+
+        Args:
+            results: Per rank: confusion matrix, shape (C, C), by group.
+
+        Returns:
+            ``mIoU``, ``mAcc``, ``aAcc``, ``IoU.<class>``; for subsets of n classes ``mIoU<n>``, ``aAcc<n>`` and
+            ``IoU<n>.<class>``, the latter only for real subsets; with groups ``<group>.mIoU`` and ``<group>.aAcc``;
+            percent. Nothing when only formatting.
+        """
+        logger = MMLogger.get_current_instance()
         if self.format_only:
-            return metrics
-        groups: dict[str, list] = defaultdict(list)
-        for areas, group in results:
-            groups[group].append(areas)
-        classes = self.dataset_meta["classes"]
-        total = self._class_iou([areas for areas, _ in results])
-        metrics.update(
-            {
-                f"IoU.{name}": round(float(value), 2)
-                for name, value in zip(classes, total, strict=True)
-            }
-        )
+            if is_main_process():
+                logger.info(f"Predictions are in {self.output_dir}.")
+            return {}
+        groups: dict[str, np.ndarray] = {}
+        for matrices in results:
+            for group, matrix in matrices.items():
+                groups[group] = groups.get(group, 0) + matrix.numpy()
+        if not groups:
+            raise ValueError("No image was evaluated: the validation dataset is empty.")
+        total = np.sum(list(groups.values()), axis=0)
+        scored = self.classes if self.prediction_space is None else self.prediction_space.classes
+        whole = self._scores(total, scored)
+        metrics = {
+            "aAcc": _percent(whole.pixel_accuracy),
+            "mIoU": _mean(whole.iou),
+            "mAcc": _mean(whole.accuracy),
+            **{
+                f"IoU.{name}": _percent(value)
+                for name, value in zip(scored, whole.iou, strict=True)
+            },
+        }
+        columns = {
+            "IoU": dict(zip(scored, whole.iou, strict=True)),
+            "Acc": dict(zip(scored, whole.accuracy, strict=True)),
+        }
+        for number, space_name in sorted(self.subsets.items(), reverse=True):
+            names = get_label_space(space_name).classes
+            if not set(names) <= set(scored):
+                continue
+            scores = self._scores(total, names)
+            metrics[f"mIoU{number}"] = _mean(scores.iou)
+            metrics[f"aAcc{number}"] = _percent(scores.pixel_accuracy)
+            if set(names) != set(scored):
+                columns[f"IoU{number}"] = dict(zip(names, scores.iou, strict=True))
+                metrics |= {
+                    f"IoU{number}.{name}": _percent(value)
+                    for name, value in columns[f"IoU{number}"].items()
+                }
         if self.group_pattern is not None:
-            for group, areas in sorted(groups.items()):
-                metrics[f"{group}.mIoU"] = round(float(np.nanmean(self._class_iou(areas))), 2)
-                correct, labelled = sum(a[0].sum() for a in areas), sum(a[3].sum() for a in areas)
-                metrics[f"{group}.aAcc"] = round(100 * float(correct / labelled), 2)
+            for group, counts in sorted(groups.items()):
+                scores = self._scores(counts, scored)
+                metrics[f"{group}.mIoU"] = _mean(scores.iou)
+                metrics[f"{group}.aAcc"] = _percent(scores.pixel_accuracy)
+        if is_main_process():
+            logger.info("per class results:\n" + _table(scored, columns))
         return metrics
 
-    @staticmethod
-    def _class_iou(areas: list) -> np.ndarray:
-        """IoU per class in percent, NaN where a class does not occur."""
-        intersection = sum(area[0] for area in areas).numpy()
-        union = sum(area[1] for area in areas).numpy()
-        return 100 * np.divide(
-            intersection, union, out=np.full_like(intersection, np.nan), where=union > 0
+    def _scores(self, matrix: np.ndarray, names: Sequence[str]) -> SubsetScores:
+        return subset_scores(
+            matrix,
+            [self.classes.index(name) for name in names],
+            excluded_as_false_positives=self.excluded_as_false_positives,
         )
+
+
+def _percent(share: float) -> float:
+    return round(100 * float(share), 2)
+
+
+def _mean(shares: np.ndarray) -> float:
+    """Mean in percent of the values that exist, NaN where none does."""
+    existing = shares[~np.isnan(shares)]
+    return _percent(existing.mean()) if existing.size else float("nan")
+
+
+def _table(classes: Sequence[str], columns: Mapping[str, Mapping[str, float]]) -> str:
+    """One row per class; a dash where a class does not take part or has no value."""
+    table = PrettyTable(["Class", *columns])
+    for name in classes:
+        values = [_percent(column.get(name, float("nan"))) for column in columns.values()]
+        table.add_row([name, *("-" if isnan(value) else f"{value:.2f}" for value in values)])
+    return str(table.get_string())

@@ -64,6 +64,49 @@ def test_pixel_counts_of_samples(dataset_type, folder, size):
         assert found[255] == raw.size - sum(counts)
 
 
+# Pixels of the 19 classes in the order of the train ids, then all others. Counted once, apart from this project:
+# Pillow gave each label's bytes, Python's bytes.count counted the ids that cityscapesScripts' helpers/labels.py lists
+# (version 1.5.0, those with ignoreInEval False, by trainId).
+COUNTED = {
+    "gta5/labels/08688.png": (
+        "65375 628104 550714 0 0 54280 11192 0 347916 7498 171455 69523 243 23958 6931 0 0 313 0",
+        76026,
+    ),
+    "gta5/labels/11851.png": (
+        "148881 543087 246259 16577 11723 11678 0 0 161347 209173 553082 2021 0 24367 7236 0 9 0 0",
+        78088,
+    ),
+    "cityscapes/labels/frankfurt_000001_073464_gtFine_labelIds.png": (
+        "781200 1497 383444 960 16714 19084 2912 17392 253649 0 28006 0 12828 326857 0 0 0 802 5761",
+        246046,
+    ),
+    "cityscapes/labels/hanover_000000_032681_gtFine_labelIds.png": (
+        "741190 0 253485 0 0 12456 0 3001 277799 3465 29309 181 0 337030 0 0 0 0 0",
+        439236,
+    ),
+    "cityscapes/labels/zurich_000066_000019_gtFine_labelIds.png": (
+        "744106 69107 793684 0 0 801 0 2646 9120 0 14445 90680 0 236801 0 0 0 0 0",
+        135762,
+    ),
+}
+
+
+@pytest.mark.parametrize("name", COUNTED)
+def test_pixel_counts_written_down(name):
+    folder, _, label = name.split("/")
+    root = data_folder("MMDRSL_SAMPLES", folder)
+    dataset_type = GTA5Dataset if folder == "gta5" else CityscapesLabelIdsDataset
+    dataset = dataset_type(data_root=str(root), data_prefix=FLAT, pipeline=PIPELINE)
+    found = [dataset[i] for i in range(len(dataset))]
+    (results,) = [item for item in found if item["seg_map_path"].endswith(label)]
+    counts = np.bincount(results["gt_seg_map"].ravel(), minlength=256)
+    numbers, ignored = COUNTED[name]
+    expected = [int(number) for number in numbers.split()]
+    assert counts[:19].tolist() == expected
+    assert counts[255] == ignored
+    assert counts.sum() == sum(expected) + ignored
+
+
 def test_gta5_colours_agree_with_the_palette():
     root = data_folder("MMDRSL_SAMPLES", "gta5")
     dataset = GTA5Dataset(data_root=str(root), pipeline=PIPELINE)

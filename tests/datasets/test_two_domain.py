@@ -9,8 +9,14 @@ import torch
 from mmengine.dataset import pseudo_collate
 from torch.utils.data import DataLoader
 
-from mmdrsl.datasets import DomainSample, TwoDomainDataset, TwoDomainSampler
-from mmdrsl.datasets.samplers import two_domain_sampler
+from mmdrsl.datasets import (
+    DomainSample,
+    TwoDomainDataset,
+    TwoDomainSampler,
+    WantedClass,
+    class_pixel_index,
+)
+from mmdrsl.datasets.samplers import RareClassDraw, two_domain_sampler
 
 NUM_SOURCE, NUM_TARGET = 7, 5
 AUGMENTATION = [
@@ -235,3 +241,139 @@ def test_classes_must_agree(config):
     config["target"]["label_space"] = "street10"
     with pytest.raises(ValueError, match="the same label_space"):
         TwoDomainDataset(**config)
+
+
+@pytest.fixture
+def rare_source(config, tmp_path):
+    """Class 0 everywhere; class 5 in image 2 alone (8 pixels); class 7 in images 3 and 4 (40 and 1)."""
+    for index in range(NUM_SOURCE):
+        label = np.zeros((16, 24), np.uint8)
+        label[0, 0] = 255
+        if index == 2:
+            label[4:6, 4:8] = 5
+        if index == 3:
+            label[10, :20] = 7
+            label[11, :20] = 7
+        if index == 4:
+            label[0, 3] = 7
+        cv2.imwrite(str(tmp_path / f"source/labels/{index}.png"), label)
+    return config
+
+
+def rare_sampler(dataset, tmp_path, share=0.0, phase=0, **options):
+    options = {"index_file": str(tmp_path / "index.npz"), "min_pixels": 10, **options}
+    stream = TwoDomainSampler(dataset, seed=3, rare_classes=options)
+    stream.begin_phase(phase=phase, first_position=0, target_share=share)
+    return stream
+
+
+def test_rare_classes_come_as_often_as_the_formula_says(rare_source, tmp_path):
+    dataset = TwoDomainDataset(**rare_source)
+    drawn = take(rare_sampler(dataset, tmp_path, temperature=0.5), 6000)
+    total = NUM_SOURCE * (16 * 24 - 1)
+    pixels = {0: total - 8 - 41, 5: 8, 7: 41}
+    weights = {name: np.exp((1 - count / total) / 0.5) for name, count in pixels.items()}
+    for class_id, weight in weights.items():
+        share = sum(item.wanted.class_id == class_id for item in drawn) / len(drawn)
+        assert share == pytest.approx(weight / sum(weights.values()), abs=0.025)
+    images = {
+        class_id: {item.image_index for item in drawn if item.wanted.class_id == class_id}
+        for class_id in pixels
+    }
+    # Image 4 has too few pixels of class 7; no image has enough of class 5, so the one that has any serves.
+    assert images == {0: set(range(NUM_SOURCE)), 5: {2}, 7: {3}}
+
+
+def test_rare_class_stream_is_a_function_of_its_position(rare_source, tmp_path, rank):
+    dataset = TwoDomainDataset(**rare_source)
+    rank(0, 1)
+    whole = take(rare_sampler(dataset, tmp_path, share=0.4, phase=1), 90)
+    resumed = rare_sampler(dataset, tmp_path, share=0.4, phase=1)
+    resumed.skip(33)
+    assert take(resumed, 57) == whole[33:]
+    targets = [item for item in whole if item.domain == "target"]
+    assert {item.wanted for item in targets} == {None}
+    assert len({item.image_index for item in targets[:NUM_TARGET]}) == NUM_TARGET
+    source = [item for item in whole if item.domain == "source"]
+    parts = []
+    for number in range(2):
+        rank(number, 2)
+        drawn = take(rare_sampler(dataset, tmp_path, share=0.4, phase=1), 45)
+        parts.append([item for item in drawn if item.domain == "source"])
+    assert [item for pair in zip(*parts, strict=True) for item in pair] == source
+    assert take(rare_sampler(dataset, tmp_path, share=0.4, phase=2), 90) != whole
+
+
+def test_transforms_are_drawn_until_the_class_shows(rare_source):
+    dataset = TwoDomainDataset(**rare_source)
+
+    def pixels(sample):
+        label = dataset[sample]["data_samples"].gt_sem_seg.data
+        return int((label == 5).sum())
+
+    plain = [pixels(DomainSample("source", 2, seed)) for seed in range(40)]
+    wanted = [pixels(DomainSample("source", 2, seed, WantedClass(5, 4, 12))) for seed in range(40)]
+    assert sum(count < 4 for count in plain) > 5
+    assert sum(count < 4 for count in wanted) < sum(count < 4 for count in plain) / 3
+    # A view that will do is kept, and attempts end.
+    assert all(b == a for a, b in zip(plain, wanted, strict=True) if a >= 4)
+    hopeless = DomainSample("source", 2, 1, WantedClass(9, 1, 3))
+    assert torch.equal(dataset[hopeless]["inputs"], dataset[hopeless]["inputs"])
+
+
+def test_pixel_index_is_kept_and_checked(rare_source, tmp_path, monkeypatch):
+    dataset = TwoDomainDataset(**rare_source)
+    index = tmp_path / "index.npz"
+    first = take(rare_sampler(dataset, tmp_path), 30)
+    counts = np.load(index)["counts"]
+    assert counts.shape == (NUM_SOURCE, 19)
+    assert counts[3].tolist() == [383 - 40, 0, 0, 0, 0, 0, 0, 40, *[0] * 11]
+
+    def refuse(*args):
+        raise AssertionError("counted again")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(class_pixel_index, "count_label", refuse)
+        assert take(rare_sampler(dataset, tmp_path), 30) == first
+        index.write_bytes(b"damaged")
+        with pytest.raises(AssertionError, match="counted again"):
+            rare_sampler(dataset, tmp_path)
+    assert take(rare_sampler(dataset, tmp_path), 30) == first
+    label = cv2.imread(str(tmp_path / "source/labels/0.png"), -1)
+    label[:, 12:] = 9
+    cv2.imwrite(str(tmp_path / "source/labels/0.png"), label)
+    rare_sampler(dataset, tmp_path)
+    assert np.load(index)["counts"][0, 9] == 16 * 12
+    label[0, 0] = 77
+    cv2.imwrite(str(tmp_path / "source/labels/0.png"), label)
+    with pytest.raises(ValueError, match=r"labels/0\.png holds unknown ids \[77\]"):
+        rare_sampler(dataset, tmp_path)
+
+
+def test_rare_classes_of_the_pseudo_labels(rare_source, tmp_path):
+    dataset = TwoDomainDataset(**rare_source)
+    stream = rare_sampler(dataset, tmp_path, share=1.0, phase=1, domains=["source", "target"])
+    assert {item.wanted for item in take(stream, 20)} == {None}
+    for number in (1, 2):
+        folder = tmp_path / f"round_{number}" / "labels"
+        folder.mkdir(parents=True)
+        for index in range(NUM_TARGET):
+            label = np.full((16, 24), 2 if index == number else 255, np.uint8)
+            cv2.imwrite(str(folder / f"{index}.png"), label)
+        dataset.set_pseudo_labels(str(folder.parent))
+        drawn = take(stream, 20)
+        assert {(item.image_index, item.wanted.class_id) for item in drawn} == {(number, 2)}
+
+
+def test_rare_class_errors(rare_source, tmp_path):
+    dataset = TwoDomainDataset(**rare_source)
+    with pytest.raises(ValueError, match="temperature of the rare classes must be above 0"):
+        rare_sampler(dataset, tmp_path, temperature=0)
+    with pytest.raises(ValueError, match="domains among source and target"):
+        rare_sampler(dataset, tmp_path, domains=["val"])
+    with pytest.raises(ValueError, match="shuffle=True"):
+        TwoDomainSampler(dataset, seed=1, shuffle=False, rare_classes={})
+    with pytest.raises(TypeError, match="temprature"):
+        TwoDomainSampler(dataset, seed=1, rare_classes={"temprature": 1})
+    with pytest.raises(ValueError, match="no image has a labelled pixel"):
+        RareClassDraw(np.zeros((2, 3), np.int64), temperature=1.0, min_pixels=1)

@@ -108,5 +108,5 @@ val_dataloader = dict(
 )
 test_dataloader = val_dataloader
 # CamVid names its frames <sequence>_<number>: 0016E5_..., 0006R0_...
-val_evaluator = dict(type="ClassIoUMetric", iou_metrics=["mIoU"], group_pattern=r"^([0-9A-Za-z]+)_")
+val_evaluator = dict(type="ClassIoUMetric", group_pattern=r"^([0-9A-Za-z]+)_")
 test_evaluator = val_evaluator

@@ -112,5 +112,5 @@ val_dataloader = dict(
     ),
 )
 test_dataloader = val_dataloader
-val_evaluator = dict(type="ClassIoUMetric", iou_metrics=["mIoU"])
+val_evaluator = dict(type="ClassIoUMetric")
 test_evaluator = val_evaluator

@@ -1,112 +1,22 @@
 """SYNTHIA-RAND-CITYSCAPES (rendered, labelled) to Cityscapes (real, unlabelled), the 16 shared classes.
 
-Layout: data/synthia/{RGB,GT/LABELS}, data/cityscapes/{leftImg8bit,gtFine}/{train,val} as downloaded (labelIds; no conversion),
-or flat folders data/cityscapes/{images,labels}. The environment variable MMDRSL_SAMPLES names another data folder.
-Labels of the target training images are for the oracle only. Evaluation is at full label size.
+Layout: data/synthia/{RGB,GT/LABELS}, and Cityscapes as cityscapes_target.py describes.
 """
 
-data_root = "{{$MMDRSL_SAMPLES:data}}"
+_base_ = "cityscapes_target.py"
 label_space = "synthia16"
 num_classes = 16
-crop_size = (512, 1024)
-meta_keys = (
-    "img_path",
-    "seg_map_path",
-    "ori_shape",
-    "img_shape",
-    "pad_shape",
-    "scale_factor",
-    "flip",
-    "flip_direction",
-)
-crop = [
-    dict(type="RandomCrop", crop_size=crop_size, cat_max_ratio=0.75),
-    dict(type="RandomFlip", prob=0.5),
-    dict(type="PhotoMetricDistortion"),
-    dict(type="PackSegInputs", meta_keys=meta_keys),
-]
 source_resize = dict(
     type="RandomResize", scale=(1280, 760), ratio_range=(0.9, 1.5), keep_ratio=True
 )
-target_resize = dict(
-    type="RandomResize", scale=(1024, 512), ratio_range=(1.0, 1.5), keep_ratio=True
-)
-test_resize = dict(type="Resize", scale=(1024, 512), keep_ratio=True)
-test_pipeline = [
-    dict(type="LoadImage"),
-    test_resize,
-    dict(type="LoadLabels"),
-    dict(type="PackSegInputs", meta_keys=meta_keys),
-]
-tta_pipeline = [
-    dict(type="LoadImage"),
-    dict(
-        type="TestTimeAug",
-        transforms=[
-            [
-                dict(type="Resize", scale=(width, width // 2), keep_ratio=True)
-                for width in (896, 1024, 1280)
-            ],
-            [
-                dict(type="RandomFlip", prob=0.0, direction="horizontal"),
-                dict(type="RandomFlip", prob=1.0, direction="horizontal"),
-            ],
-            [dict(type="LoadLabels")],
-            [dict(type="PackSegInputs", meta_keys=meta_keys)],
-        ],
-    ),
-]
-labelling_pipeline = [
-    dict(type="LoadImage"),
-    test_resize,
-    dict(type="PackSegInputs", meta_keys=("img_path", "ori_shape", "img_shape", "sample_id")),
-]
 source_dataset = dict(
     type="SYNTHIADataset",
-    data_root=data_root + "/synthia",
+    data_root=_base_.data_root + "/synthia",
     label_space=label_space,
-    pipeline=[dict(type="LoadImage"), dict(type="LoadLabels"), source_resize, *crop],
+    pipeline=[dict(type="LoadImage"), dict(type="LoadLabels"), source_resize, *_base_.crop],
 )
-# The first of the named folders that exists is used.
-target_images = ("leftImg8bit/train", "images")
-target_dataset = dict(
-    type="UnlabelledDataset",
-    data_root=data_root + "/cityscapes",
-    data_prefix=dict(img_path=target_images),
-    label_space=label_space,
-    pipeline=[dict(type="LoadImage"), dict(type="LoadPseudoLabels"), target_resize, *crop],
-)
-# The labelled target, for the oracle only.
-oracle_dataset = dict(
-    type="CityscapesLabelIdsDataset",
-    data_root=data_root + "/cityscapes",
-    data_prefix=dict(img_path=target_images, seg_map_path=("gtFine/train", "labels")),
-    label_space=label_space,
-    pipeline=[dict(type="LoadImage"), dict(type="LoadLabels"), target_resize, *crop],
-)
-train_dataloader = dict(
-    batch_size=4,
-    num_workers=4,
-    persistent_workers=False,
-    sampler=dict(type="TwoDomainSampler"),
-    dataset=dict(type="TwoDomainDataset", source=source_dataset, target=target_dataset),
-)
-val_dataloader = dict(
-    batch_size=1,
-    num_workers=2,
-    persistent_workers=False,
-    sampler=dict(type="DefaultSampler", shuffle=False),
-    dataset=dict(
-        type="CityscapesLabelIdsDataset",
-        data_root=data_root + "/cityscapes",
-        data_prefix=dict(
-            img_path=("leftImg8bit/val", "images"), seg_map_path=("gtFine/val", "labels")
-        ),
-        label_space=label_space,
-        test_mode=True,
-        pipeline=test_pipeline,
-    ),
-)
+target_dataset = dict(label_space=label_space)
+oracle_dataset = dict(label_space=label_space)
+train_dataloader = dict(dataset=dict(source=source_dataset, target=target_dataset))
+val_dataloader = dict(dataset=dict(label_space=label_space))
 test_dataloader = val_dataloader
-val_evaluator = dict(type="ClassIoUMetric", iou_metrics=["mIoU"])
-test_evaluator = val_evaluator

@@ -1,5 +1,6 @@
 """Samplers for two-domain training."""
 
-from .two_domain_sampler import TwoDomainSampler
+from .rare_classes import RareClassDraw
+from .two_domain_sampler import RareClassOptions, TwoDomainSampler
 
-__all__ = ["TwoDomainSampler"]
+__all__ = ["RareClassDraw", "RareClassOptions", "TwoDomainSampler"]

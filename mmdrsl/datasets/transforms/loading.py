@@ -9,8 +9,9 @@ import numpy as np
 import numpy.typing as npt
 from mmcv.transforms import BaseTransform
 from mmseg.registry import TRANSFORMS
-from PIL import Image, UnidentifiedImageError
+from PIL import Image
 
+from mmdrsl.datasets.image_header import ImageHeader, check_png, read_header
 from mmdrsl.datasets.label_spaces import IGNORE_INDEX
 
 # OpenCV decodes colour as blue, green, red.
@@ -34,29 +35,24 @@ def read_raw_ids(path: str, channel: str | None = None) -> npt.NDArray[Any]:
         ValueError: If the file is no readable PNG or stores another type or number of channels.
     """
     data = _read_bytes(path)
-    try:
-        with Image.open(io.BytesIO(data)) as image:
-            file_format, mode = image.format, image.mode
-            indices = np.asarray(image) if mode == "P" else None
-    except (UnidentifiedImageError, OSError, SyntaxError) as error:
+    header = read_header(io.BytesIO(data), path)
+    if header.file_format != "PNG":
         raise ValueError(
-            f"cannot read the label {path}: {error}; the file is damaged or no image, restore it"
-        ) from error
-    if file_format != "PNG":
-        raise ValueError(
-            f"the label {path} is {file_format}: labels are PNG, since other formats may change ids"
+            f"the label {path} is {header.file_format}: labels are PNG, since other formats may change ids"
         )
-    bit_depth = data[24]  # the PNG header's fixed place of the bit depth
-    ids = indices
-    if ids is None:
-        if mode in {"1", "L"} and bit_depth < 8:
-            raise ValueError(
-                f"the label {path} is grey with {bit_depth} bits per pixel, which readers stretch "
-                "to 0..255: save it with 8 bits"
-            )
-        ids = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
-        if ids is None:
+    check_png(data, path)
+    if header.palette:
+        ids = _palette_indices(data, path)
+    elif header.bits < 8:
+        raise ValueError(
+            f"the label {path} is grey with {header.bits} bits per pixel, which readers stretch "
+            "to 0..255: save it with 8 bits"
+        )
+    else:
+        decoded = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
+        if decoded is None:
             raise ValueError(f"cannot decode the label {path}: the file is damaged, restore it")
+        ids = np.asarray(decoded)
     num_channels = 1 if ids.ndim == 2 else ids.shape[2]
     found = f"{num_channels} channel(s) of {ids.dtype}"
     if channel is None:
@@ -109,8 +105,9 @@ def read_train_ids(
 class LoadImage(BaseTransform):
     """Load an image as blue, green, red of 8 bits.
 
-    Grey images are repeated in all channels, alpha is dropped, 16-bit values keep their high byte
-    and EXIF rotation is left alone, since label files know none.
+    Grey images are repeated in all channels, 16-bit colours keep their high byte and EXIF rotation
+    is left alone, since label files know none. Files that are no photograph are refused: 1-bit,
+    16-bit grey (a depth or instance map), transparent pixels, a side beyond `MAX_SIDE`.
 
     Required key: `img_path`. Added keys: `img` (uint8, shape (H, W, 3)), `img_shape` and
     `ori_shape` (both (H, W)).
@@ -127,16 +124,21 @@ class LoadImage(BaseTransform):
 
         Raises:
             FileNotFoundError: If the file is missing.
-            ValueError: If the file is empty, cut short or no image.
+            ValueError: If the file is empty, cut short, no image or no photograph.
         """
         path = results["img_path"]
-        encoded = np.frombuffer(_read_bytes(path), np.uint8)
+        data = _read_bytes(path)
+        header = read_header(io.BytesIO(data), path)
+        _check_photograph(header, path)
+        encoded = np.frombuffer(data, np.uint8)
         image = cv2.imdecode(encoded, cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION)
         if image is None or image.size == 0:
             raise ValueError(
                 f"cannot decode the image {path} ({encoded.size} bytes): it is cut short, damaged "
                 "or of an unknown format; restore it or leave it out with ann_file"
             )
+        if header.alpha:
+            _check_opaque(encoded, path)
         results["img"] = image
         results["img_shape"] = image.shape[:2]
         results["ori_shape"] = image.shape[:2]
@@ -223,6 +225,41 @@ def _read_bytes(path: str) -> bytes:
     if not data:
         raise ValueError(f"the file {path} is empty (0 bytes): restore it")
     return data
+
+
+def _palette_indices(data: bytes, path: str) -> npt.NDArray[Any]:
+    """Decode with Pillow, since OpenCV gives a palette's colours rather than its indices."""
+    try:
+        with Image.open(io.BytesIO(data)) as image:
+            return np.asarray(image)
+    except (OSError, SyntaxError, ValueError) as error:
+        raise ValueError(
+            f"cannot decode the label {path}: {error}; the file is damaged, restore it"
+        ) from error
+
+
+def _check_photograph(header: ImageHeader, path: str) -> None:
+    """Refuse files whose bit depth no photograph has."""
+    if header.bits == 1 or (header.channels == 1 and header.bits > 8):
+        raise ValueError(
+            f"the image {path} is {header.describe()}, a mask or a depth map rather than a "
+            "photograph: check data_prefix['img_path'], or save it with 8 bits"
+        )
+
+
+def _check_opaque(encoded: npt.NDArray[np.uint8], path: str) -> None:
+    """Refuse transparent pixels, whose colour is undefined."""
+    decoded = cv2.imdecode(encoded, cv2.IMREAD_UNCHANGED)
+    if decoded is not None and decoded.ndim == 3 and decoded.shape[2] == 4:
+        opacity = np.asarray(decoded)[..., 3]
+        transparent = int(
+            np.count_nonzero(opacity != (255 if opacity.dtype == np.uint8 else 65535))
+        )
+        if transparent:
+            raise ValueError(
+                f"the image {path} has {transparent} transparent pixels, whose colour is undefined: "
+                "save it without an alpha channel"
+            )
 
 
 def _check_size(path: str, label: npt.NDArray[np.uint8], results: dict[str, Any]) -> None:

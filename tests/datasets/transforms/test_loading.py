@@ -120,7 +120,7 @@ def test_unreadable_labels(tmp_path):
     expect_error(empty, "0 bytes")
     text = tmp_path / "text.png"
     text.write_text("not an image")
-    expect_error(text, "cannot read the label")
+    expect_error(text, "cannot read the header")
     jpeg = tmp_path / "label.jpg"
     cv2.imwrite(str(jpeg), RAW)
     expect_error(jpeg, "is JPEG")
@@ -198,7 +198,8 @@ def test_image_is_bgr_whatever_the_file(tmp_path):
     np.testing.assert_array_equal(results["img"], BGR)
     assert results["img_shape"] == results["ori_shape"] == (6, 8)
 
-    Image.fromarray(np.dstack([BGR[..., ::-1], BGR[..., 0]])).save(path)
+    opaque = np.full(BGR.shape[:2], 255, np.uint8)
+    Image.fromarray(np.dstack([BGR[..., ::-1], opaque])).save(path)
     np.testing.assert_array_equal(load_image(path)["img"], BGR)
 
     Image.fromarray(BGR[..., 0]).save(path)
@@ -233,7 +234,7 @@ def test_unreadable_images(tmp_path):
     with pytest.raises(ValueError, match=r"empty\.jpg is empty \(0 bytes\)"):
         load_image(empty)
     empty.write_text("text")
-    with pytest.raises(ValueError, match=r"cannot decode the image .*empty\.jpg \(4 bytes\)"):
+    with pytest.raises(ValueError, match=r"cannot read the header of .*empty\.jpg \(4 bytes\)"):
         load_image(empty)
     with pytest.raises(FileNotFoundError, match=r"missing\.jpg"):
         load_image(tmp_path / "missing.jpg")

@@ -1,0 +1,16 @@
+"""The doctor: what a config's data hold, and what is wrong with them."""
+
+from .browse import save_pictures
+from .config_options import merge_data_options
+from .domain_report import DomainReport, inspect_config
+from .page import render_page
+from .picture import save_picture
+
+__all__ = [
+    "DomainReport",
+    "inspect_config",
+    "merge_data_options",
+    "render_page",
+    "save_picture",
+    "save_pictures",
+]

@@ -1,0 +1,296 @@
+"""check_dataset.py and browse_dataset.py on small data sets made here, and on the real samples."""
+
+import importlib.util
+import json
+import os
+import shutil
+import sys
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+from PIL import Image
+
+from mmdrsl.scenes import write_scenes
+
+ROOT = Path(__file__).resolve().parents[2]
+SCENES_CONFIG = str(ROOT / "configs/_base_/datasets/scenes2scenes.py")
+SIZE = (16, 24)
+
+
+def tool(name):
+    path = ROOT / "tools" / "analysis_tools" / f"{name}.py"
+    spec = importlib.util.spec_from_file_location(name, path)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.fixture
+def check(monkeypatch, capsys, tmp_path):
+    """Runs the tool as the command line does; returns status, page and parsed last line."""
+
+    def run(config, *options):
+        arguments = [str(config), "--json", "--out", str(tmp_path / "report"), *options]
+        monkeypatch.setattr(sys, "argv", ["check_dataset.py", *arguments])
+        status = tool("check_dataset").main()
+        output = capsys.readouterr()
+        if status == 2:
+            return status, output.err, None
+        assert cv2.imread(str(tmp_path / "report" / "classes.png")) is not None
+        return status, output.out, json.loads(output.out.splitlines()[-1])
+
+    return run
+
+
+@pytest.fixture(scope="module")
+def whole_scenes(tmp_path_factory):
+    root = tmp_path_factory.mktemp("scenes") / "set"
+    write_scenes(
+        out_dir=root, seed=3, num_game=5, num_camera_train=4, num_camera_val=3, image_size=(64, 32)
+    )
+    return root
+
+
+@pytest.fixture
+def scenes(whole_scenes, tmp_path, monkeypatch):
+    copy = tmp_path / "scenes"
+    shutil.copytree(whole_scenes, copy)
+    monkeypatch.setenv("MMDRSL_SCENES", str(copy))
+    return copy
+
+
+def files(folder, number=2):
+    return sorted(folder.rglob("*.png"))[:number]
+
+
+def test_sound_data(scenes, check):
+    status, page, found = check(SCENES_CONFIG)
+    assert status == 0
+    assert "No problem found." in page
+    assert {name: (part["images"], part["problems"]) for name, part in found.items()} == {
+        "source": (5, []),
+        "target": (4, []),
+        "val": (3, []),
+    }
+    assert found["target"]["pixels"] == {}
+    assert len(found["source"]["pixels"]) == 20
+    assert sum(found["source"]["pixels"].values()) == 5 * 64 * 32
+    raw = np.concatenate(
+        [np.asarray(Image.open(path)) for path in (scenes / "game/labels").rglob("*.png")]
+    )
+    assert found["source"]["pixels"]["road"] == np.count_nonzero(raw == 7)
+    assert found["source"]["pixels"]["car"] == np.count_nonzero(raw == 26)
+
+
+def test_every_kind_of_defect_is_found_by_name(scenes, check):
+    labels, images = files(scenes / "game/labels", 5), files(scenes / "game/images", 5)
+    ids = np.array(Image.open(labels[0]))
+    ids[:2, :3] = 99
+    save_palette(labels[0], ids)
+    cv2.imwrite(str(labels[1]), np.zeros((30, 64), np.uint8))
+    labels[2].unlink()
+    images[3].write_bytes(images[3].read_bytes()[:-200])
+    cv2.imwrite(str(labels[4]), np.zeros((32, 64), np.uint16))
+    orphan = labels[0].with_name("orphan.png")
+    shutil.copy(labels[3], orphan)
+    train = files(scenes / "camera/leftImg8bit/train", 4)
+    validation = files(scenes / "camera/leftImg8bit/val", 2)
+    # The same pixels in a file that differs.
+    copied = cv2.imread(str(train[0]))
+    cv2.imwrite(str(validation[0]), copied, [cv2.IMWRITE_PNG_COMPRESSION, 0])
+    cv2.imwrite(str(train[1]), np.zeros((32, 64), np.uint16))
+    status, page, found = check(SCENES_CONFIG)
+    assert status == 1
+    expected = {
+        "source": [
+            (labels[0], "unknown ids 99 (6 pixels)"),
+            (labels[1], "64x30"),
+            (labels[2], "no label"),
+            (images[3], "cannot decode"),
+            (labels[4], "uint16"),
+            (orphan, "label without image"),
+            (None, "several kinds of labels"),
+        ],
+        "target": [(train[1], "depth map")],
+        "val": [(validation[0], f"{train[0]} of target")],
+    }
+    for name, problems in expected.items():
+        assert len(found[name]["problems"]) == len(problems), found[name]["problems"]
+        for path, text in problems:
+            lines = [line for line in found[name]["problems"] if text in line]
+            assert len(lines) == 1, text
+            assert path is None or str(path) in lines[0]
+    assert page.startswith(f"Data of {SCENES_CONFIG}") or f"Data of {SCENES_CONFIG}" in page
+    assert "9 problems" in page
+    # Labels that can be read are counted all the same: five minus a missing and a 16-bit one.
+    assert sum(found["source"]["pixels"].values()) == 2 * 64 * 32 + 64 * 32 - 6 + 64 * 30 - 64 * 32
+
+
+def save_palette(path, ids):
+    image = Image.fromarray(ids)
+    image.putpalette(list(range(256)) * 3)
+    image.save(path)
+
+
+def test_missing_folder_is_a_problem_of_its_domain(scenes, check):
+    shutil.rmtree(scenes / "game/labels")
+    status, _, found = check(SCENES_CONFIG)
+    assert status == 1
+    assert found["source"]["images"] == 0
+    assert "game/labels" in found["source"]["problems"][0]
+    assert found["val"]["problems"] == []
+
+
+def test_data_root_by_option(whole_scenes, check, monkeypatch, tmp_path):
+    monkeypatch.delenv("MMDRSL_SCENES", raising=False)
+    status, _, found = check(SCENES_CONFIG, "--cfg-options", f"data_root={whole_scenes}/")
+    assert status == 0
+    assert found["val"]["images"] == 3
+    option = f"train_dataloader.dataset.source.data_root={tmp_path / 'nowhere'}"
+    status, _, found = check(SCENES_CONFIG, "--cfg-options", f"data_root={whole_scenes}", option)
+    assert status == 1
+    assert "nowhere" in found["source"]["problems"][0]
+
+
+def write_pair(folder, name, ids, *, seed=0):
+    image = np.random.default_rng(seed).integers(0, 256, (*SIZE, 3), dtype=np.uint8)
+    for part in ("img", "ann"):
+        (folder / part).mkdir(parents=True, exist_ok=True)
+    cv2.imwrite(str(folder / "img" / f"{name}.jpg"), image)
+    cv2.imwrite(str(folder / "ann" / f"{name}.png"), ids)
+
+
+def mmseg_config(tmp_path, **options):
+    """A config of plain MMSegmentation, with its own dataset class and wrapped datasets."""
+    for number in range(3):
+        ids = np.full(SIZE, number, np.uint8)
+        ids[0, :4] = (1, 2, 255, 0)
+        write_pair(tmp_path / "data", f"{number}", ids, seed=number)
+    dataset = dict(
+        type="BaseSegDataset",
+        data_root=str(tmp_path / "data"),
+        data_prefix=dict(img_path="img", seg_map_path="ann"),
+        metainfo=dict(classes=("a", "b", "c"), palette=[[0, 0, 0], [9, 9, 9], [200, 0, 0]]),
+        pipeline=[
+            dict(type="LoadImageFromFile"),
+            dict(type="LoadAnnotations"),
+            dict(type="PackSegInputs"),
+        ],
+        **options,
+    )
+    path = tmp_path / "config.py"
+    wrapped = dict(type="RepeatDataset", times=2, dataset=dataset)
+    path.write_text(f"train_dataloader = dict(batch_size=1, dataset={wrapped!r})\n")
+    return path
+
+
+def test_plain_mmseg_config(tmp_path, check):
+    status, _, found = check(mmseg_config(tmp_path))
+    assert status == 0
+    pixels = SIZE[0] * SIZE[1]
+    assert found == {
+        "source": {
+            "images": 3,
+            # One image of each class, whose first four pixels are b, c, ignored, a.
+            "pixels": {"a": pixels - 1, "b": pixels - 1, "c": pixels - 1, "ignore": 3},
+            "problems": [],
+        }
+    }
+
+
+def test_mmseg_options_that_change_ids(tmp_path, check):
+    """With reduce_zero_label, id 0 is ignored and the others move down."""
+    status, _, found = check(mmseg_config(tmp_path, reduce_zero_label=True))
+    assert status == 0
+    pixels = SIZE[0] * SIZE[1]
+    assert found["source"]["pixels"] == {
+        "a": pixels - 1,
+        "b": pixels - 1,
+        "c": 0,
+        "ignore": pixels + 2,
+    }
+
+
+def test_unusable_configs(tmp_path, check):
+    empty = tmp_path / "empty.py"
+    empty.write_text("model = dict()\n")
+    status, message, _ = check(empty)
+    assert status == 2
+    assert "no dataset in train_dataloader" in message
+    status, message, _ = check(empty, "--cfg-options", "data_root=x")
+    assert status == 2
+    assert "no top-level data_root" in message
+
+
+@pytest.mark.data
+def test_real_samples(check):
+    if not Path(os.environ.get("MMDRSL_SAMPLES", ""), "gta5").is_dir():
+        pytest.skip("MMDRSL_SAMPLES names no folder of samples")
+    status, _, found = check(ROOT / "configs/_base_/datasets/gta2cs.py")
+    # The sums of the numbers in tests/datasets/test_real_files.py.
+    assert found["source"]["pixels"]["road"] == 65375 + 148881
+    assert found["source"]["pixels"]["ignore"] == 76026 + 78088
+    assert found["val"]["pixels"]["car"] == 326857 + 337030 + 236801
+    assert found["val"]["pixels"]["ignore"] == 246046 + 439236 + 135762
+    # The flat sample folder is target and validation in one, which is a finding.
+    assert [line.split(":")[0] for line in found["val"]["problems"]] == ["copy in training"] * 3
+    assert found["source"]["problems"] == found["target"]["problems"] == []
+    assert status == 1
+
+
+def browse(monkeypatch, config, folder, *options):
+    arguments = [str(config), "--out", str(folder), "--number", "2", *options]
+    monkeypatch.setattr(sys, "argv", ["browse_dataset.py", *arguments])
+    status = tool("browse_dataset").main()
+    return status, [cv2.imread(str(path)) for path in sorted(folder.glob("*.png"))]
+
+
+def test_browse_draws_both_domains(scenes, monkeypatch, tmp_path):
+    options = ("--cfg-options", "train_dataloader.dataset.source.pipeline.3.crop_size=(32,64)")
+    status, pictures = browse(monkeypatch, SCENES_CONFIG, tmp_path / "out", *options)
+    assert status == 0
+    assert len(pictures) == 2
+    assert all(picture.shape[1] > 2 * 64 for picture in pictures)
+    again = browse(monkeypatch, SCENES_CONFIG, tmp_path / "again", *options)[1]
+    assert all(map(np.array_equal, pictures, again))
+
+
+def test_browse_draws_pseudo_labels_and_mmseg_configs(scenes, monkeypatch, tmp_path):
+    train = scenes / "camera/leftImg8bit/train"
+    for image in train.rglob("*.png"):
+        label = tmp_path / "round_1/labels" / image.relative_to(train)
+        label.parent.mkdir(parents=True, exist_ok=True)
+        cv2.imwrite(str(label), np.zeros((32, 64), np.uint8))
+    without = browse(monkeypatch, SCENES_CONFIG, tmp_path / "without")[1]
+    pseudo = ("--pseudo-labels", str(tmp_path / "round_1"))
+    status, drawn = browse(monkeypatch, SCENES_CONFIG, tmp_path / "with", *pseudo)
+    assert status == 0
+    assert not any(map(np.array_equal, without, drawn))
+    config = mmseg_config(tmp_path)
+    status, pictures = browse(monkeypatch, config, tmp_path / "plain")
+    assert status == 0
+    assert len(pictures) == 2
+    assert browse(monkeypatch, config, tmp_path / "plain", *pseudo)[0] == 2
+
+
+def test_browsed_label_lies_over_its_image(monkeypatch, tmp_path):
+    """The lower picture is the image mixed with the palette, pixel by pixel."""
+    from mmseg.registry import DATASETS
+
+    from mmdrsl.datasets.inspection.browse import draw_pair
+
+    config = mmseg_config(tmp_path)
+    namespace = {}
+    exec(config.read_text(), namespace)
+    dataset = DATASETS.build(namespace["train_dataloader"]["dataset"]["dataset"])
+    picture = draw_pair(dataset, 2, 0)
+    packed = dataset[2]
+    image = packed["inputs"].numpy()[::-1].transpose(1, 2, 0)
+    lower = picture[22 + 16 + 22 :][:16, :24]
+    mixed = 0.45 * image[1:] + 0.55 * np.array([200, 0, 0])
+    np.testing.assert_allclose(lower[1:], mixed, atol=1)
+    np.testing.assert_array_equal(picture[22:][:16, :24], image)
+    # The ignored pixel of the first row is dim.
+    np.testing.assert_allclose(lower[0, 2], 0.35 * image[0, 2], atol=1)

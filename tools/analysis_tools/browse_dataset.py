@@ -1,0 +1,65 @@
+"""Draw training samples after their transforms: labels over images, source and target side by side.
+
+python tools/analysis_tools/browse_dataset.py CONFIG [--number 8] [--out DIR] [--pseudo-labels DIR]
+    [--cfg-options KEY=VALUE ...]
+
+CONFIG is any config of mmdrsl or MMSegmentation with train_dataloader, also one of datasets only. --pseudo-labels names
+a round's folder (<work dir>/pseudo_labels/round_<r>), whose labels are then drawn over the target.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+from mmengine.config import Config, DictAction
+from mmengine.registry import init_default_scope
+from mmseg.registry import DATASETS
+
+import mmdrsl  # noqa: F401 - registers the datasets before a config is built
+from mmdrsl.datasets import TwoDomainDataset
+from mmdrsl.datasets.inspection import merge_data_options, save_pictures
+from mmdrsl.engine.launch import resolve_mmseg_bases
+
+
+def parse_args() -> argparse.Namespace:
+    """Read the command line."""
+    parser = argparse.ArgumentParser(description="Draw training samples")
+    parser.add_argument("config", help="config file")
+    parser.add_argument("--number", type=int, default=8, help="number of pictures")
+    parser.add_argument("--seed", type=int, default=0, help="seed of choice and transforms")
+    parser.add_argument("--out", type=Path, help="folder of the pictures")
+    parser.add_argument("--pseudo-labels", help="folder of one labelling round")
+    parser.add_argument(
+        "--cfg-options", nargs="+", action=DictAction, help="config entries to override, key=value"
+    )
+    return parser.parse_args()
+
+
+def main() -> int:
+    """Draw; return the exit status."""
+    args = parse_args()
+    resolve_mmseg_bases()
+    try:
+        cfg = Config.fromfile(args.config)
+        merge_data_options(cfg, args.cfg_options or {})
+        init_default_scope(cfg.get("default_scope", "mmseg"))
+        if "train_dataloader" not in cfg:
+            raise ValueError("the config has no train_dataloader, whose samples are drawn")
+        dataset = DATASETS.build(cfg.train_dataloader.dataset)
+        if args.pseudo_labels is not None:
+            if not isinstance(dataset, TwoDomainDataset):
+                raise ValueError("--pseudo-labels needs a TwoDomainDataset with a target")
+            dataset.set_pseudo_labels(args.pseudo_labels)
+        folder = args.out or Path("work_dirs", "browse_dataset", Path(args.config).stem)
+        paths = save_pictures(dataset, folder, args.number, args.seed)
+    except (OSError, ValueError, KeyError) as error:
+        print(f"browse_dataset: {args.config}: {error}", file=sys.stderr)
+        return 2
+    print(f"{len(paths)} pictures in {folder}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
