@@ -2,7 +2,16 @@
 
 from .atomic_checkpoint_hook import AtomicCheckpointHook
 from .mode_maintenance_hook import ModeMaintenanceHook
+from .mode_memory_hook import ModeMemoryHook
+from .mode_monitor_hook import ModeMonitorHook
 from .self_training_hook import SelfTrainingHook
 from .step_seed_hook import StepSeedHook
 
-__all__ = ["AtomicCheckpointHook", "ModeMaintenanceHook", "SelfTrainingHook", "StepSeedHook"]
+__all__ = [
+    "AtomicCheckpointHook",
+    "ModeMaintenanceHook",
+    "ModeMemoryHook",
+    "ModeMonitorHook",
+    "SelfTrainingHook",
+    "StepSeedHook",
+]

@@ -4,22 +4,16 @@ from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
 import torch
-from mmengine.dataset import pseudo_collate
 from mmengine.dist import broadcast, is_main_process
 from mmengine.hooks import Hook
-from mmengine.model import is_model_wrapper
 from mmengine.runner import Runner
 from mmseg.registry import HOOKS
 from sklearn.cluster import KMeans
 from torch import Tensor
 
-from ...datasets.two_domain import DomainSample
-from ...models.decode_heads.mmdl_head import MMDLHead
-from ...models.label_maps import resize_labels, stack_labels
 from ...models.losses import functional
-from ...models.segmentors import UDASegmentor
+from ..source_sample import embed_source_sample, find_mode_head, unwrapped
 
 # K-means on fewer samples than this per mode is noise.
 SAMPLES_PER_MODE = 10
@@ -98,7 +92,7 @@ class ModeMaintenanceHook(Hook):
         usage_floor: A mode is dead where its share of the class's pixels is below ``usage_floor / K``.
         num_images: Source images in the sample.
         max_pixels_per_class: Pixels per class in the sample.
-        head: Name of the `MMDLHead` in the adaptor.
+        head: Name of the `MMDLHead` in the adaptor; a `DRSLHead` has but one.
     """
 
     def __init__(
@@ -122,14 +116,9 @@ class ModeMaintenanceHook(Hook):
         """Check that the model has the head.
 
         Raises:
-            ValueError: The adaptor has no `MMDLHead` of that name.
+            ValueError: The model has no `MMDLHead` of that name.
         """
-        heads = getattr(self._model(runner), "heads", {})
-        if self.head not in heads or not isinstance(heads[self.head], MMDLHead):
-            raise ValueError(
-                f"ModeMaintenanceHook looks after model.heads.{self.head}, found {sorted(heads)}; add "
-                f"heads=dict({self.head}=dict(type='MMDLHead', ...)) to the UDASegmentor."
-            )
+        find_mode_head(unwrapped(runner), self.head)
 
     def after_train_iter(
         self, runner: Runner, batch_idx: int, data_batch: Any = None, outputs: Any = None
@@ -144,7 +133,7 @@ class ModeMaintenanceHook(Hook):
         )
         if not seeding and not reviving:
             return
-        head = self._head(runner)
+        head = find_mode_head(unwrapped(runner), self.head)
         representatives = head.modes().detach()
         replaced = torch.zeros(representatives.shape[:2], dtype=torch.bool)
         if is_main_process():
@@ -163,6 +152,8 @@ class ModeMaintenanceHook(Hook):
         mask = replaced.bool()
         with torch.no_grad():
             head.representatives[mask] = representatives[mask].to(head.representatives)
+        # What the mode meant before is of no use to its new place.
+        head.forget(mask)
         state = runner.optim_wrapper.optimizer.state.get(head.representatives, {})
         for value in state.values():
             if isinstance(value, Tensor) and value.shape == head.representatives.shape:
@@ -171,42 +162,12 @@ class ModeMaintenanceHook(Hook):
             f"{'Seeded' if seeding else 'Revived'} {int(mask.sum())} of {mask.numel()} modes."
         )
 
-    @torch.no_grad()
     def _sample(self, runner: Runner, iteration: int) -> tuple[Tensor, Tensor]:
         """Embeddings (N, D) and labels (N,) of a class-balanced sample of source pixels."""
-        model, head = self._model(runner), self._head(runner)
-        dataset = runner.train_dataloader.dataset
-        generator = np.random.default_rng([runner.seed, iteration])
-        count = min(self.num_images, len(dataset.domains["source"]))
-        chosen = generator.choice(len(dataset.domains["source"]), count, replace=False)
-        model.eval()
-        vectors, classes = [], []
-        for start in range(0, count, 4):
-            items = [
-                dataset[DomainSample("source", int(index), int(generator.integers(2**32)))]
-                for index in chosen[start : start + 4]
-            ]
-            data = model.data_preprocessor(pseudo_collate(items), True)
-            embeddings = head(model.extract_feat(data["inputs"]))
-            labels = resize_labels(stack_labels(data["data_samples"]), embeddings.shape[2:])
-            valid, valid_labels, _ = functional.select_valid(embeddings, labels, head.num_classes)
-            vectors.append(valid)
-            classes.append(valid_labels)
-        model.train()
-        embeddings, labels = torch.cat(vectors), torch.cat(classes)
-        index = functional.sample_class_balanced(
-            labels, head.num_classes, self.max_pixels_per_class
+        return embed_source_sample(
+            runner,
+            find_mode_head(unwrapped(runner), self.head),
+            iteration=iteration,
+            num_images=self.num_images,
+            max_pixels_per_class=self.max_pixels_per_class,
         )
-        return embeddings[index], labels[index]
-
-    def _head(self, runner: Runner) -> MMDLHead:
-        head = self._model(runner).heads[self.head]
-        if not isinstance(head, MMDLHead):
-            raise TypeError(
-                f"model.heads.{self.head} is a {type(head).__name__}, expected MMDLHead."
-            )
-        return head
-
-    @staticmethod
-    def _model(runner: Runner) -> UDASegmentor:
-        return runner.model.module if is_model_wrapper(runner.model) else runner.model
