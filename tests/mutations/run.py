@@ -29,7 +29,7 @@ def run_tests(root: Path, tests: tuple[str, ...]) -> tuple[int, str]:
     done = subprocess.run(
         command, cwd=root, env=environment, capture_output=True, text=True, check=False
     )
-    found = re.search(r"^(?:FAILED|ERROR) (\S+)", done.stdout, re.MULTILINE)
+    found = re.search(r"^(?:FAILED|ERROR) (.+?)(?: - |$)", done.stdout, re.MULTILINE)
     return done.returncode, found[1].removeprefix("tests/") if found else ""
 
 
