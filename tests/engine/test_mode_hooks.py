@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from mmengine.logging import MessageHub
 from torch import nn
 
-from mmdrsl.engine.hooks import ModeMemoryHook, ModeMonitorHook
+from mmdrsl.engine.hooks import ModeMaintenanceHook, ModeMemoryHook, ModeMonitorHook
 from mmdrsl.engine.hooks.mode_monitor_hook import mode_figures
 from mmdrsl.engine.source_sample import embed_source_sample, find_mode_head
 from mmdrsl.models.decode_heads import MMDLHead
@@ -192,6 +192,39 @@ def test_figures_without_target_and_with_one_mode():
     head = MMDLHead(in_channels=32, num_classes=CLASSES, num_modes=1, hidden_channels=16)
     found = mode_figures(model, head, batch("source", "source"), NAMES)
     assert set(found) == {"agreement_source", "within_variance_source"}
+
+
+def test_figures_of_images_of_different_sizes():
+    # The preprocessor pads images and labels; a hook sees the batch after the step has padded its own copy.
+    model = build()
+    data = batch("source", "target")
+    data["inputs"][1] = data["inputs"][1][:, :40, :56]
+    label = data["data_samples"][1].gt_sem_seg
+    data["data_samples"][1].gt_sem_seg = type(label)(data=label.data[:, :40, :56])
+    model.loss(**model.data_preprocessor(data, True))
+    first = mode_figures(model, model.heads["mmdl"], data, NAMES)
+    assert first == mode_figures(model, model.heads["mmdl"], data, NAMES)
+    # A padded pixel is no kept one.
+    kept = (label.data[:, 4:40:8, 4:56:8] != 255).sum().item() / 64
+    assert first["kept_share"] == pytest.approx(kept)
+
+
+def test_maintenance_looks_after_a_plain_segmentor():
+    model = test_drsl_head.build()
+    head = model.decode_head.mmdl_head
+    before = head.representatives.detach().clone()
+    runner = runner_of(model, iteration=0)
+    runner.logger = SimpleNamespace(info=lambda _: None)
+    runner.optim_wrapper = SimpleNamespace(optimizer=torch.optim.SGD(model.parameters(), lr=0.1))
+    hook = ModeMaintenanceHook(kmeans_iteration=1)
+    hook.before_train(runner)
+    hook.after_train_iter(runner, 0)
+    moved = (head.representatives != before).all(dim=2)
+    assert moved.all(dim=1).any()
+    torch.testing.assert_close(
+        head.representatives[moved].norm(dim=1), torch.ones(int(moved.sum()))
+    )
+    assert model.training
 
 
 @pytest.mark.parametrize("per_class", [True, False])

@@ -252,7 +252,8 @@ def select_valid(
         Embeddings (N, D), labels (N,) int64, and weights (N,) or None.
     """
     flat_labels = labels.reshape(-1).long()
-    valid = (flat_labels >= 0) & (flat_labels < num_classes)
+    # Indices, not a mask: a GPU waits for each masked selection to learn its size.
+    valid = ((flat_labels >= 0) & (flat_labels < num_classes)).nonzero()[:, 0]
     flat = embeddings.permute(0, 2, 3, 1).reshape(-1, embeddings.shape[1])[valid]
     return flat, flat_labels[valid], None if weights is None else weights.reshape(-1)[valid]
 
