@@ -1,11 +1,11 @@
-# make install | demo | test | test-full | lint. Each target does its own set-up in .venv, nothing global.
+# make install | demo | test | test-full | mutations | lint. Each target does its own set-up in .venv, nothing global.
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 SEED ?= 0
 
-.PHONY: install demo test test-full lint clean
+.PHONY: install demo test test-full mutations lint clean
 
 install: $(STAMP)
 
@@ -22,6 +22,9 @@ test: $(STAMP) lint
 
 test-full: $(STAMP)
 	$(BIN)/python -m pytest
+
+mutations: $(STAMP)
+	$(BIN)/python tests/mutations/run.py
 
 lint: $(STAMP)
 	$(BIN)/ruff check .

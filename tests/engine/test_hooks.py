@@ -306,3 +306,39 @@ def test_mode_maintenance_steps(monkeypatch):
         assert momentum.amax(dim=1).tolist() == momentum.amin(dim=1).tolist() == wanted
     assert sampled == [4, 7, 10]
     assert (head.modes()[0] @ AXES[:2].t()).amax(dim=1).min() > 0.95
+
+
+def test_refreshed_modes_keep_what_they_stand_for():
+    modes = F.normalize(AXES[[1, 0]] + 0.4 * AXES[[3, 4]], dim=1)[None]
+    embeddings = clusters(AXES[:2], (40, 30))
+    labels = torch.zeros(70, dtype=torch.long)
+    renewed, replaced = kmeans_representatives(embeddings, labels, modes, seed=0, warm_start=True)
+    assert replaced.all()
+    # Mode 0 was nearest to the second cluster, mode 1 to the first; they stay in this order.
+    assert ((renewed[0] * AXES[[1, 0]]).sum(1) > 0.999).all()
+
+
+def test_refreshment_comes_at_its_interval(monkeypatch):
+    head = MMDLHead(
+        in_channels=2, num_classes=1, num_modes=2, embedding_dim=6, hidden_channels=2, memory_size=2
+    )
+    hook = ModeMaintenanceHook(kmeans_iteration=2, interval=3, refresh_interval=2)
+    monkeypatch.setattr(
+        hook, "_sample", lambda *_: (clusters(AXES[:2], (40, 40)), torch.zeros(80).long())
+    )
+    said = []
+    for iteration in range(8):
+        runner = hook_runner(dict(mmdl=head), iteration)
+        runner.optim_wrapper = SimpleNamespace(optimizer=torch.optim.SGD([head.representatives]))
+        runner.logger = SimpleNamespace(info=said.append)
+        hook.after_train_iter(runner, 0)
+        if iteration == 1:
+            head.remember(AXES[:1], torch.tensor([0]))
+    assert [text.split()[0] for text in said] == [
+        "Seeded",
+        "Refreshed",
+        "Revived",
+        "Refreshed",
+        "Refreshed",
+    ]
+    assert len(head.remembered()[0]) == 1

@@ -29,10 +29,38 @@ def distinct_models():
 
 def test_there_are_configs_for_every_method():
     assert len(CONFIGS) >= 32
-    names = {Path(path).name for path in CONFIGS if path.startswith("configs/drsl/")}
+    drsl = [Path(path) for path in CONFIGS if path.startswith("configs/drsl/")]
+    names = {path.name for path in drsl if "ablations" not in path.parts}
     for method in ("source_only", "self_training", "oracle"):
         twins = {Path(path).name for path in CONFIGS if path.startswith(f"configs/{method}/")}
         assert twins >= names
+
+
+@pytest.mark.parametrize("data", ["scenes2scenes", "carla2camvid"])
+def test_ablations_are_what_their_names_say(data):
+    def model(case):
+        return load(f"configs/drsl/ablations/deeplabv3plus_{data}_{case}.py").model
+
+    full = load(f"configs/drsl/deeplabv3plus_{data}.py").model
+    terms = {
+        case: set(model(case).terms) for case in ("no_mmdl", "mmdl_source", "mmdl_source_target")
+    }
+    plain = {"source", "target", "regularisation"}
+    assert plain <= terms["no_mmdl"]
+    assert "heads" not in model("no_mmdl")
+    assert terms["mmdl_source"] - terms["no_mmdl"] == {"metric"}
+    assert terms["mmdl_source_target"] - terms["mmdl_source"] == {"metric_target"}
+    assert set(full.terms) - terms["mmdl_source_target"] == {"alignment"}
+    assert model("one_mode").heads.mmdl.num_modes == 1
+    for case, distance, stochastic in (
+        ("alignment_pair", "pair", True),
+        ("alignment_energy", "energy", True),
+        ("alignment_mean", "mean", True),
+        ("alignment_argmax", "pair", False),
+    ):
+        loss = MODELS.build(model(case).terms.alignment).loss
+        assert (loss.distance, loss.stochastic) == (distance, stochastic)
+        assert set(model(case).terms) == set(full.terms)
 
 
 @pytest.mark.parametrize("path", CONFIGS)

@@ -359,6 +359,99 @@ def test_alignment_ramp(iteration, factor):
     torch.testing.assert_close(value, factor * full)
 
 
+def weighted_losses(weights, terms=TERMS):
+    """Losses of one batch whose pseudo labels carry the same weight each, or none."""
+    names = ("metric", "alignment")
+    terms = {n: dict(terms[n], weighted=weights is not None) for n in names}
+    model = build(terms=terms)
+    model.progress.adaptation_iteration = 10
+    data = batch("source", "source", "target", "target")
+    for item in data["data_samples"][2:]:
+        if weights is not None:
+            map_ = torch.full((1, SIZE, SIZE), weights)
+            item.set_data(dict(gt_weight_map=PixelData(data=map_)))
+    return model.loss(**model.data_preprocessor(data, True))
+
+
+def test_pseudo_label_weights_reach_the_losses():
+    plain = weighted_losses(None)
+    for weight in (1.0, 0.25):
+        losses = weighted_losses(weight)
+        torch.testing.assert_close(losses["metric.loss_source"], plain["metric.loss_source"])
+        for name in ("metric.loss_target", "alignment.loss_alignment"):
+            assert plain[name] > 0
+            torch.testing.assert_close(losses[name], weight * plain[name])
+
+
+def test_missing_weights_are_named():
+    terms = dict(metric=dict(TERMS["metric"], weighted=True))
+    with pytest.raises(ValueError, match="PackWeightedSegInputs"):
+        losses_of(build(terms=terms), "source", "target")
+
+
+def test_pure_labels_alone_are_used():
+    def gradient(purity):
+        terms = dict(metric=dict(TERMS["metric"], min_label_purity=purity))
+        model = build(terms=terms)
+        data = model.data_preprocessor(batch("source"), True)
+        features = model.extract_feat(data["inputs"])
+        features[-1].retain_grad()
+        model.extract_feat = lambda _: features
+        model.heads["mmdl"].eval()  # batch statistics would mix the cells
+        model.loss(**data)["metric.loss_source"].backward()
+        return (features[-1].grad[0] != 0).any(dim=0), data["data_samples"][0].gt_sem_seg.data[0]
+
+    touched, labels = gradient(0.7)
+    cells = labels.reshape(8, 8, 8, 8).transpose(1, 2).flatten(2)
+    pure = (cells == cells.mode(dim=2, keepdim=True).values).float().mean(dim=2) >= 0.7
+    assert 0 < pure.sum() < pure.numel()
+    assert not touched[~pure].any()
+    assert touched[pure].any()
+    assert gradient(None)[0][~pure].any()
+
+
+def test_remembered_source_pixels_stand_in_for_a_rare_class():
+    terms = dict(alignment=dict(TERMS["alignment"], use_memory=True))
+    model = build(terms=terms)
+    model.progress.adaptation_iteration = 10
+    memory = MODELS.build(
+        dict(type="MMDLHead", in_channels=32, num_classes=CLASSES, num_modes=MODES,
+             embedding_dim=DIM, hidden_channels=16, bandwidth=BANDWIDTH, memory_size=5)
+    )  # fmt: skip
+    memory.load_state_dict(model.heads["mmdl"].state_dict(), strict=False)
+    model.heads["mmdl"] = memory
+    data = batch("source", "target")
+    data["data_samples"][0].gt_sem_seg.data[:] = 0
+    data["data_samples"][1].gt_sem_seg.data[:] = 1
+    state = copy.deepcopy(model.state_dict())
+    nothing = model.loss(**model.data_preprocessor(data, True))["alignment.loss_alignment"]
+    assert nothing == 0
+    model.load_state_dict(state)
+    vectors = F.normalize(torch.randn(10, DIM, generator=torch.Generator().manual_seed(0)), dim=1)
+    memory.remember(vectors, torch.ones(10, dtype=torch.long))
+    embeddings = []
+    memory.register_forward_hook(lambda *call: embeddings.append(call[2]))
+    found = model.loss(**model.data_preprocessor(data, True))["alignment.loss_alignment"]
+    target = embeddings[0][1].flatten(1).t()
+    modes, kept = memory.modes()[1], memory.remembered()
+    nearest = (target[:, None] - modes).square().sum(-1).argmin(1)
+    gaps = []
+    for k in range(MODES):
+        source = kept[0][kept[1] == MODES + k]
+        if len(source) >= 4 and (nearest == k).sum() >= 4:
+            gaps.append(2 * (source.mean(0) - target[nearest == k].mean(0)).square().sum())
+    assert gaps
+    torch.testing.assert_close(found, 2.0 * torch.stack(gaps).mean(), rtol=1e-4, atol=1e-5)
+    found.backward()
+    assert all(p.grad is None or p.grad.isfinite().all() for p in model.parameters())
+
+
+def test_memory_without_size_is_refused():
+    terms = dict(alignment=dict(TERMS["alignment"], use_memory=True))
+    with pytest.raises(ValueError, match="set its memory_size above 0"):
+        losses_of(build(terms=terms), "source", "target")
+
+
 def test_head_outputs_are_computed_once(monkeypatch):
     model = build()
     calls = []

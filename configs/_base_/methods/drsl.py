@@ -1,7 +1,7 @@
 """DRSL on top of self-training: mode learning on both domains, stochastic mode alignment between them.
 
 A final config takes it up as ``model = dict(terms={{_base_.drsl_terms}})`` beside an `MMDLHead` in ``model.heads`` and
-``default_hooks = dict(modes={{_base_.drsl_hook}})``.
+``default_hooks = dict(modes={{_base_.drsl_hook}})``. Monitors of the modes go into the log by themselves.
 """
 
 drsl_terms = dict(
@@ -26,3 +26,4 @@ drsl_terms = dict(
     ),
 )
 drsl_hook = dict(type="ModeMaintenanceHook", kmeans_iteration=500, interval=500)
+custom_hooks = [dict(type="ModeMonitorHook", interval=50)]

@@ -2,6 +2,8 @@
 
 from .atomic_checkpoint_hook import AtomicCheckpointHook
 from .mode_maintenance_hook import ModeMaintenanceHook
+from .mode_memory_hook import ModeMemoryHook
+from .mode_monitor_hook import ModeMonitorHook
 from .self_training_hook import SelfTrainingHook
 from .step_seed_hook import StepSeedHook
 from .target_normalisation_hook import TargetNormalisationHook
@@ -10,6 +12,8 @@ from .teacher_hook import TeacherHook
 __all__ = [
     "AtomicCheckpointHook",
     "ModeMaintenanceHook",
+    "ModeMemoryHook",
+    "ModeMonitorHook",
     "SelfTrainingHook",
     "StepSeedHook",
     "TargetNormalisationHook",

@@ -1,32 +1,31 @@
-"""Keeps the modes of a multi-modal distribution head alive, between steps."""
+"""Keeps the modes of a multi-modal distribution head alive and in their place, between steps."""
 
 from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
 import torch
-from mmengine.dataset import pseudo_collate
 from mmengine.dist import broadcast, is_main_process
 from mmengine.hooks import Hook
-from mmengine.model import is_model_wrapper
 from mmengine.runner import Runner
 from mmseg.registry import HOOKS
 from sklearn.cluster import KMeans
 from torch import Tensor
 
-from ...datasets.two_domain import DomainSample
-from ...models.decode_heads.mmdl_head import MMDLHead
-from ...models.label_maps import resize_labels, stack_labels
 from ...models.losses import functional
-from ...models.segmentors import UDASegmentor
+from ..source_sample import embed_source_sample, find_mode_head, unwrapped
 
 # K-means on fewer samples than this per mode is noise.
 SAMPLES_PER_MODE = 10
 
 
 def kmeans_representatives(
-    embeddings: Tensor, labels: Tensor, representatives: Tensor, seed: int
+    embeddings: Tensor,
+    labels: Tensor,
+    representatives: Tensor,
+    seed: int,
+    *,
+    warm_start: bool = False,
 ) -> tuple[Tensor, Tensor]:
     """Cluster centres of each class's embeddings, where the class has enough of them.
 
@@ -35,6 +34,7 @@ def kmeans_representatives(
         labels: Shape (N,), in [0, C).
         representatives: Current modes, shape (C, K, D).
         seed: Seed of the clustering.
+        warm_start: Begin at the current modes, so that each keeps what it stands for; otherwise begin anew.
 
     Returns:
         New modes as unit vectors (C, K, D), and which were replaced (C, K).
@@ -46,7 +46,12 @@ def kmeans_representatives(
         own = embeddings[labels == index].cpu().double().numpy()
         if len(own) < num_modes * SAMPLES_PER_MODE:
             continue
-        centres = KMeans(num_modes, n_init=4, random_state=seed).fit(own).cluster_centers_
+        if warm_start:
+            first = representatives[index].cpu().double().numpy()
+            clustering = KMeans(num_modes, init=first, n_init=1)
+        else:
+            clustering = KMeans(num_modes, n_init=4, random_state=seed)
+        centres = clustering.fit(own).cluster_centers_
         renewed[index] = functional.normalise(torch.from_numpy(centres)).to(renewed)
         replaced[index] = True
     return renewed, replaced
@@ -87,7 +92,7 @@ def revive_dead_modes(
 
 @HOOKS.register_module()
 class ModeMaintenanceHook(Hook):
-    """Seeds the modes by k-means of source embeddings once, and revives dead modes at intervals.
+    """Seeds the modes by k-means of source embeddings once; refreshes them and revives dead ones at intervals.
 
     The embeddings come from a seeded sample of source images, computed on the first rank in evaluation mode; the new
     modes are broadcast and their rows of the optimizer's state are reset on every rank.
@@ -95,10 +100,12 @@ class ModeMaintenanceHook(Hook):
     Args:
         kmeans_iteration: Step after which the modes are seeded once; 0 never.
         interval: Steps between searches for dead modes after that; 0 never.
+        refresh_interval: Steps between refreshments after that, k-means from where the modes are; 0 never. Gradients
+            move modes to where they separate classes, a refreshment back to where their pixels are.
         usage_floor: A mode is dead where its share of the class's pixels is below ``usage_floor / K``.
         num_images: Source images in the sample.
         max_pixels_per_class: Pixels per class in the sample.
-        head: Name of the `MMDLHead` in the adaptor.
+        head: Name of the `MMDLHead` in the adaptor; a `DRSLHead` has but one.
     """
 
     def __init__(
@@ -106,6 +113,7 @@ class ModeMaintenanceHook(Hook):
         *,
         kmeans_iteration: int = 500,
         interval: int = 500,
+        refresh_interval: int = 0,
         usage_floor: float = 0.1,
         num_images: int = 32,
         max_pixels_per_class: int = 1000,
@@ -113,6 +121,7 @@ class ModeMaintenanceHook(Hook):
     ) -> None:
         self.kmeans_iteration = kmeans_iteration
         self.interval = interval
+        self.refresh_interval = refresh_interval
         self.usage_floor = usage_floor
         self.num_images = num_images
         self.max_pixels_per_class = max_pixels_per_class
@@ -122,40 +131,34 @@ class ModeMaintenanceHook(Hook):
         """Check that the model has the head.
 
         Raises:
-            ValueError: The adaptor has no `MMDLHead` of that name.
+            ValueError: The model has no `MMDLHead` of that name.
         """
-        heads = getattr(self._model(runner), "heads", {})
-        if self.head not in heads or not isinstance(heads[self.head], MMDLHead):
-            raise ValueError(
-                f"ModeMaintenanceHook looks after model.heads.{self.head}, found {sorted(heads)}; add "
-                f"heads=dict({self.head}=dict(type='MMDLHead', ...)) to the UDASegmentor."
-            )
+        find_mode_head(unwrapped(runner), self.head)
 
     def after_train_iter(
         self, runner: Runner, batch_idx: int, data_batch: Any = None, outputs: Any = None
     ) -> None:
-        """Seed or revive, where this step is one of those."""
+        """Seed, refresh or revive, where this step is one of those."""
         finished = runner.iter + 1
-        seeding = finished == self.kmeans_iteration
-        reviving = (
-            self.interval > 0
-            and finished > self.kmeans_iteration
-            and (finished - self.kmeans_iteration) % self.interval == 0
-        )
-        if not seeding and not reviving:
+        action = self._action(finished)
+        if action is None:
             return
-        head = self._head(runner)
+        head = find_mode_head(unwrapped(runner), self.head)
         representatives = head.modes().detach()
         replaced = torch.zeros(representatives.shape[:2], dtype=torch.bool)
         if is_main_process():
             embeddings, labels = self._sample(runner, finished)
-            if seeding:
-                representatives, replaced = kmeans_representatives(
-                    embeddings, labels, representatives, seed=runner.seed
-                )
-            else:
+            if action == "Revived":
                 representatives, replaced = revive_dead_modes(
                     embeddings, labels, representatives, self.usage_floor
+                )
+            else:
+                representatives, replaced = kmeans_representatives(
+                    embeddings,
+                    labels,
+                    representatives,
+                    seed=runner.seed,
+                    warm_start=action == "Refreshed",
                 )
         replaced = replaced.to(representatives.device).to(torch.uint8)
         broadcast(representatives)
@@ -163,50 +166,32 @@ class ModeMaintenanceHook(Hook):
         mask = replaced.bool()
         with torch.no_grad():
             head.representatives[mask] = representatives[mask].to(head.representatives)
+        if action != "Refreshed":
+            # What a mode stood for before is of no use to its new place.
+            head.forget(mask)
         state = runner.optim_wrapper.optimizer.state.get(head.representatives, {})
         for value in state.values():
             if isinstance(value, Tensor) and value.shape == head.representatives.shape:
                 value[mask] = 0
-        runner.logger.info(
-            f"{'Seeded' if seeding else 'Revived'} {int(mask.sum())} of {mask.numel()} modes."
-        )
+        runner.logger.info(f"{action} {int(mask.sum())} of {mask.numel()} modes.")
 
-    @torch.no_grad()
+    def _action(self, finished: int) -> str | None:
+        """What is due after so many steps."""
+        since = finished - self.kmeans_iteration
+        if self.kmeans_iteration > 0 and since == 0:
+            return "Seeded"
+        if since <= 0:
+            return None
+        if self.refresh_interval > 0 and since % self.refresh_interval == 0:
+            return "Refreshed"
+        return "Revived" if self.interval > 0 and since % self.interval == 0 else None
+
     def _sample(self, runner: Runner, iteration: int) -> tuple[Tensor, Tensor]:
         """Embeddings (N, D) and labels (N,) of a class-balanced sample of source pixels."""
-        model, head = self._model(runner), self._head(runner)
-        dataset = runner.train_dataloader.dataset
-        generator = np.random.default_rng([runner.seed, iteration])
-        count = min(self.num_images, len(dataset.domains["source"]))
-        chosen = generator.choice(len(dataset.domains["source"]), count, replace=False)
-        model.eval()
-        vectors, classes = [], []
-        for start in range(0, count, 4):
-            items = [
-                dataset[DomainSample("source", int(index), int(generator.integers(2**32)))]
-                for index in chosen[start : start + 4]
-            ]
-            data = model.data_preprocessor(pseudo_collate(items), True)
-            embeddings = head(model.extract_feat(data["inputs"]))
-            labels = resize_labels(stack_labels(data["data_samples"]), embeddings.shape[2:])
-            valid, valid_labels, _ = functional.select_valid(embeddings, labels, head.num_classes)
-            vectors.append(valid)
-            classes.append(valid_labels)
-        model.train()
-        embeddings, labels = torch.cat(vectors), torch.cat(classes)
-        index = functional.sample_class_balanced(
-            labels, head.num_classes, self.max_pixels_per_class
+        return embed_source_sample(
+            runner,
+            find_mode_head(unwrapped(runner), self.head),
+            iteration=iteration,
+            num_images=self.num_images,
+            max_pixels_per_class=self.max_pixels_per_class,
         )
-        return embeddings[index], labels[index]
-
-    def _head(self, runner: Runner) -> MMDLHead:
-        head = self._model(runner).heads[self.head]
-        if not isinstance(head, MMDLHead):
-            raise TypeError(
-                f"model.heads.{self.head} is a {type(head).__name__}, expected MMDLHead."
-            )
-        return head
-
-    @staticmethod
-    def _model(runner: Runner) -> UDASegmentor:
-        return runner.model.module if is_model_wrapper(runner.model) else runner.model

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import torch
 from mmengine.model import BaseModule
 from mmseg.registry import MODELS
 from torch import Tensor
 
-from ..label_maps import resize_labels
+from ..label_maps import resize_labels, stack_labels
 
 
 @MODELS.register_module()
@@ -23,6 +22,8 @@ class DRSLHead(BaseModule):
         mmdl_head: Config of `MMDLHead`.
         metric_loss: Config of `ModeMetricLoss`.
         metric_weight: Factor of the mode metric loss, >= 0.
+        min_label_purity: Share of a feature cell that one label must cover, in (0.5, 1]; None takes the label at the
+            cell's centre.
         init_cfg: MMEngine weight initialisation.
 
     Raises:
@@ -36,6 +37,7 @@ class DRSLHead(BaseModule):
         mmdl_head: dict,
         metric_loss: dict | None = None,
         metric_weight: float = 0.1,
+        min_label_purity: float | None = None,
         init_cfg: dict | list | None = None,
     ) -> None:
         super().__init__(init_cfg=init_cfg)
@@ -43,6 +45,7 @@ class DRSLHead(BaseModule):
         self.mmdl_head = MODELS.build(mmdl_head)
         self.metric_loss = MODELS.build(metric_loss or dict(type="ModeMetricLoss"))
         self.metric_weight = metric_weight
+        self.min_label_purity = min_label_purity
         if self.mmdl_head.num_classes != self.decode_head.num_classes:
             raise ValueError(
                 f"decode_head has num_classes={self.decode_head.num_classes} and mmdl_head "
@@ -72,10 +75,10 @@ class DRSLHead(BaseModule):
         """
         losses = self.decode_head.loss(inputs, batch_data_samples, train_cfg)
         embeddings = self.mmdl_head(inputs)
-        labels = torch.cat([sample.gt_sem_seg.data for sample in batch_data_samples])
+        labels = stack_labels(batch_data_samples)
         losses["loss_mode_metric"] = self.metric_weight * self.metric_loss(
             embeddings,
-            resize_labels(labels, embeddings.shape[2:]),
+            resize_labels(labels, embeddings.shape[2:], self.min_label_purity),
             self.mmdl_head.modes(),
             self.mmdl_head.bandwidth,
         )

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import torch
 from mmcv.cnn import ConvModule
 from mmengine.model import BaseModule
+from mmseg.models.utils import resize
 from mmseg.registry import MODELS
 from torch import Tensor, nn
 
@@ -30,11 +31,16 @@ class MMDLHead(BaseModule):
         bandwidth: Standard deviation of every mode, > 0. With unit vectors and 19 classes of 3 modes, 0.3 lets the
             posterior of a perfect pixel reach 0.999; 0.5 would cap it at 0.50.
         norm_cfg: Normalisation layer between the convolutions.
+        memory_size: Source embeddings to remember per mode, for rare modes in the alignment; 0 remembers nothing. The
+            memory is in the checkpoint and changes only by `remember` and `forget`, which hooks call between steps.
         init_cfg: MMEngine weight initialisation.
 
     Raises:
         ValueError: An argument is outside its range.
     """
+
+    memory: Tensor
+    memory_written: Tensor
 
     def __init__(
         self,
@@ -47,13 +53,20 @@ class MMDLHead(BaseModule):
         hidden_channels: int = 256,
         bandwidth: float = 0.3,
         norm_cfg: dict | None = None,
+        memory_size: int = 0,
         init_cfg: dict | list | None = None,
     ) -> None:
         super().__init__(init_cfg=init_cfg)
-        if num_classes < 1 or num_modes < 1 or embedding_dim < 2 or bandwidth <= 0:
+        if (
+            num_classes < 1
+            or num_modes < 1
+            or embedding_dim < 2
+            or bandwidth <= 0
+            or memory_size < 0
+        ):
             raise ValueError(
-                "MMDLHead needs num_classes >= 1, num_modes >= 1, embedding_dim >= 2 and bandwidth > 0, found "
-                f"{num_classes}, {num_modes}, {embedding_dim}, {bandwidth}."
+                "MMDLHead needs num_classes >= 1, num_modes >= 1, embedding_dim >= 2, bandwidth > 0 and memory_size "
+                f">= 0, found {num_classes}, {num_modes}, {embedding_dim}, {bandwidth}, {memory_size}."
             )
         self.in_channels = in_channels
         self.num_classes = num_classes
@@ -69,6 +82,12 @@ class MMDLHead(BaseModule):
         class_vectors = torch.randn(num_classes, 1, embedding_dim) * 0.1
         offsets = torch.randn(num_classes, num_modes, embedding_dim) * 0.05
         self.representatives = nn.Parameter(functional.normalise(class_vectors + offsets))
+        self.memory_size = memory_size
+        if memory_size:
+            shape = (num_classes, num_modes, memory_size, embedding_dim)
+            self.register_buffer("memory", torch.zeros(shape))
+            # How many were ever written: the next slot of a ring, and how much of it is filled.
+            self.register_buffer("memory_written", torch.zeros(shape[:2], dtype=torch.long))
 
     def forward(self, inputs: Sequence[Tensor]) -> Tensor:
         """Embed the chosen feature map.
@@ -111,6 +130,21 @@ class MMDLHead(BaseModule):
         scores = functional.class_log_posterior(distances, self.bandwidth)
         return scores.reshape(batch, height, width, -1).permute(0, 3, 1, 2)
 
+    def class_probabilities(self, inputs: Sequence[Tensor], size: Sequence[int]) -> Tensor:
+        """Class posterior of the modes at the size of an image: the second opinion on pseudo labels.
+
+        Compare it with the segmentation head's by `functional.two_head_uncertainty`, for ranking, agreement or weights.
+
+        Args:
+            inputs: Feature maps of the backbone or neck.
+            size: (height, width) of the result.
+
+        Returns:
+            Probabilities, float32, shape (B, C, height, width); they sum to 1 over C.
+        """
+        posterior = self.log_posterior(self(inputs)).exp()
+        return resize(posterior, size=tuple(size), mode="bilinear", align_corners=False)
+
     def nearest_mode(self, embeddings: Tensor, classes: Tensor) -> Tensor:
         """Most responsible mode of a given class for each pixel.
 
@@ -126,3 +160,53 @@ class MMDLHead(BaseModule):
             functional.squared_distances(flat, self.modes()), classes.reshape(-1)
         )
         return own.argmin(dim=1).reshape(classes.shape)
+
+    def remembered(self) -> tuple[Tensor, Tensor]:
+        """Source embeddings in the memory.
+
+        Returns:
+            Unit vectors (M, D) and the mode of each as ``class * K + mode``, shape (M,).
+
+        Raises:
+            ValueError: The head has no memory.
+        """
+        self._check_memory()
+        slots = torch.arange(self.memory_size, device=self.memory.device)
+        filled = (slots < self.memory_written[..., None]).flatten(0, 1)
+        return self.memory.flatten(0, 1)[filled], filled.nonzero()[:, 0]
+
+    @torch.no_grad()
+    def remember(self, embeddings: Tensor, labels: Tensor) -> None:
+        """Write source embeddings into the memory of their nearest mode, over the oldest ones.
+
+        Args:
+            embeddings: Unit vectors, shape (N, D).
+            labels: Class of each, shape (N,), in [0, C).
+
+        Raises:
+            ValueError: The head has no memory.
+        """
+        self._check_memory()
+        distances = functional.squared_distances(embeddings, self.modes())
+        modes = functional.own_class_distances(distances, labels).argmin(dim=1)
+        groups = labels * self.num_modes + modes
+        for group in groups.unique().tolist():
+            newest = embeddings[groups == group][-self.memory_size :]
+            index = divmod(group, self.num_modes)
+            slots = torch.arange(len(newest), device=newest.device) + self.memory_written[index]
+            self.memory[index][slots % self.memory_size] = newest
+            self.memory_written[index] += len(newest)
+
+    @torch.no_grad()
+    def forget(self, replaced: Tensor) -> None:
+        """Empty the memory of modes that were moved; without a memory nothing happens.
+
+        Args:
+            replaced: Boolean, shape (C, K).
+        """
+        if self.memory_size:
+            self.memory_written[replaced] = 0
+
+    def _check_memory(self) -> None:
+        if not self.memory_size:
+            raise ValueError("This MMDLHead remembers nothing; set its memory_size above 0.")

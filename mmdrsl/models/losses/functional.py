@@ -3,16 +3,23 @@
 The publication (Iqbal et al. 2022, arXiv 2206.09683) describes these losses in words only; the formulas are this
 project's own, see docs/method.md. Shapes in this file: N pixels, C classes, K modes per class, D embedding dimensions.
 Pixels with an ignored label are removed before any of these functions is called (`select_valid`), so labels here are
-always in [0, C).
+always in [0, C). `combine` adds a sum up over the ranks of a distributed run (`rank_sums.sum_over_ranks`), which gives
+means over the global batch; None means over this rank's pixels alone.
 """
 
 from __future__ import annotations
+
+from collections.abc import Callable
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 NORM_EPSILON = 1e-6
+# Probabilities that were stored in half precision may be exactly zero.
+PROBABILITY_FLOOR = 1e-6
+
+Combine = Callable[[Tensor], Tensor]
 
 
 def normalise(vectors: Tensor) -> Tensor:
@@ -127,8 +134,17 @@ def margin_loss(per_class: Tensor, labels: Tensor, margin: float) -> Tensor:
     return (per_class.gather(1, labels[:, None])[:, 0] - nearest_other + margin).clamp(min=0)
 
 
+def _here(local: Tensor) -> Tensor:
+    """The sum over a single rank."""
+    return local
+
+
 def class_balanced_mean(
-    values: Tensor, labels: Tensor, num_classes: int, weights: Tensor | None = None
+    values: Tensor,
+    labels: Tensor,
+    num_classes: int,
+    weights: Tensor | None = None,
+    combine: Combine | None = None,
 ) -> Tensor:
     """Mean over the classes that occur of the mean over their pixels.
 
@@ -137,19 +153,44 @@ def class_balanced_mean(
         labels: Shape (N,), in [0, C).
         num_classes: C.
         weights: Optional factor per pixel in [0, 1], shape (N,). It scales a pixel's value; it does not renormalise.
+        combine: See the head of this file.
 
     Returns:
         A scalar; with N = 0 a zero that is connected to the graph of `values`.
     """
+    combine = combine or _here
     if weights is not None:
         values = values * weights
-    counts = torch.bincount(labels, minlength=num_classes).to(values.dtype)
-    sums = values.new_zeros(num_classes).index_add(0, labels, values)
+    counts = combine(torch.bincount(labels, minlength=num_classes).to(values.dtype))
+    sums = combine(values.new_zeros(num_classes).index_add(0, labels, values))
     return (sums / counts.clamp(min=1)).sum() / (counts > 0).sum().clamp(min=1)
 
 
+def pixel_mean(
+    values: Tensor, weights: Tensor | None = None, combine: Combine | None = None
+) -> Tensor:
+    """Plain mean over pixels.
+
+    Args:
+        values: One value per pixel, shape (N,).
+        weights: Optional factor per pixel in [0, 1], shape (N,). It scales a pixel's value; it does not renormalise.
+        combine: See the head of this file.
+
+    Returns:
+        A scalar; with N = 0 a zero that is connected to the graph of `values`.
+    """
+    combine = combine or _here
+    count = combine(values.new_tensor(float(len(values))))
+    total = values.sum() if weights is None else (values * weights).sum()
+    return combine(total) / count.clamp(min=1)
+
+
 def mode_usage_penalty(
-    responsibilities: Tensor, labels: Tensor, num_classes: int, min_pixels: int = 64
+    responsibilities: Tensor,
+    labels: Tensor,
+    num_classes: int,
+    min_pixels: int = 64,
+    combine: Combine | None = None,
 ) -> Tensor:
     """Gap between the largest possible and the actual entropy of a class's mean mode usage.
 
@@ -158,13 +199,17 @@ def mode_usage_penalty(
         labels: Shape (N,), in [0, C).
         num_classes: C.
         min_pixels: Classes with fewer pixels are left out: their usage says nothing.
+        combine: See the head of this file.
 
     Returns:
         ``mean_c(log K - H(mean_n responsibilities))``, a scalar in [0, log K]; a connected zero where no class counts.
     """
+    combine = combine or _here
     num_modes = responsibilities.shape[1]
-    counts = torch.bincount(labels, minlength=num_classes).to(responsibilities.dtype)
-    sums = responsibilities.new_zeros(num_classes, num_modes).index_add(0, labels, responsibilities)
+    counts = combine(torch.bincount(labels, minlength=num_classes).to(responsibilities.dtype))
+    sums = combine(
+        responsibilities.new_zeros(num_classes, num_modes).index_add(0, labels, responsibilities)
+    )
     usage = sums / counts.clamp(min=1)[:, None]
     entropy = -torch.xlogy(usage, usage.clamp(min=1e-12)).sum(dim=1)
     counted = (counts >= min_pixels).to(responsibilities.dtype)
@@ -207,7 +252,8 @@ def select_valid(
         Embeddings (N, D), labels (N,) int64, and weights (N,) or None.
     """
     flat_labels = labels.reshape(-1).long()
-    valid = (flat_labels >= 0) & (flat_labels < num_classes)
+    # Indices, not a mask: a GPU waits for each masked selection to learn its size.
+    valid = ((flat_labels >= 0) & (flat_labels < num_classes)).nonzero()[:, 0]
     flat = embeddings.permute(0, 2, 3, 1).reshape(-1, embeddings.shape[1])[valid]
     return flat, flat_labels[valid], None if weights is None else weights.reshape(-1)[valid]
 
@@ -273,6 +319,34 @@ def _draw(
     return order[starts[chosen][:, None] + first], order[starts[chosen][:, None] + other]
 
 
+def fill_rare_groups(
+    values: Tensor,
+    groups: Tensor,
+    memory: Tensor,
+    memory_groups: Tensor,
+    num_groups: int,
+    min_pixels: int,
+) -> tuple[Tensor, Tensor]:
+    """Add remembered pixels to the groups that have too few of their own.
+
+    Args:
+        values: Embeddings, shape (N, D).
+        groups: Mode of each, shape (N,), in [0, num_groups).
+        memory: Remembered embeddings, shape (M, D); they get no gradient.
+        memory_groups: Mode of each, shape (M,).
+        num_groups: C * K.
+        min_pixels: Groups with fewer members than this are filled up with all that is remembered of them.
+
+    Returns:
+        Embeddings (N', D) and modes (N',), the given ones first.
+    """
+    rare = (torch.bincount(groups, minlength=num_groups) < min_pixels)[memory_groups]
+    return (
+        torch.cat([values, memory[rare].detach().to(values)]),
+        torch.cat([groups, memory_groups[rare]]),
+    )
+
+
 def mode_alignment(
     source: Tensor,
     source_groups: Tensor,
@@ -286,6 +360,7 @@ def mode_alignment(
     margin: float = 0.0,
     target_weights: Tensor | None = None,
     generator: torch.Generator | None = None,
+    combine: Combine | None = None,
 ) -> Tensor:
     """Distance between source and target pixels that map to the same mode, averaged over the shared modes.
 
@@ -304,6 +379,8 @@ def mode_alignment(
         margin: For ``pair`` only, squared distance below which pairs are left alone.
         target_weights: Optional pseudo-label weight of each target pixel in [0, 1], shape (N_t,).
         generator: Source of randomness; torch's default where None.
+        combine: See the head of this file. Mode means are then those of the global batch; pairs stay within a rank,
+            and the mean is over the shared modes of all ranks.
 
     Returns:
         A scalar; a zero connected to both graphs where no mode is shared.
@@ -317,35 +394,39 @@ def mode_alignment(
         raise ValueError(
             f"min_pixels must be at least 2 (a pair needs two pixels), found {min_pixels}."
         )
+    combine = combine or _here
+    if target_weights is None:
+        target_weights = target.new_ones(len(target))
+    if distance == "mean":
+        means, sizes = [], []
+        for values, groups in ((source, source_groups), (target, target_groups)):
+            sums = values.new_zeros(num_groups, values.shape[1]).index_add(0, groups, values)
+            size = combine(torch.bincount(groups, minlength=num_groups).to(values.dtype))
+            means.append(combine(sums) / size.clamp(min=1)[:, None])
+            sizes.append(size)
+        weight = target_weights.new_zeros(num_groups).index_add(0, target_groups, target_weights)
+        weight = combine(weight) / sizes[1].clamp(min=1)
+        shared = (sizes[0] >= min_pixels) & (sizes[1] >= min_pixels)
+        gaps = weight * 2 * (means[0] - means[1]).square().sum(dim=1)
+        return (gaps * shared).sum() / shared.sum().clamp(min=1)
     source_members = _group_members(source_groups, num_groups)
     target_members = _group_members(target_groups, num_groups)
     shared = (source_members[2] >= min_pixels) & (target_members[2] >= min_pixels)
     chosen = shared.nonzero()[:, 0]
-    if len(chosen) == 0:
-        return source.sum() * 0 + target.sum() * 0
-    if target_weights is None:
-        target_weights = target.new_ones(len(target))
-    if distance == "mean":
-        means = []
-        for values, groups in ((source, source_groups), (target, target_groups)):
-            sums = values.new_zeros(num_groups, values.shape[1]).index_add(0, groups, values)
-            sizes = torch.bincount(groups, minlength=num_groups).clamp(min=1)
-            means.append((sums / sizes[:, None])[chosen])
-        weight = target_weights.new_zeros(num_groups).index_add(0, target_groups, target_weights)
-        weight = weight[chosen] / target_members[2][chosen]
-        return (weight * 2 * (means[0] - means[1]).square().sum(dim=1)).mean()
     first_s, other_s = _draw(source_members, chosen, num_pairs, generator)
     first_t, other_t = _draw(target_members, chosen, num_pairs, generator)
-    cross = (source[first_s] - target[first_t]).square().sum(dim=2)
-    weights = target_weights[first_t]
+    values = (source[first_s] - target[first_t]).square().sum(dim=2)
     if distance == "pair":
-        return (weights * (cross - margin).clamp(min=0)).mean()
-    within_s = (source[first_s] - source[other_s]).square().sum(dim=2)
-    within_t = (target[first_t] - target[other_t]).square().sum(dim=2)
-    root_cross, root_s, root_t = (
-        (value + NORM_EPSILON**2).sqrt() for value in (cross, within_s, within_t)
-    )
-    return (weights * (2 * root_cross - root_s - root_t)).mean()
+        values = (values - margin).clamp(min=0)
+    else:
+        within_s = (source[first_s] - source[other_s]).square().sum(dim=2)
+        within_t = (target[first_t] - target[other_t]).square().sum(dim=2)
+        cross, within_s, within_t = (
+            (value + NORM_EPSILON**2).sqrt() for value in (values, within_s, within_t)
+        )
+        values = 2 * cross - within_s - within_t
+    num_values = combine(values.new_tensor(float(values.numel())))
+    return combine((target_weights[first_t] * values).sum()) / num_values.clamp(min=1)
 
 
 def model_regulariser(logits: Tensor, labels: Tensor, ignore_index: int = 255) -> Tensor:
@@ -362,3 +443,37 @@ def model_regulariser(logits: Tensor, labels: Tensor, ignore_index: int = 255) -
     per_pixel = -F.log_softmax(logits.float(), dim=1).mean(dim=1)
     valid = labels != ignore_index
     return (per_pixel * valid).sum() / valid.sum().clamp(min=1)
+
+
+def two_head_uncertainty(mode_probabilities: Tensor, segmentation_probabilities: Tensor) -> Tensor:
+    """Disagreement of two classifiers of the same pixels, KL(modes || segmentation).
+
+    The analogue of the two classifiers of Seg-Uncertainty (Zheng and Yang 2021), with the posterior of the modes as one
+    of them; this project's own. ``exp(-uncertainty)`` is a weight in (0, 1], confidence times it a rank.
+
+    Args:
+        mode_probabilities: Class posterior of the modes, shape (B, C, ...), sums to 1 over C.
+        segmentation_probabilities: Class probabilities of the segmentation head, same shape.
+
+    Returns:
+        Shape (B, ...), in nats, >= 0, and at most ``-log PROBABILITY_FLOOR`` = 13.8. Zero where the two agree exactly.
+    """
+    modes, segmentation = (
+        probabilities.clamp(min=PROBABILITY_FLOOR)
+        for probabilities in (mode_probabilities, segmentation_probabilities)
+    )
+    divergence = (mode_probabilities * (modes.log() - segmentation.log())).sum(dim=1)
+    return divergence.clamp(min=0)
+
+
+def two_head_agreement(mode_probabilities: Tensor, segmentation_probabilities: Tensor) -> Tensor:
+    """Whether both classifiers give a pixel the same class.
+
+    Args:
+        mode_probabilities: Class posterior of the modes, shape (B, C, ...).
+        segmentation_probabilities: Class probabilities (or logits) of the segmentation head, same shape.
+
+    Returns:
+        Shape (B, ...), boolean.
+    """
+    return mode_probabilities.argmax(dim=1) == segmentation_probabilities.argmax(dim=1)

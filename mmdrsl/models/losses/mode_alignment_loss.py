@@ -7,6 +7,7 @@ from mmseg.registry import MODELS
 from torch import Tensor, nn
 
 from . import functional
+from .rank_sums import sum_over_ranks
 
 
 @MODELS.register_module()
@@ -24,6 +25,8 @@ class StochasticModeAlignmentLoss(nn.Module):
         min_pixels: Smallest number of pixels of a mode in each domain, >= 2.
         margin: For ``pair``, squared distance below which pairs are left alone.
         max_pixels_per_class: Size of the class-balanced sample per class and domain.
+        sync_class_counts: In distributed training average over the modes of all ranks, and for ``mean`` take the mode
+            means of the global batch. Otherwise each rank averages over the modes that it sees.
 
     Raises:
         ValueError: An argument is outside its range.
@@ -39,6 +42,7 @@ class StochasticModeAlignmentLoss(nn.Module):
         min_pixels: int = 4,
         margin: float = 0.0,
         max_pixels_per_class: int = 256,
+        sync_class_counts: bool = False,
     ) -> None:
         super().__init__()
         if distance not in ("pair", "energy", "mean"):
@@ -55,6 +59,7 @@ class StochasticModeAlignmentLoss(nn.Module):
         self.min_pixels = min_pixels
         self.margin = margin
         self.max_pixels_per_class = max_pixels_per_class
+        self.sync_class_counts = sync_class_counts
 
     def forward(
         self,
@@ -65,6 +70,7 @@ class StochasticModeAlignmentLoss(nn.Module):
         representatives: Tensor,
         bandwidth: float,
         target_weights: Tensor | None = None,
+        source_memory: tuple[Tensor, Tensor] | None = None,
         generator: torch.Generator | None = None,
     ) -> Tensor:
         """Compute the loss.
@@ -77,6 +83,8 @@ class StochasticModeAlignmentLoss(nn.Module):
             representatives: Unit vectors, shape (C, K, D). They choose the modes and get no gradient here.
             bandwidth: Standard deviation of every mode.
             target_weights: Optional pseudo-label weights in [0, 1], shape (B', H', W').
+            source_memory: Optional remembered source embeddings (M, D) and their modes ``class * K + mode`` (M,). They
+                stand in, without gradient, for modes of which the batch has fewer than `min_pixels` source pixels.
             generator: Source of randomness; torch's default where None.
 
         Returns:
@@ -103,8 +111,14 @@ class StochasticModeAlignmentLoss(nn.Module):
                 modes = functional.assign_modes(responsibilities, self.stochastic, generator)
             groups.append(classes * num_modes + modes)
             pixels.append(valid)
+        if self.detach_source:
+            pixels[0] = pixels[0].detach()
+        if source_memory is not None:
+            pixels[0], groups[0] = functional.fill_rare_groups(
+                pixels[0], groups[0], *source_memory, num_classes * num_modes, self.min_pixels
+            )
         return functional.mode_alignment(
-            pixels[0].detach() if self.detach_source else pixels[0],
+            pixels[0],
             groups[0],
             pixels[1],
             groups[1],
@@ -115,4 +129,5 @@ class StochasticModeAlignmentLoss(nn.Module):
             margin=self.margin,
             target_weights=weights,
             generator=generator,
+            combine=sum_over_ranks if self.sync_class_counts else None,
         )

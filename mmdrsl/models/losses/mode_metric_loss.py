@@ -7,6 +7,7 @@ from mmseg.registry import MODELS
 from torch import Tensor, nn
 
 from . import functional
+from .rank_sums import sum_over_ranks
 
 
 @MODELS.register_module()
@@ -28,6 +29,8 @@ class ModeMetricLoss(nn.Module):
         max_pixels_per_class: Size of the sample per class, >= 1; without balance C times as many pixels in all.
         usage_weight: Factor of the usage penalty, >= 0.
         spread_weight: Factor of the spread penalty, >= 0.
+        sync_class_counts: In distributed training take all means over the pixels of all ranks. Otherwise each rank
+            averages over the classes that it sees.
 
     Raises:
         ValueError: An argument is outside its range.
@@ -43,6 +46,7 @@ class ModeMetricLoss(nn.Module):
         max_pixels_per_class: int = 256,
         usage_weight: float = 0.01,
         spread_weight: float = 0.01,
+        sync_class_counts: bool = False,
     ) -> None:
         super().__init__()
         if min(margin, posterior_weight, usage_weight, spread_weight) < 0:
@@ -63,6 +67,7 @@ class ModeMetricLoss(nn.Module):
         self.max_pixels_per_class = max_pixels_per_class
         self.usage_weight = usage_weight
         self.spread_weight = spread_weight
+        self.sync_class_counts = sync_class_counts
 
     def forward(
         self,
@@ -90,9 +95,6 @@ class ModeMetricLoss(nn.Module):
         pixels, pixel_labels, pixel_weights = functional.select_valid(
             embeddings, labels, num_classes, weights
         )
-        spread = self.spread_weight * functional.mode_spread_penalty(representatives)
-        if len(pixels) == 0:
-            return embeddings.sum() * 0 + spread
         if self.class_balanced:
             index = functional.sample_class_balanced(
                 pixel_labels, num_classes, self.max_pixels_per_class, generator
@@ -101,6 +103,7 @@ class ModeMetricLoss(nn.Module):
             order = torch.randperm(len(pixels), generator=generator, device=pixels.device)
             index = order[: self.max_pixels_per_class * num_classes]
         pixels, pixel_labels = pixels[index], pixel_labels[index]
+        pixel_weights = None if pixel_weights is None else pixel_weights[index]
         distances = functional.squared_distances(pixels, representatives)
         log_posterior = functional.class_log_posterior(distances, bandwidth)
         per_pixel = functional.margin_loss(
@@ -109,15 +112,18 @@ class ModeMetricLoss(nn.Module):
         per_pixel = (
             per_pixel - self.posterior_weight * log_posterior.gather(1, pixel_labels[:, None])[:, 0]
         )
+        combine = sum_over_ranks if self.sync_class_counts else None
+        if self.class_balanced:
+            metric = functional.class_balanced_mean(
+                per_pixel, pixel_labels, num_classes, pixel_weights, combine
+            )
+        else:
+            metric = functional.pixel_mean(per_pixel, pixel_weights, combine)
         usage = functional.mode_usage_penalty(
             functional.mode_responsibilities(distances, pixel_labels, bandwidth),
             pixel_labels,
             num_classes,
+            combine=combine,
         )
-        if pixel_weights is not None:
-            per_pixel = per_pixel * pixel_weights[index]
-        if self.class_balanced:
-            metric = functional.class_balanced_mean(per_pixel, pixel_labels, num_classes)
-        else:
-            metric = per_pixel.mean()
-        return metric + self.usage_weight * usage + spread
+        spread = functional.mode_spread_penalty(representatives)
+        return metric + self.usage_weight * usage + self.spread_weight * spread

@@ -5,8 +5,8 @@ from __future__ import annotations
 from mmseg.registry import MODELS
 from torch import Tensor
 
-from ..label_maps import resize_labels
 from .adaptation_term import AdaptationStep, AdaptationTerm, ramp
+from .mode_inputs import mode_inputs
 
 
 @MODELS.register_module()
@@ -17,6 +17,11 @@ class ModeAlignmentTerm(AdaptationTerm):
         loss: Config of the loss.
         weight: Factor after the ramp, >= 0.
         ramp_iterations: Length of the linear ramp in steps, counted from the first adaptation step.
+        weighted: Weigh each pseudo label by the map that `LoadPseudoLabelWeights` loads.
+        min_label_purity: Share of a feature cell that one label must cover, in (0.5, 1]; None takes the label at the
+            cell's centre.
+        use_memory: Let remembered source pixels stand in for modes that the batch's source images hardly show. Needs
+            ``memory_size`` of the head and a `ModeMemoryHook`.
         head: Name of the `MMDLHead` in the adaptor.
     """
 
@@ -26,31 +31,44 @@ class ModeAlignmentTerm(AdaptationTerm):
         loss: dict | None = None,
         weight: float = 0.05,
         ramp_iterations: int = 1000,
+        weighted: bool = False,
+        min_label_purity: float | None = None,
+        use_memory: bool = False,
         head: str = "mmdl",
     ) -> None:
         super().__init__()
         self.loss = MODELS.build(loss or dict(type="StochasticModeAlignmentLoss"))
         self.weight = weight
         self.ramp_iterations = ramp_iterations
+        self.weighted = weighted
+        self.min_label_purity = min_label_purity
+        self.use_memory = use_memory
         self.head = head
 
     def forward(self, step: AdaptationStep) -> dict[str, Tensor]:
         """The alignment loss; empty where the batch lacks one of the domains."""
         if not {"source", "target"} <= step.domains.keys():
             return {}
-        embeddings = {name: step.head_output(self.head, name) for name in ("source", "target")}
-        labels = {
-            name: resize_labels(step.domains[name].labels, embeddings[name].shape[2:])
-            for name in embeddings
-        }
+        source, target = (
+            mode_inputs(
+                step,
+                self.head,
+                domain,
+                min_label_purity=self.min_label_purity,
+                weighted=self.weighted,
+            )
+            for domain in ("source", "target")
+        )
         head = step.head(self.head)
         weight = self.weight * ramp(step.progress.adaptation_iteration, self.ramp_iterations)
         loss = self.loss(
-            embeddings["source"],
-            labels["source"],
-            embeddings["target"],
-            labels["target"],
+            source.embeddings,
+            source.labels,
+            target.embeddings,
+            target.labels,
             head.modes(),
             head.bandwidth,
+            target_weights=target.weights,
+            source_memory=head.remembered() if self.use_memory else None,
         )
         return {"loss_alignment": weight * loss}

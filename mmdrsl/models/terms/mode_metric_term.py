@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from mmseg.registry import MODELS
 from torch import Tensor
 
-from ..label_maps import resize_labels
 from .adaptation_term import AdaptationStep, AdaptationTerm
+from .mode_inputs import mode_inputs
 
 
 @MODELS.register_module()
@@ -19,6 +19,9 @@ class ModeMetricTerm(AdaptationTerm):
         loss: Config of the loss.
         weight: Factor, >= 0.
         domains: Domains to learn from.
+        weighted: Weigh each pseudo label by the map that `LoadPseudoLabelWeights` loads.
+        min_label_purity: Share of a feature cell that one label must cover, in (0.5, 1]; None takes the label at the
+            cell's centre.
         head: Name of the `MMDLHead` in the adaptor.
 
     Raises:
@@ -31,6 +34,8 @@ class ModeMetricTerm(AdaptationTerm):
         loss: dict | None = None,
         weight: float = 0.1,
         domains: Sequence[str] = ("source", "target"),
+        weighted: bool = False,
+        min_label_purity: float | None = None,
         head: str = "mmdl",
     ) -> None:
         super().__init__()
@@ -39,6 +44,8 @@ class ModeMetricTerm(AdaptationTerm):
         self.loss = MODELS.build(loss or dict(type="ModeMetricLoss"))
         self.weight = weight
         self.domain_names = tuple(domains)
+        self.weighted = weighted
+        self.min_label_purity = min_label_purity
         self.head = head
 
     def forward(self, step: AdaptationStep) -> dict[str, Tensor]:
@@ -48,9 +55,14 @@ class ModeMetricTerm(AdaptationTerm):
             if domain not in step.domains:
                 continue
             head = step.head(self.head)
-            embeddings = step.head_output(self.head, domain)
-            labels = resize_labels(step.domains[domain].labels, embeddings.shape[2:])
+            inputs = mode_inputs(
+                step,
+                self.head,
+                domain,
+                min_label_purity=self.min_label_purity,
+                weighted=self.weighted,
+            )
             values[f"loss_{domain}"] = self.weight * self.loss(
-                embeddings, labels, head.modes(), head.bandwidth
+                inputs.embeddings, inputs.labels, head.modes(), head.bandwidth, inputs.weights
             )
         return values

@@ -153,6 +153,19 @@ def test_class_balanced_mean_without_pixels():
     assert result == 0
 
 
+@pytest.mark.parametrize("weighted", [False, True])
+def test_pixel_mean(weighted):
+    values = torch.tensor([1.0, -2.0, 6.0], dtype=torch.float64, requires_grad=True)
+    weights = torch.tensor([1.0, 0.5, 0.0], dtype=torch.float64) if weighted else None
+    expected = (1.0 - 1.0 + 0.0) / 3 if weighted else 5.0 / 3
+    assert F.pixel_mean(values, weights).item() == pytest.approx(expected)
+    assert gradcheck(lambda v: F.pixel_mean(v, weights), values)
+    nothing = torch.zeros(0, requires_grad=True)
+    result = F.pixel_mean(nothing)
+    result.backward()
+    assert result == 0
+
+
 def test_mode_usage_penalty():
     generator = torch.Generator().manual_seed(0)
     shares = torch.rand(40, 3, generator=generator, dtype=torch.float64).softmax(dim=1)
@@ -327,6 +340,24 @@ def test_mode_alignment_without_shared_mode(distance):
     assert (target.grad == 0).all()
 
 
+def test_fill_rare_groups():
+    values, groups = unit(7, DIM), torch.tensor([0, 0, 0, 1, 3, 3, 3])
+    memory, memory_groups = unit(6, DIM, seed=1), torch.tensor([0, 1, 1, 2, 3, 2])
+    filled, filled_groups = F.fill_rare_groups(values, groups, memory, memory_groups, 5, 3)
+    # Groups 1 and 2 have fewer than three members of their own; nothing is remembered of group 4.
+    assert filled_groups.tolist() == [0, 0, 0, 1, 3, 3, 3, 1, 1, 2, 2]
+    assert torch.equal(filled, torch.cat([values, memory[[1, 2, 3, 5]]]))
+
+
+def test_remembered_pixels_get_no_gradient():
+    values, memory = unit(4, DIM).requires_grad_(), unit(4, DIM, seed=1).requires_grad_()
+    groups = torch.tensor([0, 0, 0, 1])
+    filled, _ = F.fill_rare_groups(values, groups, memory, groups, 2, 4)
+    filled.sum().backward()
+    assert (values.grad == 1).all()
+    assert memory.grad is None
+
+
 def test_mode_alignment_errors():
     vectors, groups = unit(10, 4), torch.zeros(10, dtype=torch.long)
     with pytest.raises(ValueError, match="found 'cosine'"):
@@ -372,6 +403,37 @@ def test_model_regulariser():
     assert nothing == 0
 
 
+def test_two_head_uncertainty():
+    generator = torch.Generator().manual_seed(0)
+    modes, segmentation = (
+        torch.randn(2, 4, 3, 5, generator=generator, dtype=torch.float64).softmax(1)
+        for _ in range(2)
+    )
+    found = F.two_head_uncertainty(modes, segmentation)
+    agreed = F.two_head_agreement(modes, segmentation)
+    assert found.shape == agreed.shape == (2, 3, 5)
+    for b in range(2):
+        for y in range(3):
+            for x in range(5):
+                q, p = modes[b, :, y, x].tolist(), segmentation[b, :, y, x].tolist()
+                expected = sum(u * math.log(u / v) for u, v in zip(q, p, strict=True))
+                assert found[b, y, x].item() == pytest.approx(expected)
+                assert agreed[b, y, x].item() == (q.index(max(q)) == p.index(max(p)))
+    assert 0 < agreed.sum() < agreed.numel()
+    assert (F.two_head_uncertainty(modes, modes) == 0).all()
+    assert gradcheck(
+        F.two_head_uncertainty, (modes.requires_grad_(), segmentation.requires_grad_())
+    )
+
+
+def test_two_head_uncertainty_of_certain_heads():
+    first, second = torch.eye(2)[:, :, None].requires_grad_(), torch.eye(2).flip(0)[:, :, None]
+    found = F.two_head_uncertainty(first, second)
+    found.sum().backward()
+    assert found.flatten().tolist() == pytest.approx([-math.log(F.PROBABILITY_FLOOR)] * 2)
+    assert first.grad.isfinite().all()
+
+
 def all_values(embeddings, labels, modes):
     distances = F.squared_distances(embeddings, modes)
     shares = F.mode_responsibilities(distances, labels, BANDWIDTH)
@@ -391,6 +453,77 @@ def all_values(embeddings, labels, modes):
 
 
 seeds = st.integers(0, 10_000)
+distances = st.sampled_from(["pair", "energy", "mean"])
+
+
+def alignment_case(seed):
+    generator = torch.Generator().manual_seed(seed)
+    labels = [torch.randint(CLASSES, (60,), generator=generator) for _ in range(2)]
+    return unit(60, DIM, seed=seed), unit(60, DIM, seed=seed + 1), *labels
+
+
+def aligned(source, target, source_labels, target_labels, modes, distance):
+    """Alignment with the most probable modes and the same random numbers in every call."""
+    groups = []
+    for values, labels in ((source, source_labels), (target, target_labels)):
+        shares = F.mode_responsibilities(F.squared_distances(values, modes), labels, BANDWIDTH)
+        groups.append(labels * MODES + F.assign_modes(shares, stochastic=False))
+    return F.mode_alignment(
+        source, groups[0], target, groups[1], CLASSES * MODES, distance=distance, min_pixels=2,
+        num_pairs=4, generator=torch.Generator().manual_seed(0),
+    )  # fmt: skip
+
+
+@given(seeds, distances)
+def test_alignment_does_not_depend_on_rotation(seed, distance):
+    source, target, *labels = alignment_case(seed)
+    modes, rotation = unit(CLASSES, MODES, DIM, seed=seed), torch.linalg.qr(unit(DIM, DIM)).Q
+    torch.testing.assert_close(
+        aligned(source, target, *labels, modes, distance),
+        aligned(source @ rotation, target @ rotation, *labels, modes @ rotation, distance),
+    )
+
+
+@given(seeds)
+def test_alignment_does_not_depend_on_pixel_order_or_mode_names(seed):
+    source, target, *labels = alignment_case(seed)
+    modes, order = unit(CLASSES, MODES, DIM, seed=seed), torch.randperm(60)
+    torch.testing.assert_close(
+        aligned(source, target, *labels, modes, "mean"),
+        aligned(source[order], target, labels[0][order], labels[1], modes.flip(1), "mean"),
+    )
+
+
+@given(seeds, distances)
+def test_a_step_along_the_gradient_aligns(seed, distance):
+    source, target, *labels = alignment_case(seed)
+    modes = unit(CLASSES, MODES, DIM, seed=seed)
+    target.requires_grad_()
+    value = aligned(source, target, *labels, modes, distance)
+    (gradient,) = torch.autograd.grad(value, target)
+    groups = F.squared_distances(target, modes).argmin(2)
+    moved = target.detach() - 1e-4 * gradient / gradient.norm()
+    # So small a step changes no mode; then the objective falls.
+    assert torch.equal(F.squared_distances(moved, modes).argmin(2), groups)
+    assert aligned(source, moved, *labels, modes, distance) < value
+
+
+@given(seeds, st.sampled_from([-1, 250, 255]))
+def test_ignored_pixels_get_exactly_no_gradient(seed, ignored):
+    generator = torch.Generator().manual_seed(seed)
+    embeddings = F.normalise(torch.randn(1, 6, 8, DIM, generator=generator)).movedim(-1, 1)
+    embeddings.requires_grad_()
+    labels = torch.randint(CLASSES, (1, 6, 8), generator=generator)
+    drop = torch.rand(1, 6, 8, generator=generator) < 0.4
+    labels[drop] = ignored
+    modes = unit(CLASSES, MODES, DIM, seed=seed).float()
+    kept, kept_labels, _ = F.select_valid(embeddings, labels, CLASSES)
+    total = all_values(kept, kept_labels, modes)[:4].sum() + F.mode_alignment(
+        kept, kept_labels, kept.flip(0), kept_labels.flip(0), CLASSES
+    )
+    total.backward()
+    assert (embeddings.grad.movedim(1, -1)[drop] == 0).all()
+    assert (embeddings.grad.movedim(1, -1)[~drop] != 0).any()
 
 
 @given(seeds)

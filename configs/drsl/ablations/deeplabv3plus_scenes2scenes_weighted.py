@@ -1,0 +1,26 @@
+"""Small DeepLabV3+ on the procedural scenes, DRSL ablation: pseudo labels weighted by their confidence in mode learning and alignment.
+
+python tools/train.py configs/drsl/ablations/deeplabv3plus_scenes2scenes_weighted.py
+
+Not run here yet.
+"""
+
+_base_ = ["../deeplabv3plus_scenes2scenes.py"]
+model = dict(terms=dict(metric_target=dict(weighted=True), alignment=dict(weighted=True)))
+train_dataloader = dict(
+    dataset=dict(
+        target=dict(
+            pipeline=[
+                dict(type="LoadImage"),
+                dict(type="LoadPseudoLabels"),
+                dict(type="LoadPseudoLabelWeights"),
+                dict(
+                    type="RandomResize", scale=(256, 128), ratio_range=(0.8, 1.5), keep_ratio=True
+                ),
+                dict(type="RandomCrop", crop_size={{_base_.crop_size}}, cat_max_ratio=0.75),
+                dict(type="RandomFlip", prob=0.5),
+                dict(type="PackWeightedSegInputs", meta_keys={{_base_.meta_keys}}),
+            ]
+        )
+    )
+)

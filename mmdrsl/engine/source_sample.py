@@ -1,0 +1,96 @@
+"""What hooks need to look at the modes between steps: the head, and embeddings of a sample of source images."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import torch
+from mmengine.dataset import pseudo_collate
+from mmengine.model import is_model_wrapper
+from mmengine.runner import Runner
+from torch import Tensor, nn
+
+from ..datasets.two_domain import DomainSample, TwoDomainDataset
+from ..models.decode_heads import DRSLHead, MMDLHead
+from ..models.label_maps import resize_labels, stack_labels
+from ..models.losses import functional
+
+IMAGES_AT_ONCE = 4
+
+
+def unwrapped(runner: Runner) -> Any:
+    """The model without a distributed wrapper."""
+    return runner.model.module if is_model_wrapper(runner.model) else runner.model
+
+
+def find_mode_head(model: nn.Module, name: str) -> MMDLHead:
+    """The multi-modal distribution head of an adaptor, or of a plain segmentor with a `DRSLHead`.
+
+    Args:
+        model: The model without wrapper.
+        name: Key of the head in the adaptor's ``heads``.
+
+    Raises:
+        ValueError: There is no such head.
+    """
+    decode_head = getattr(model, "decode_head", None)
+    if isinstance(decode_head, DRSLHead):
+        return decode_head.mmdl_head
+    heads = getattr(model, "heads", {})
+    if name in heads and isinstance(heads[name], MMDLHead):
+        return heads[name]
+    raise ValueError(
+        f"A hook looks after model.heads.{name}, found {sorted(heads)}; add "
+        f"heads=dict({name}=dict(type='MMDLHead', ...)) to the UDASegmentor, or use a DRSLHead."
+    )
+
+
+@torch.no_grad()
+def embed_source_sample(
+    runner: Runner, head: MMDLHead, *, iteration: int, num_images: int, max_pixels_per_class: int
+) -> tuple[Tensor, Tensor]:
+    """Embed a class-balanced sample of source pixels in evaluation mode; a function of seed and iteration.
+
+    Args:
+        runner: The training run; its dataset is a `TwoDomainDataset` or a plain labelled one.
+        head: The head to embed with.
+        iteration: Number of finished steps.
+        num_images: Source images in the sample.
+        max_pixels_per_class: Pixels per class in the sample.
+
+    Returns:
+        Unit vectors (N, D) and labels (N,) in [0, C).
+    """
+    model = unwrapped(runner)
+    dataset = runner.train_dataloader.dataset
+    two_domains = isinstance(dataset, TwoDomainDataset)
+    size = len(dataset.domains["source"] if two_domains else dataset)
+    rng = np.random.default_rng([runner.seed, iteration])
+    chosen = rng.choice(size, min(num_images, size), replace=False)
+    generator = torch.Generator(device=head.representatives.device)
+    generator.manual_seed(int(rng.integers(2**32)))
+    was_training = model.training
+    model.eval()
+    vectors, classes = [], []
+    for start in range(0, len(chosen), IMAGES_AT_ONCE):
+        items = [
+            dataset[
+                DomainSample("source", int(index), int(rng.integers(2**32)))
+                if two_domains
+                else int(index)
+            ]
+            for index in chosen[start : start + IMAGES_AT_ONCE]
+        ]
+        data = model.data_preprocessor(pseudo_collate(items), True)
+        embeddings = head(model.extract_feat(data["inputs"]))
+        labels = resize_labels(stack_labels(data["data_samples"]), embeddings.shape[2:])
+        valid, valid_labels, _ = functional.select_valid(embeddings, labels, head.num_classes)
+        vectors.append(valid)
+        classes.append(valid_labels)
+    model.train(was_training)
+    embeddings, labels = torch.cat(vectors), torch.cat(classes)
+    index = functional.sample_class_balanced(
+        labels, head.num_classes, max_pixels_per_class, generator
+    )
+    return embeddings[index], labels[index]

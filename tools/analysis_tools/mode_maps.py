@@ -1,0 +1,95 @@
+"""Mode maps of both domains side by side: does a mode mean the same thing in each?
+
+python tools/analysis_tools/mode_maps.py CONFIG CHECKPOINT [--out work_dirs/mode_maps.png] [--num-pairs N]
+
+One row per pair of images: source image, its modes, its classes, then the same of the target. Every class has its
+colour, every mode of it a shade. Classes are those that the model predicts.
+"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+import cv2
+import numpy as np
+from mmengine.config import Config
+from mmengine.registry import init_default_scope
+from mmseg.registry import DATASETS
+
+import mmdrsl  # noqa: F401 - registers everything before a config is built
+from mmdrsl.engine.launch import resolve_mmseg_bases
+from mmdrsl.models.segmentors import UDASegmentor
+from mmdrsl.visualization import colour_labels, colour_modes, load_model, predict_modes
+from mmdrsl.visualization.mode_maps import mode_head
+
+GAP = 6
+
+
+def panels(model: UDASegmentor, packed: dict, palette: list, height: int) -> np.ndarray:
+    """Image, modes and classes of one sample side by side, RGB of the given height."""
+    classes, modes = predict_modes(model, packed)
+    image = packed["inputs"].numpy().transpose(1, 2, 0)[..., ::-1]
+    drawn = (
+        image,
+        colour_modes(classes, modes, palette, mode_head(model, "mmdl").num_modes),
+        colour_labels(classes, palette),
+    )
+    width = round(image.shape[1] * height / image.shape[0])
+    space = np.full((height, GAP, 3), 255, dtype=np.uint8)
+    row = []
+    for picture, interpolation in zip(
+        drawn, (cv2.INTER_AREA, cv2.INTER_NEAREST, cv2.INTER_NEAREST), strict=True
+    ):
+        resized = cv2.resize(
+            np.ascontiguousarray(picture), (width, height), interpolation=interpolation
+        )
+        row += [resized, space]
+    return np.hstack(row)
+
+
+def mode_map_sheet(
+    cfg: Config, model: UDASegmentor, *, num_pairs: int, height: int = 180
+) -> np.ndarray:
+    """Draw pairs of source and target images with their modes.
+
+    Args:
+        cfg: The run's config; source images come from its training data, target images from its validation data.
+        model: Model in evaluation mode with modes.
+        num_pairs: Rows.
+        height: Of a picture, in pixels.
+
+    Returns:
+        RGB, uint8.
+    """
+    init_default_scope(cfg.default_scope)
+    target = DATASETS.build(cfg.val_dataloader.dataset)
+    source_cfg = dict(cfg.train_dataloader.dataset.source)
+    source = DATASETS.build({**source_cfg, "pipeline": cfg.val_dataloader.dataset.pipeline})
+    palette = target.metainfo["palette"]
+    rows = []
+    for share in np.linspace(0, 1, num_pairs):
+        pair = [data[round(share * (len(data) - 1))] for data in (source, target)]
+        rows.append(np.hstack([panels(model, packed, palette, height) for packed in pair]))
+    space = np.full((GAP, rows[0].shape[1], 3), 255, dtype=np.uint8)
+    return np.vstack([part for row in rows for part in (row, space)])
+
+
+def main() -> None:
+    """Draw and write."""
+    parser = argparse.ArgumentParser(description="Mode maps of both domains")
+    parser.add_argument("config", help="config of a run that learns modes")
+    parser.add_argument("checkpoint", help="its checkpoint")
+    parser.add_argument("--out", type=Path, default=Path("work_dirs/mode_maps.png"))
+    parser.add_argument("--num-pairs", type=int, default=5)
+    args = parser.parse_args()
+    resolve_mmseg_bases()
+    cfg = Config.fromfile(args.config)
+    sheet = mode_map_sheet(cfg, load_model(cfg, args.checkpoint), num_pairs=args.num_pairs)
+    args.out.parent.mkdir(parents=True, exist_ok=True)
+    cv2.imwrite(str(args.out), cv2.cvtColor(sheet, cv2.COLOR_RGB2BGR))
+    print(f"Wrote {args.out}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,268 @@
+"""Are discovered modes real? Their agreement with the true sub-types of the procedural scenes.
+
+python tools/analysis_tools/mode_purity.py CONFIG CHECKPOINT [CHECKPOINT ...] [--plain CONFIG CHECKPOINT]
+    [--out FILE.json] [--max-images N]
+
+The renderer knows whether a pixel of a building is brick or glass; nothing in training does. For each checkpoint (its
+number of modes K is read from it) and each class with several sub-types: normalised mutual information (NMI, 0..1)
+between the nearest mode of the true class and the sub-type, on game (source, training images) and camera (target,
+validation images). Beside it k-means with the same K on plain backbone features: of the same checkpoint, or of the run
+given by --plain. Its centres come from game pixels, as the modes do, and are applied to both domains.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from mmengine.config import Config
+from mmengine.dataset import pseudo_collate
+from mmengine.registry import init_default_scope
+from mmseg.registry import DATASETS
+from PIL import Image
+from sklearn.cluster import KMeans
+from sklearn.metrics import normalized_mutual_info_score
+from torch import Tensor
+from torch.utils.data import Dataset
+
+import mmdrsl  # noqa: F401 - registers everything before a config is built
+from mmdrsl.engine.launch import resolve_mmseg_bases
+from mmdrsl.models.decode_heads import MMDLHead
+from mmdrsl.models.label_maps import resize_labels
+from mmdrsl.models.segmentors import UDASegmentor
+from mmdrsl.visualization.mode_maps import load_model, mode_head
+
+# Fewer pixels of a class than this say nothing about its modes.
+MIN_PIXELS = 50
+MAX_PIXELS_PER_CLASS = 4000
+
+
+@dataclass(frozen=True)
+class Pixels:
+    """Feature cells of one domain.
+
+    Attributes:
+        features: Plain features of the backbone, shape (N, F).
+        modes: Nearest mode of the true class, shape (N,); None where there are no modes.
+        classes: True class, shape (N,).
+        subtypes: True sub-type, shape (N,).
+    """
+
+    features: np.ndarray
+    modes: np.ndarray | None
+    classes: np.ndarray
+    subtypes: np.ndarray
+
+
+def subtype_path(label_path: str) -> Path:
+    """Path of the sub-type map that the renderer wrote beside a label file.
+
+    Raises:
+        ValueError: The label lies in no folder of the scenes' layout.
+        FileNotFoundError: There is no such map.
+    """
+    path = Path(label_path)
+    if path.parent.name == "labels":
+        found = path.parents[1] / "subtypes" / path.name
+    elif "gtFine" in path.parts:
+        root = next(parent for parent in path.parents if parent.name == "gtFine")
+        name = path.name.replace("_gtFine_labelIds", "_subtypes")
+        found = root.parent / "subtypes" / path.parent.relative_to(root) / name
+    else:
+        raise ValueError(
+            f"{path} is no label of the scenes: only make_scenes.py writes sub-types beside labels."
+        )
+    if not found.is_file():
+        raise FileNotFoundError(f"{found} does not exist: make the scenes again.")
+    return found
+
+
+@torch.no_grad()
+def collect(model: UDASegmentor, dataset: Dataset, max_images: int, feature_index: int) -> Pixels:
+    """Features, modes, classes and sub-types of the labelled cells of a dataset.
+
+    Args:
+        model: Adaptor in evaluation mode, with or without an `MMDLHead` named ``mmdl``.
+        dataset: Labelled dataset of the scenes with a pipeline of whole images.
+        max_images: How many images, spread evenly.
+        feature_index: Which feature map is the plain one.
+
+    Returns:
+        The cells; classes with more than `MAX_PIXELS_PER_CLASS` are thinned with a fixed seed.
+    """
+    head: Any = dict(model.heads.items()).get("mmdl")
+    columns: list[list[Tensor]] = [[], [], [], []]
+    count = len(dataset)  # type: ignore[arg-type]
+    for index in np.unique(np.linspace(0, count - 1, min(count, max_images)).astype(int)):
+        packed = dataset[int(index)]
+        path = subtype_path(packed["data_samples"].metainfo["seg_map_path"])
+        subtypes = torch.from_numpy(np.array(Image.open(path)))[None].long()
+        preprocess: Any = model.data_preprocessor
+        inputs = preprocess(pseudo_collate([packed]), False)["inputs"]
+        features = model.extract_feat(inputs)
+        plain = features[feature_index]
+        labels = resize_labels(packed["data_samples"].gt_sem_seg.data.long(), plain.shape[2:])
+        valid = labels < model.num_classes
+        nearest = torch.zeros_like(labels)
+        if head is not None:
+            nearest = head.nearest_mode(head(features), labels.clamp(max=model.num_classes - 1))
+        values = (
+            plain.movedim(1, -1)[valid],
+            nearest[valid],
+            labels[valid],
+            resize_labels(subtypes, plain.shape[2:])[valid],
+        )
+        for column, value in zip(columns, values, strict=True):
+            column.append(value)
+    vectors, modes, classes, found = (torch.cat(column).numpy() for column in columns)
+    rng = np.random.default_rng(0)
+    kept = np.concatenate(
+        [
+            rng.permutation(np.flatnonzero(classes == number))[:MAX_PIXELS_PER_CLASS]
+            for number in np.unique(classes)
+        ]
+    )
+    return Pixels(
+        vectors[kept], modes[kept] if head is not None else None, classes[kept], found[kept]
+    )
+
+
+def kmeans_clusters(fitted: Pixels, applied: Pixels, number: int, num_clusters: int) -> np.ndarray:
+    """Clusters of a class's pixels: centres from one domain, applied to another."""
+    centres = KMeans(num_clusters, n_init=4, random_state=0)
+    centres.fit(fitted.features[fitted.classes == number].astype(np.float64))
+    return centres.predict(applied.features[applied.classes == number].astype(np.float64))
+
+
+def class_scores(
+    own: dict[str, Pixels], plain: dict[str, Pixels], num_modes: int, names: Sequence[str]
+) -> dict[str, dict]:
+    """NMI with the true sub-types by domain and class.
+
+    Args:
+        own: Pixels of the model with modes, by domain.
+        plain: Pixels of the model whose plain features are clustered, by domain.
+        num_modes: K.
+        names: Names of the classes.
+
+    Returns:
+        By domain: by class name ``modes``, ``kmeans``, ``subtypes`` (how many are there) and ``pixels``; and ``mean``.
+        Classes with one sub-type or too few pixels are left out.
+    """
+    result: dict[str, dict] = {}
+    for domain, pixels in own.items():
+        scores = {}
+        for number, name in enumerate(names):
+            member = pixels.classes == number
+            fitted = (plain["game"].classes == number).sum()
+            truth = pixels.subtypes[member]
+            if min(member.sum(), fitted) < MIN_PIXELS or len(np.unique(truth)) < 2:
+                continue
+            reference = plain[domain]
+            clusters = kmeans_clusters(plain["game"], reference, number, num_modes)
+            assert pixels.modes is not None  # noqa: S101 - narrows the type; `collect` had a head
+            scores[name] = dict(
+                modes=float(normalized_mutual_info_score(truth, pixels.modes[member])),
+                kmeans=float(
+                    normalized_mutual_info_score(
+                        reference.subtypes[reference.classes == number], clusters
+                    )
+                ),
+                subtypes=len(np.unique(truth)),
+                pixels=int(member.sum()),
+            )
+        means = {
+            key: float(np.mean([score[key] for score in scores.values()])) if scores else 0.0
+            for key in ("modes", "kmeans")
+        }
+        result[domain] = dict(classes=scores, mean=means)
+    return result
+
+
+def datasets_of(cfg: Config) -> dict[str, Dataset]:
+    """Game and camera images with labels, whole and unchanged."""
+    init_default_scope(cfg.default_scope)
+    source = dict(cfg.train_dataloader.dataset.source)
+    camera = cfg.val_dataloader.dataset
+    return {
+        "game": DATASETS.build({**source, "pipeline": camera.pipeline, "test_mode": True}),
+        "camera": DATASETS.build(camera),
+    }
+
+
+def load_with_its_modes(cfg: Config, checkpoint: str) -> UDASegmentor:
+    """Build the config's model with as many modes as a checkpoint holds.
+
+    Raises:
+        FileNotFoundError: The checkpoint does not exist.
+        ValueError: It holds no modes.
+    """
+    if not Path(checkpoint).is_file():
+        raise FileNotFoundError(f"{checkpoint} does not exist: train the run that writes it first.")
+    weights = torch.load(checkpoint, map_location="cpu", weights_only=False)["state_dict"]
+    modes = weights.get("heads.mmdl.representatives")
+    if modes is None:
+        raise ValueError(
+            f"{checkpoint} holds no modes (heads.mmdl.representatives): train with mode learning."
+        )
+    cfg = Config(cfg.to_dict())
+    cfg.model.heads.mmdl.num_modes = modes.shape[1]
+    return load_model(cfg, checkpoint)
+
+
+def parse_args() -> argparse.Namespace:
+    """Read the command line."""
+    parser = argparse.ArgumentParser(description="Agreement of modes with true sub-types")
+    parser.add_argument("config", help="config of the runs, on the scenes")
+    parser.add_argument("checkpoints", nargs="+", help="one per number of modes")
+    parser.add_argument(
+        "--plain", nargs=2, metavar=("CONFIG", "CHECKPOINT"), help="run whose features to cluster"
+    )
+    parser.add_argument("--max-images", type=int, default=60, help="images per domain")
+    parser.add_argument("--out", type=Path, help="write the scores as JSON")
+    return parser.parse_args()
+
+
+def main() -> None:
+    """Score every checkpoint and print one line each."""
+    args = parse_args()
+    resolve_mmseg_bases()
+    cfg = Config.fromfile(args.config)
+    datasets = datasets_of(cfg)
+    names = datasets["camera"].metainfo["classes"]  # type: ignore[attr-defined]
+    index = cfg.model.heads.mmdl.get("in_index", -1)
+
+    def pixels_of(model: UDASegmentor) -> dict[str, Pixels]:
+        return {
+            domain: collect(model, data, args.max_images, index)
+            for domain, data in datasets.items()
+        }
+
+    plain = None
+    if args.plain:
+        plain = pixels_of(load_model(Config.fromfile(args.plain[0]), args.plain[1]))
+    report = []
+    print("| K | game: modes | game: k-means | camera: modes | camera: k-means |")
+    print("| --- | --- | --- | --- | --- |")
+    for checkpoint in args.checkpoints:
+        model = load_with_its_modes(cfg, checkpoint)
+        head: MMDLHead = mode_head(model, "mmdl")
+        own = pixels_of(model)
+        scores = class_scores(own, plain or own, head.num_modes, names)
+        report.append(dict(checkpoint=checkpoint, num_modes=head.num_modes, **scores))
+        means = [scores[domain]["mean"] for domain in ("game", "camera")]
+        cells = [f"{mean[key]:.3f}" for mean in means for key in ("modes", "kmeans")]
+        print(f"| {head.num_modes} | {' | '.join(cells)} |", flush=True)
+    if args.out:
+        args.out.parent.mkdir(parents=True, exist_ok=True)
+        args.out.write_text(json.dumps(report, indent=1))
+
+
+if __name__ == "__main__":
+    main()
