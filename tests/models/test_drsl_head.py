@@ -119,6 +119,17 @@ def test_mmdl_head_outputs():
                 assert nearest[b, y, x] == d2[classes[b, y, x]].argmin()
 
 
+def test_class_probabilities_of_a_pixel_do_not_depend_on_size():
+    head = MMDLHead(in_channels=6, num_classes=4, hidden_channels=8).eval()
+    features = [torch.randn(1, 6, 3, 4)]
+    same = head.class_probabilities(features, (3, 4))
+    torch.testing.assert_close(same, head.log_posterior(head(features)).exp())
+    larger = head.class_probabilities(features, (9, 12))
+    torch.testing.assert_close(larger.sum(1), torch.ones(1, 9, 12))
+    # With an odd factor the middle of a cell is a pixel of the enlarged map.
+    torch.testing.assert_close(larger[..., 1::3, 1::3], same)
+
+
 def test_mmdl_head_in_half_precision():
     head = MMDLHead(in_channels=6, num_classes=4, hidden_channels=8)
     with torch.autocast("cpu", dtype=torch.bfloat16):

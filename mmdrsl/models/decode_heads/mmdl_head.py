@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import torch
 from mmcv.cnn import ConvModule
 from mmengine.model import BaseModule
+from mmseg.models.utils import resize
 from mmseg.registry import MODELS
 from torch import Tensor, nn
 
@@ -110,6 +111,21 @@ class MMDLHead(BaseModule):
         )
         scores = functional.class_log_posterior(distances, self.bandwidth)
         return scores.reshape(batch, height, width, -1).permute(0, 3, 1, 2)
+
+    def class_probabilities(self, inputs: Sequence[Tensor], size: Sequence[int]) -> Tensor:
+        """Class posterior of the modes at the size of an image: the second opinion on pseudo labels.
+
+        Compare it with the segmentation head's by `functional.two_head_uncertainty`, for ranking, agreement or weights.
+
+        Args:
+            inputs: Feature maps of the backbone or neck.
+            size: (height, width) of the result.
+
+        Returns:
+            Probabilities, float32, shape (B, C, height, width); they sum to 1 over C.
+        """
+        posterior = self.log_posterior(self(inputs)).exp()
+        return resize(posterior, size=tuple(size), mode="bilinear", align_corners=False)
 
     def nearest_mode(self, embeddings: Tensor, classes: Tensor) -> Tensor:
         """Most responsible mode of a given class for each pixel.

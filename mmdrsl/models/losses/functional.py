@@ -13,6 +13,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 NORM_EPSILON = 1e-6
+# Probabilities that were stored in half precision may be exactly zero.
+PROBABILITY_FLOOR = 1e-6
 
 
 def normalise(vectors: Tensor) -> Tensor:
@@ -362,3 +364,37 @@ def model_regulariser(logits: Tensor, labels: Tensor, ignore_index: int = 255) -
     per_pixel = -F.log_softmax(logits.float(), dim=1).mean(dim=1)
     valid = labels != ignore_index
     return (per_pixel * valid).sum() / valid.sum().clamp(min=1)
+
+
+def two_head_uncertainty(mode_probabilities: Tensor, segmentation_probabilities: Tensor) -> Tensor:
+    """Disagreement of two classifiers of the same pixels, KL(modes || segmentation).
+
+    The analogue of the two classifiers of Seg-Uncertainty (Zheng and Yang 2021), with the posterior of the modes as one
+    of them; this project's own. ``exp(-uncertainty)`` is a weight in (0, 1], confidence times it a rank.
+
+    Args:
+        mode_probabilities: Class posterior of the modes, shape (B, C, ...), sums to 1 over C.
+        segmentation_probabilities: Class probabilities of the segmentation head, same shape.
+
+    Returns:
+        Shape (B, ...), in nats, >= 0, and at most ``-log PROBABILITY_FLOOR`` = 13.8. Zero where the two agree exactly.
+    """
+    modes, segmentation = (
+        probabilities.clamp(min=PROBABILITY_FLOOR)
+        for probabilities in (mode_probabilities, segmentation_probabilities)
+    )
+    divergence = (mode_probabilities * (modes.log() - segmentation.log())).sum(dim=1)
+    return divergence.clamp(min=0)
+
+
+def two_head_agreement(mode_probabilities: Tensor, segmentation_probabilities: Tensor) -> Tensor:
+    """Whether both classifiers give a pixel the same class.
+
+    Args:
+        mode_probabilities: Class posterior of the modes, shape (B, C, ...).
+        segmentation_probabilities: Class probabilities (or logits) of the segmentation head, same shape.
+
+    Returns:
+        Shape (B, ...), boolean.
+    """
+    return mode_probabilities.argmax(dim=1) == segmentation_probabilities.argmax(dim=1)

@@ -372,6 +372,37 @@ def test_model_regulariser():
     assert nothing == 0
 
 
+def test_two_head_uncertainty():
+    generator = torch.Generator().manual_seed(0)
+    modes, segmentation = (
+        torch.randn(2, 4, 3, 5, generator=generator, dtype=torch.float64).softmax(1)
+        for _ in range(2)
+    )
+    found = F.two_head_uncertainty(modes, segmentation)
+    agreed = F.two_head_agreement(modes, segmentation)
+    assert found.shape == agreed.shape == (2, 3, 5)
+    for b in range(2):
+        for y in range(3):
+            for x in range(5):
+                q, p = modes[b, :, y, x].tolist(), segmentation[b, :, y, x].tolist()
+                expected = sum(u * math.log(u / v) for u, v in zip(q, p, strict=True))
+                assert found[b, y, x].item() == pytest.approx(expected)
+                assert agreed[b, y, x].item() == (q.index(max(q)) == p.index(max(p)))
+    assert 0 < agreed.sum() < agreed.numel()
+    assert (F.two_head_uncertainty(modes, modes) == 0).all()
+    assert gradcheck(
+        F.two_head_uncertainty, (modes.requires_grad_(), segmentation.requires_grad_())
+    )
+
+
+def test_two_head_uncertainty_of_certain_heads():
+    first, second = torch.eye(2)[:, :, None].requires_grad_(), torch.eye(2).flip(0)[:, :, None]
+    found = F.two_head_uncertainty(first, second)
+    found.sum().backward()
+    assert found.flatten().tolist() == pytest.approx([-math.log(F.PROBABILITY_FLOOR)] * 2)
+    assert first.grad.isfinite().all()
+
+
 def all_values(embeddings, labels, modes):
     distances = F.squared_distances(embeddings, modes)
     shares = F.mode_responsibilities(distances, labels, BANDWIDTH)
