@@ -349,12 +349,12 @@ class SelfTrainingHook(Hook):
     ) -> RoundManifest:
         """Label all target images, or keep a complete artefact of the same model and settings."""
         model = self._model(runner)
-        segmentor = model.networks(of_teacher=self.label_with == "teacher")["segmentor"]
+        networks = model.networks(of_teacher=self.label_with == "teacher")
         target = runner.train_dataloader.dataset.domains["target"]
         labeller = PseudoLabeller(portion=phase.portion, **self.labeller)
         if (
             manifest is not None
-            and manifest.model_hash == model_hash(segmentor)
+            and manifest.model_hash == model_hash(networks["segmentor"])
             and manifest.policy == labeller.settings()
             and manifest.classes == list(target.metainfo["classes"])
             and not artefact.problems(manifest)
@@ -366,7 +366,7 @@ class SelfTrainingHook(Hook):
             dataset.pipeline = Compose(self.pipeline)
             manifest = labeller.label(
                 model=model,
-                segmentor=segmentor,
+                networks=networks,
                 dataset=dataset,
                 artefact=artefact,
                 round_number=phase.number,
