@@ -133,6 +133,19 @@ class PseudoLabeller:
             **({"subset": dict(self.subset)} if self.thresholds_from == "subset" else {}),
         }
 
+    def predictor(self, networks: Any) -> Any:
+        """Return what predicts for the policy: the segmentor, with a second head where the policy reads one.
+
+        Args:
+            networks: Modules ``segmentor`` and ``heads``.
+
+        Raises:
+            ValueError: The policy reads a head that is not there.
+        """
+        if self.policy.second_head is None:
+            return networks["segmentor"]
+        return JointHeads(networks["segmentor"], self.policy.second_head, networks["heads"]).eval()
+
     def label(
         self,
         *,
@@ -165,11 +178,11 @@ class PseudoLabeller:
         """
         was_training = model.training
         model.eval()
-        segmentor, heads = _networks_of(model, networks)
-        job = _Job(self, model, segmentor, heads, dataset, artefact, previous, num_workers)
+        network = self.predictor(networks or _networks_of(model))
+        job = _Job(self, model.data_preprocessor, network, dataset, artefact, previous, num_workers)
         identity = {
             "round": round_number,
-            "model_hash": model_hash(segmentor),
+            "model_hash": model_hash(network),
             "classes": list(dataset.metainfo["classes"]),
             "policy": self.settings(),
             "images": job.image_list_hash(),
@@ -181,7 +194,7 @@ class PseudoLabeller:
             job.unfinished.begin(identity)
         barrier()
         try:
-            with inference_mode_of(segmentor, self.test_cfg), _full_disk_explained(artefact.root):
+            with inference_mode_of(network, self.test_cfg), _full_disk_explained(artefact.root):
                 thresholds = job.run(f"round {round_number}: labelling")
                 job.unfinished.close()
                 barrier()
@@ -203,9 +216,8 @@ class _Job:
     def __init__(
         self,
         labeller: PseudoLabeller,
-        model: Any,
-        segmentor: Any,
-        heads: nn.ModuleDict,
+        preprocess: nn.Module,
+        network: Any,
         dataset: UnlabelledDataset,
         artefact: PseudoLabelArtefact,
         previous: PseudoLabelArtefact | None,
@@ -213,10 +225,8 @@ class _Job:
     ) -> None:
         self.labeller = labeller
         self.policy, self.views = labeller.policy, labeller.views
-        self.preprocess = model.data_preprocessor
-        self.network: Any = segmentor
-        if self.policy.second_head is not None:
-            self.network = JointHeads(segmentor, self.policy.second_head, heads).eval()
+        self.preprocess = preprocess
+        self.network = network
         self.dataset = dataset
         self.artefact = artefact
         self.previous = previous
@@ -425,11 +435,12 @@ class _Job:
         )
 
 
-def _networks_of(model: Any, networks: Any) -> tuple[Any, nn.ModuleDict]:
-    """Segmentor and heads that predict."""
-    if networks is not None:
-        return networks["segmentor"], networks["heads"]
-    return getattr(model, "segmentor", model), getattr(model, "heads", None) or nn.ModuleDict()
+def _networks_of(model: Any) -> dict[str, Any]:
+    """Segmentor and heads of an adaptor or of a plain segmentor."""
+    return {
+        "segmentor": getattr(model, "segmentor", model),
+        "heads": getattr(model, "heads", {}),
+    }
 
 
 def _plain(value: Any) -> Any:
