@@ -14,7 +14,7 @@ import os
 from pathlib import Path
 
 from mmengine.config import Config, DictAction
-from mmengine.dist import init_dist, is_main_process
+from mmengine.dist import init_dist, is_distributed, is_main_process
 from mmengine.registry import init_default_scope
 from mmengine.utils.dl_utils import set_multi_processing
 
@@ -57,7 +57,7 @@ def main() -> None:
     join_cpu_process_group(args.launcher)
     environment = cfg.get("env_cfg", {})
     set_multi_processing(**environment.get("mp_cfg", {}), distributed=args.launcher != "none")
-    if args.launcher != "none":
+    if args.launcher != "none" and not is_distributed():
         init_dist(args.launcher, **environment.get("dist_cfg", {}))
     init_default_scope(cfg.get("default_scope", "mmseg"))
     job = build_labelling(

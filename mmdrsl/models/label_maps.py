@@ -14,6 +14,32 @@ def stack_labels(samples: Sequence) -> Tensor:
     return torch.cat([sample.gt_sem_seg.data for sample in samples]).long()
 
 
+def stack_confidences(samples: Sequence, size: Sequence[int]) -> Tensor:
+    """Stack the confidences of pseudo labels.
+
+    Args:
+        samples: Data samples with ``gt_confidence``, 0..255, shape (1, h, w) each.
+        size: (B, H, W) of the stacked label maps, which a preprocessor may have padded at the right and bottom.
+
+    Returns:
+        Shape (B, H, W), in [0, 1]; 0 where padded.
+
+    Raises:
+        ValueError: A sample has no confidence.
+    """
+    stacked = []
+    for sample in samples:
+        if "gt_confidence" not in sample:
+            raise ValueError(
+                "A sample has no confidence of its pseudo label; put LoadPseudoLabelConfidence after LoadPseudoLabels "
+                "and PackTargetInputs in the place of PackSegInputs in the target's pipeline."
+            )
+        values = sample.gt_confidence.data.float() / 255
+        padding = (0, size[2] - values.shape[2], 0, size[1] - values.shape[1])
+        stacked.append(F.pad(values, padding))
+    return torch.cat(stacked)
+
+
 def resize_labels(labels: Tensor, size: Sequence[int]) -> Tensor:
     """Bring labels to a feature map's resolution by nearest neighbour.
 

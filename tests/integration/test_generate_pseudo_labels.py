@@ -37,7 +37,6 @@ def command(checkpoint, out, *flags):
 @pytest.fixture(scope="module")
 def whole(uninterrupted_run, scenes_root, tmp_path_factory):
     out = tmp_path_factory.mktemp("labels") / "whole"
-    # The checkpoint at the beginning of nothing in particular: its labels are about the mechanism.
     output = run_tool(command(uninterrupted_run / "iter_20.pth", out, "--num-workers", "1"), scenes_root)  # fmt: skip
     assert "6 images" in output
     return out
@@ -62,6 +61,7 @@ def test_killed_tool_picks_up_where_it_stopped(whole, uninterrupted_run, scenes_
     assert artefact.problems(artefact.read_manifest()) == []
 
 
+@pytest.mark.slow
 def test_two_ranks_write_the_same_artefact_as_one(whole, uninterrupted_run, scenes_root, tmp_path):
     arguments = command(
         uninterrupted_run / "iter_20.pth", tmp_path / "out", "--launcher", "pytorch"
@@ -75,12 +75,14 @@ def test_two_ranks_write_the_same_artefact_as_one(whole, uninterrupted_run, scen
             assert other.read_bytes() == path.read_bytes()
 
 
+@pytest.mark.slow
 def test_complete_labels_are_checked_not_made_again(whole, uninterrupted_run, scenes_root):
     before = {path: path.stat().st_mtime_ns for path in whole.rglob("*")}
     run_tool(command(uninterrupted_run / "iter_20.pth", whole), scenes_root)
     assert before == {path: path.stat().st_mtime_ns for path in whole.rglob("*")}
 
 
+@pytest.mark.slow
 def test_labels_of_another_model_are_refused(whole, uninterrupted_run, scenes_root, tmp_path):
     arguments = command(uninterrupted_run / "iter_20.pth", whole)
     arguments[arguments.index("0.3")] = "0.4"

@@ -37,6 +37,7 @@ def test_last_line_is_one_object(scenes_root, monkeypatch, capsys):
     assert report["few_megabytes"] > 100
 
 
+@pytest.mark.slow
 def test_peak_memory_is_that_of_the_process_itself():
     """A small child of a process that is large must not report its parent's memory."""
     program = (

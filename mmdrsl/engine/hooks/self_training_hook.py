@@ -41,7 +41,7 @@ LABELS_KEY = "pseudo_label_model_hash"
 WARMUP = "warmup_weights.pth"
 WARMUP_KEY = "warmup_model_hash"
 REQUIRED_KEYS = {"iterations", "target_share"}
-OPTIONAL_KEYS = {"portion", "labels", "lr_factor", "restart"}
+OPTIONAL_KEYS = {"portion", "lr_factor", "restart"}
 LABELLING_PIPELINE = (
     dict(type="LoadImage"),
     dict(type="PackSegInputs", meta_keys=("img_path", "ori_shape", "img_shape", "sample_id")),
@@ -60,7 +60,6 @@ class Phase:
         portion: Share of pixels to label per predicted class; None where the policy takes none, 0 in the warm-up.
         lr_factor: Factor on the schedule's learning rate.
         restart: Begin from the weights that the warm-up ended with.
-        labels: Whether the target images are labelled for it.
     """
 
     number: int
@@ -70,7 +69,6 @@ class Phase:
     portion: float | None
     lr_factor: float = 1.0
     restart: bool = False
-    labels: bool = True
 
 
 def build_phases(warmup_iterations: int, rounds: Sequence[dict], max_iters: int) -> list[Phase]:
@@ -79,7 +77,7 @@ def build_phases(warmup_iterations: int, rounds: Sequence[dict], max_iters: int)
     Args:
         warmup_iterations: Steps on the source before the first round; 0 starts from a loaded checkpoint.
         rounds: One dictionary per round with ``iterations`` and ``target_share``, and optionally ``portion``,
-            ``labels``, ``lr_factor`` and ``restart``.
+            ``lr_factor`` and ``restart``.
         max_iters: Length of the run.
 
     Returns:
@@ -122,7 +120,6 @@ def build_phases(warmup_iterations: int, rounds: Sequence[dict], max_iters: int)
             entry.get("portion"),
             entry.get("lr_factor", 1.0),
             entry.get("restart", False),
-            entry.get("labels", True),
         )
         for number, entry in enumerate(rounds, 1)
     ]
@@ -153,10 +150,9 @@ class SelfTrainingHook(Hook):
     Args:
         rounds: One dictionary per round with ``iterations`` and ``target_share`` (share of target images in the
             batches); optionally ``portion`` (share of pixels to label per predicted class, for policies that take
-            one), ``labels`` (default True; False is an online round, in which a term labels by itself), ``lr_factor``
-            (on the schedule's learning rate, default 1) and ``restart`` (default False): once the labels are made, go
-            back to the weights at the end of the warm-up, with a fresh optimizer state; a teacher starts over with
-            them.
+            one), ``lr_factor`` (on the schedule's learning rate, default 1) and ``restart`` (default False): once the
+            labels are made, go back to the weights at the end of the warm-up, with a fresh optimizer state; a teacher
+            starts over with them.
         warmup_iterations: Steps on the source before round 1.
         labeller: Arguments of `PseudoLabeller` other than ``portion``.
         pipeline: Transforms that load a target image for labelling, without random ones; they must pack
@@ -164,6 +160,7 @@ class SelfTrainingHook(Hook):
         evaluate_rounds: Run the validation loop at the end of the warm-up and of every round.
         num_workers: Loader processes while labelling.
         label_with: ``student``, or ``teacher`` where a `TeacherHook` keeps one.
+        online: Make no labels: rounds only set the mixture, and a term such as `ClassMixTerm` labels every batch.
         damaged: What to do where a run resumes inside a round and its labels are gone or damaged: ``refuse``, or
             ``remake`` them with the present model, which is no longer the same run.
         analysis: Compare every round's labels with those of `analysis_dataset`, for a report; never used in training.
@@ -186,6 +183,7 @@ class SelfTrainingHook(Hook):
         evaluate_rounds: bool = True,
         num_workers: int = 0,
         label_with: str = "student",
+        online: bool = False,
         damaged: str = "refuse",
         analysis: bool = False,
         analysis_dataset: dict | None = None,
@@ -196,6 +194,7 @@ class SelfTrainingHook(Hook):
             raise ValueError(f"damaged must be 'refuse' or 'remake', found {damaged!r}.")
         if analysis and analysis_dataset is None:
             raise ValueError("analysis=True needs analysis_dataset, the labelled target images.")
+        self.online = online
         self.damaged = damaged
         # Without analysis the labelled dataset is never built.
         self.analysis_dataset = analysis_dataset if analysis else None
@@ -233,7 +232,7 @@ class SelfTrainingHook(Hook):
         # What the rounds need and lack shows before the warm-up, not after it.
         networks = self._model(runner).networks(of_teacher=self.label_with == "teacher")
         for phase in self.phases:
-            if phase.number and phase.labels:
+            if phase.number and not self.online:
                 PseudoLabeller(portion=phase.portion, **self.labeller).predictor(networks)
 
     def before_train(self, runner: Runner) -> None:
@@ -313,7 +312,7 @@ class SelfTrainingHook(Hook):
         )
         self._lr_factor = phase.lr_factor
         root = None
-        if phase.number and phase.labels:
+        if phase.number and not self.online:
             root = str(self._labels_of(runner, phase, resumed=resumed).root)
         if phase.number and not resumed and any(other.restart for other in self.phases):
             self._keep_or_restore_warmup(runner, phase)
@@ -371,7 +370,9 @@ class SelfTrainingHook(Hook):
         for optimizer in self._optimizers(runner):
             optimizer.state.clear()
         if model.teacher is not None:
+            # Step 0 copies.
             model.teacher.steps.zero_()
+            model.teacher.update_parameters(networks)
         runner.logger.info(f"Round {phase.number}: restarted from the weights of the warm-up.")
 
     @staticmethod

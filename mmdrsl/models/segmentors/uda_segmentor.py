@@ -199,7 +199,10 @@ class UDASegmentor(BaseSegmentor):
             features=features,
             domains={
                 name: DomainBatch(
-                    tuple(feature[part] for feature in features), logits[part], data_samples[part]
+                    tuple(feature[part] for feature in features),
+                    logits[part],
+                    data_samples[part],
+                    inputs[part],
                 )
                 for name, part in (
                     ("source", slice(None, num_source)),
@@ -208,6 +211,7 @@ class UDASegmentor(BaseSegmentor):
                 if domains[part]
             },
             progress=self.progress,
+            teacher=self.teacher.module if self.teacher and self.teacher.steps > 0 else None,
         )
         values = {
             f"{name}.{key}": value
