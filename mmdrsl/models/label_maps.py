@@ -17,30 +17,30 @@ def stack_labels(samples: Sequence) -> Tensor:
     return torch.cat([sample.gt_sem_seg.data for sample in samples]).long()
 
 
-def stack_weights(samples: Sequence) -> Tensor:
-    """Stack the pseudo-label weights of data samples.
+def stack_confidences(samples: Sequence, size: Sequence[int]) -> Tensor:
+    """Stack the confidences of pseudo labels.
 
     Args:
-        samples: Data samples with ``gt_sem_seg`` and ``gt_weight_map``, as `PackWeightedSegInputs` makes them.
+        samples: Data samples with ``gt_confidence``, 0..255, shape (1, h, w) each.
+        size: (B, H, W) of the stacked label maps, which a preprocessor may have padded at the right and bottom.
 
     Returns:
-        Weights in [0, 1], shape (B, H, W), float32; zero where the preprocessor padded the labels.
+        Shape (B, H, W), in [0, 1]; 0 where padded.
 
     Raises:
-        ValueError: A sample has no weights.
+        ValueError: A sample has no confidence.
     """
-    maps = []
+    stacked = []
     for sample in samples:
-        if "gt_weight_map" not in sample:
+        if "gt_confidence" not in sample:
             raise ValueError(
-                "A term weighs pseudo labels, but a sample of the batch has no weights: in the target's pipeline put "
-                "LoadPseudoLabelWeights after LoadPseudoLabels and PackWeightedSegInputs in place of PackSegInputs."
+                "A sample has no confidence of its pseudo label; put LoadPseudoLabelConfidence after LoadPseudoLabels "
+                "and PackTargetInputs in the place of PackSegInputs in the target's pipeline."
             )
-        weights = sample.gt_weight_map.data
-        height, width = sample.gt_sem_seg.data.shape[-2:]
-        padding = (0, width - weights.shape[-1], 0, height - weights.shape[-2])
-        maps.append(F.pad(weights, padding))
-    return torch.cat(maps)
+        values = sample.gt_confidence.data.float() / 255
+        padding = (0, size[2] - values.shape[2], 0, size[1] - values.shape[1])
+        stacked.append(F.pad(values, padding))
+    return torch.cat(stacked)
 
 
 def resize_weights(weights: Tensor, size: Sequence[int]) -> Tensor:

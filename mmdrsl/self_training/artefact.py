@@ -7,16 +7,18 @@
 from __future__ import annotations
 
 import hashlib
+import io
 import json
 import os
 import shutil
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 import numpy as np
 from PIL import Image
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 MANIFEST = "manifest.json"
 
 
@@ -28,11 +30,14 @@ class RoundManifest:
         round: Number of the round, from 1.
         model_hash: Hash of the weights that made the labels.
         classes: Class names; the index is the label value.
-        policy: Name and settings of the label policy and of the inference.
-        thresholds: Confidence threshold per class name.
+        policy: Name and settings of the label policy, of the views, and of where thresholds come from.
+        thresholds: Threshold per class name, on the policy's score.
         kept_share: Share of labelled pixels among those predicted, per class name.
         coverage: Share of all pixels that got a label.
         images: Hash of the label file of each image id.
+        scores: Label-free scores of the round, means over the images: ``entropy`` (in [0, 1]),
+            ``soft_neighbourhood_density`` (nats), and ``agreement`` with the round before where there is one: the share
+            of equal labels among the pixels that both rounds label.
     """
 
     round: int
@@ -43,6 +48,7 @@ class RoundManifest:
     kept_share: dict[str, float]
     coverage: float
     images: dict[str, str]
+    scores: dict[str, float] = field(default_factory=dict)
 
 
 def file_hash(path: Path) -> str:
@@ -84,7 +90,7 @@ class PseudoLabelArtefact:
         Args:
             image_id: Relative path of the image without its ending.
             labels: Train ids, shape (H, W), uint8.
-            confidence: Shape (H, W), in [0, 1].
+            confidence: Shape (H, W), in [0, 1], or uint8 in 0..255.
             palette: RGB triple per class.
 
         Returns:
@@ -94,17 +100,22 @@ class PseudoLabelArtefact:
         color.putpalette(
             [value for rgb in palette for value in rgb] + [0] * (768 - 3 * len(palette))
         )
-        scaled = np.round(np.clip(confidence, 0, 1) * 255).astype(np.uint8)
+        if confidence.dtype != np.uint8:
+            confidence = np.round(np.clip(confidence, 0, 1) * 255).astype(np.uint8)
         files = {
-            "labels": Image.fromarray(labels),
             "color": color,
-            "confidence": Image.fromarray(scaled),
+            "confidence": Image.fromarray(confidence),
+            "labels": Image.fromarray(labels),
         }
+        digest = ""
         for folder, image in files.items():
             path = self.root / folder / f"{image_id}.png"
             path.parent.mkdir(parents=True, exist_ok=True)
-            image.save(path, compress_level=1)
-        return file_hash(self.label_path(image_id))
+            encoded = io.BytesIO()
+            image.save(encoded, "png", compress_level=1)
+            path.write_bytes(encoded.getbuffer())
+            digest = hashlib.sha256(encoded.getbuffer()).hexdigest()
+        return digest
 
     def finish(self, manifest: RoundManifest) -> None:
         """Write the manifest, which makes the round complete."""
@@ -132,12 +143,76 @@ class PseudoLabelArtefact:
             ) from error
 
     def problems(self, manifest: RoundManifest) -> list[str]:
-        """Names of label files that are missing or differ from the manifest."""
+        """Names of label files that are missing or differ from the manifest, with the reason."""
         found = []
         for image_id, expected in manifest.images.items():
             path = self.label_path(image_id)
             if not path.is_file():
                 found.append(f"{path}: missing")
             elif file_hash(path) != expected:
-                found.append(f"{path}: content differs from the manifest")
+                found.append(f"{path}: {_what_is_wrong(path)}")
         return found
+
+    def check(
+        self,
+        manifest: RoundManifest | None,
+        *,
+        classes: Sequence[str],
+        images: Mapping[str, Path],
+        model_hash: str | None = None,
+    ) -> list[str]:
+        """Everything that keeps the artefact from being the labels of these images.
+
+        Args:
+            manifest: The manifest that was read, or None where there is none.
+            classes: Class names expected.
+            images: Image file of each image id that needs a label.
+            model_hash: Hash of the model that must have made the labels; None accepts any.
+
+        Returns:
+            Problems, each with the file's name; empty where the artefact fits.
+        """
+        if manifest is None:
+            return [f"{self.root}: no {MANIFEST}, so the labelling was never completed"]
+        found = []
+        if model_hash is not None and manifest.model_hash != model_hash:
+            found.append(
+                f"{self.root / MANIFEST}: made by another model ({manifest.model_hash[:12]}, expected "
+                f"{model_hash[:12]})"
+            )
+        if manifest.classes != list(classes):
+            found.append(
+                f"{self.root / MANIFEST}: made for the classes {manifest.classes}, expected {list(classes)}"
+            )
+        found += [
+            f"{self.label_path(name)}: not in the manifest"
+            for name in images
+            if name not in manifest.images
+        ]
+        found += self.problems(manifest)
+        damaged = {entry.split(": ")[0] for entry in found}
+        for image_id, image_path in images.items():
+            path = self.label_path(image_id)
+            if str(path) not in damaged:
+                label_size, image_size = _size_of(path), _size_of(image_path)
+                if label_size != image_size:
+                    found.append(
+                        f"{path}: size {label_size}, but {image_path} has {image_size} (width, height)"
+                    )
+        return found
+
+
+def _size_of(path: Path) -> tuple[int, int]:
+    """Width and height from the header of an image file."""
+    with Image.open(path) as image:
+        return image.size
+
+
+def _what_is_wrong(path: Path) -> str:
+    """Why a label file is not the one that was written."""
+    try:
+        with Image.open(path) as image:
+            image.load()
+    except (OSError, SyntaxError, ValueError):
+        return "truncated or no PNG"
+    return "content differs from the manifest"

@@ -2,24 +2,38 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
-import tempfile
-from collections.abc import Sequence
+import threading
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 import torch.nn.functional as F
 from mmengine.dataset import pseudo_collate
 from mmengine.dist import all_gather_object, barrier, get_dist_info, is_main_process
-from mmseg.models.segmentors.base import BaseSegmentor
+from PIL import Image
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Subset
 from tqdm import tqdm
 
 from ..datasets.unlabelled import UnlabelledDataset
 from .artefact import PseudoLabelArtefact, RoundManifest
-from .class_balanced_policy import IGNORE_INDEX, ConfidenceHistogram, select_labels
+from .domain_scores import mean_entropy, soft_neighbourhood_density
+from .label_policy import IGNORE_INDEX, Prediction, build_policy
+from .score_histogram import ScoreHistogram
+from .unfinished_round import UnfinishedRound
+from .views import JointHeads, Views, inference_mode_of
+
+# Scores are added up as integers of this unit, so that neither order nor number of ranks changes a sum.
+SCORE_UNIT = 1e-9
+WRITERS = 2
 
 
 def model_hash(model: nn.Module) -> str:
@@ -33,179 +47,436 @@ def model_hash(model: nn.Module) -> str:
     return digest.hexdigest()
 
 
-class PseudoLabeller:
-    """Class-balanced pseudo labels for every image of a dataset.
+@dataclass(frozen=True)
+class _Image:
+    """One image on its way: its index and name, the size of the network's input, the size of the file."""
 
-    Pass 1 predicts each image once, averages over the views, counts confidences in a histogram and spools the averaged
-    probabilities at a coarse stride to temporary disk. Pass 2 derives the thresholds from the histogram of all ranks,
-    brings the spooled probabilities back to image size and writes the labels.
+    index: int
+    image_id: str
+    input_size: tuple[int, int]
+    image_size: tuple[int, int]
+
+
+class PseudoLabeller:
+    """Pseudo labels for every image of a dataset, by a policy that the config chooses.
+
+    Where the policy's thresholds depend on all images, ``thresholds_from='spool'`` predicts every image once, counts
+    scores in a histogram, keeps the predictions at a coarse stride in half precision on temporary disk, and then
+    chooses and writes. ``'subset'`` counts the scores of a seeded subset first and then labels in one pass without a
+    spool; so do policies without statistics. Choosing and writing run in threads beside the prediction. A labelling
+    that was interrupted continues where it stopped, with the same result.
 
     Args:
-        portion: Share of pixels to keep per predicted class, in (0, 1].
+        policy: Config of a `LabelPolicy`; without a type a `ClassBalancedPolicy`.
+        portion: Share of pixels to keep per predicted class; None for policies that take none.
         flip: Average with the horizontally flipped image.
         scales: Image scales to average over.
-        spool_stride: Stride of the spooled probabilities in pixels, >= 1.
-        lowest_threshold: Lower bound of every class threshold.
-        highest_threshold: Upper bound of every class threshold.
+        test_cfg: ``dict(mode='slide', crop_size=..., stride=...)`` or ``dict(mode='whole')``; None keeps the model's.
+        spool_stride: Stride of the predictions in pixels, >= 1; they are interpolated to the image's size.
+        thresholds_from: ``spool`` or ``subset``.
+        subset: For ``subset``: ``images`` (default 200) and ``seed`` (default 0).
+        max_spool_gigabytes: Largest spool; more is refused before the first image is stored.
 
     Raises:
+        TypeError: The policy does not fit the portion.
         ValueError: An argument is outside its range.
     """
 
     def __init__(
         self,
         *,
-        portion: float,
+        policy: dict | None = None,
+        portion: float | None = None,
         flip: bool = True,
-        scales: tuple[float, ...] = (1.0,),
+        scales: Sequence[float] = (1.0,),
+        test_cfg: dict | None = None,
         spool_stride: int = 4,
-        lowest_threshold: float = 0.3,
-        highest_threshold: float = 0.95,
+        thresholds_from: str = "spool",
+        subset: dict | None = None,
+        max_spool_gigabytes: float = 50.0,
     ) -> None:
-        if not 0 < portion <= 1:
-            raise ValueError(f"portion must be in (0, 1], found {portion}.")
         if spool_stride < 1 or not scales or min(scales) <= 0:
             raise ValueError(
                 f"spool_stride must be >= 1 and scales positive, found {spool_stride} and {scales}."
             )
-        self.portion = portion
-        self.flip = flip
-        self.scales = tuple(scales)
-        self.spool_stride = spool_stride
-        self.lowest_threshold = lowest_threshold
-        self.highest_threshold = highest_threshold
+        self.subset = {"images": 200, "seed": 0, **(subset or {})}
+        if (
+            thresholds_from not in ("spool", "subset")
+            or set(self.subset) != {"images", "seed"}
+            or self.subset["images"] < 1
+        ):
+            raise ValueError(
+                "thresholds_from must be 'spool' or 'subset', and subset=dict(images=N >= 1, seed=S), found "
+                f"{thresholds_from!r} and {self.subset}."
+            )
+        self.policy = build_policy(policy, portion)
+        self.views = Views(
+            flip=flip,
+            scales=tuple(scales),
+            stride=spool_stride,
+            num_crops=self.policy.num_crops,
+            crop_share=self.policy.crop_share,
+        )
+        self.test_cfg = test_cfg
+        self.thresholds_from = thresholds_from if self.policy.needs_statistics else "policy"
+        self.max_spool_gigabytes = max_spool_gigabytes
 
     def settings(self) -> dict:
         """Settings as plain types, for the manifest."""
-        return {"policy": "class_balanced", **vars(self), "scales": list(self.scales)}
+        return {
+            **self.policy.settings(),
+            "flip": self.views.flip,
+            "scales": list(self.views.scales),
+            "stride": self.views.stride,
+            "test_cfg": None if self.test_cfg is None else _plain(self.test_cfg),
+            "thresholds_from": self.thresholds_from,
+            **({"subset": dict(self.subset)} if self.thresholds_from == "subset" else {}),
+        }
 
-    @torch.no_grad()
-    def probabilities(self, segmentor: BaseSegmentor, inputs: Tensor) -> Tensor:
-        """Class probabilities averaged over the views.
+    def predictor(self, networks: Any) -> Any:
+        """Return what predicts for the policy: the segmentor, with a second head where the policy reads one.
 
         Args:
-            segmentor: A model with ``inference`` (whole or sliding window), in evaluation mode.
-            inputs: Normalised images, shape (B, 3, H, W).
+            networks: Modules ``segmentor`` and ``heads``.
 
-        Returns:
-            Shape (B, C, H, W), float32; sums to 1 over C.
+        Raises:
+            ValueError: The policy reads a head that is not there.
         """
-        size = inputs.shape[2:]
-        total = torch.zeros((), device=inputs.device)
-        for scale in self.scales:
-            scaled = inputs
-            if scale != 1.0:
-                scaled = F.interpolate(inputs, scale_factor=scale, mode="bilinear")
-            for flipped in (False, True) if self.flip else (False,):
-                view = scaled.flip(3) if flipped else scaled
-                metas = [
-                    dict(ori_shape=view.shape[2:], img_shape=view.shape[2:])
-                    for _ in range(len(view))
-                ]
-                logits = segmentor.inference(view, metas)
-                logits = F.interpolate(logits.float(), size=size, mode="bilinear")
-                probability = logits.softmax(dim=1)
-                total = total + (probability.flip(3) if flipped else probability)
-        return total / (len(self.scales) * (2 if self.flip else 1))
-
-    def _expand(
-        self, coarse: Tensor, input_size: Sequence[int], image_size: Sequence[int]
-    ) -> Tensor:
-        """Bring spooled probabilities (C, h, w) back to the size of the image, (C, H, W)."""
-        # The last cell may reach over the border: expand whole cells, then cut.
-        full = F.interpolate(coarse[None], scale_factor=float(self.spool_stride), mode="bilinear")
-        full = full[..., : input_size[0], : input_size[1]]
-        return F.interpolate(full, size=tuple(image_size), mode="bilinear")[0]
+        if self.policy.second_head is None:
+            return networks["segmentor"]
+        return JointHeads(networks["segmentor"], self.policy.second_head, networks["heads"]).eval()
 
     def label(
         self,
         *,
-        model: BaseSegmentor,
+        model: Any,
         dataset: UnlabelledDataset,
         artefact: PseudoLabelArtefact,
         round_number: int,
         num_workers: int = 0,
-        segmentor: BaseSegmentor | None = None,
+        networks: nn.ModuleDict | None = None,
+        previous: PseudoLabelArtefact | None = None,
     ) -> RoundManifest:
         """Label all images of a dataset, sharded over the ranks, and complete the artefact.
 
         Args:
-            model: Adaptor or plain segmentor; its mode (train or eval) is restored afterwards.
+            model: Adaptor or plain segmentor, for its preprocessor; its mode (train or eval) is restored afterwards.
             dataset: Unlabelled dataset with an inference pipeline (no random transform).
-            artefact: Where to write; an unfinished earlier attempt is removed.
+            artefact: Where to write. An earlier attempt of the same labelling is continued, any other is removed.
             round_number: Number of the round, from 1.
             num_workers: Loader processes.
-            segmentor: What predicts; None takes the adaptor's own, or the plain segmentor itself.
+            networks: Modules ``segmentor`` and ``heads`` that predict, such as those of a teacher; None takes the
+                model's own.
+            previous: Artefact of the round before, for the agreement between rounds.
 
         Returns:
             The manifest, on every rank.
+
+        Raises:
+            OSError: The disk is full; rounds before are untouched, and the next attempt continues this one.
+            ValueError: The spool would be larger than allowed, or the policy reads a head that is not there.
         """
-        rank, world_size = get_dist_info()
-        if is_main_process():
-            artefact.clear()
-            artefact.root.mkdir(parents=True)
-        barrier()
         was_training = model.training
         model.eval()
-        segmentor = segmentor or getattr(model, "segmentor", model)
-        classes, palette = dataset.metainfo["classes"], dataset.metainfo["palette"]
-        shard = list(range(rank, len(dataset), world_size))
+        network = self.predictor(networks or _networks_of(model))
+        job = _Job(self, model.data_preprocessor, network, dataset, artefact, previous, num_workers)
+        identity = {
+            "round": round_number,
+            "model_hash": model_hash(network),
+            "classes": list(dataset.metainfo["classes"]),
+            "policy": self.settings(),
+            "images": job.image_list_hash(),
+        }
+        if is_main_process():
+            if not job.unfinished.belongs_to(identity):
+                artefact.clear()
+            artefact.root.mkdir(parents=True, exist_ok=True)
+            job.unfinished.begin(identity)
+        barrier()
+        try:
+            with inference_mode_of(network, self.test_cfg), _full_disk_explained(artefact.root):
+                thresholds = job.run(f"round {round_number}: labelling")
+                job.unfinished.close()
+                barrier()
+                manifest = job.manifest(identity, thresholds)
+                barrier()
+                if is_main_process():
+                    artefact.finish(manifest)
+                    job.unfinished.remove()
+        finally:
+            job.unfinished.close()
+            model.train(was_training)
+        barrier()
+        return manifest
+
+
+class _Job:
+    """One labelling of one dataset by one model: the passes over this rank's images, and the sum over all ranks."""
+
+    def __init__(
+        self,
+        labeller: PseudoLabeller,
+        preprocess: nn.Module,
+        network: Any,
+        dataset: UnlabelledDataset,
+        artefact: PseudoLabelArtefact,
+        previous: PseudoLabelArtefact | None,
+        num_workers: int,
+    ) -> None:
+        self.labeller = labeller
+        self.policy, self.views = labeller.policy, labeller.views
+        self.preprocess = preprocess
+        self.network = network
+        self.dataset = dataset
+        self.artefact = artefact
+        self.previous = previous
+        self.num_workers = num_workers
+        self.num_classes = len(dataset.metainfo["classes"])
+        self.rank, self.world_size = get_dist_info()
+        self.unfinished = UnfinishedRound(artefact.root, self.rank)
+        self.lock = threading.Lock()
+
+    def image_list_hash(self) -> str:
+        """Hash of the names of all images, in order."""
+        digest = hashlib.sha256()
+        for index in range(len(self.dataset)):
+            digest.update(self.dataset.get_data_info(index)["sample_id"].encode() + b"\n")
+        return digest.hexdigest()
+
+    def run(self, title: str) -> Tensor:
+        """Predict, choose and write this rank's share; return the thresholds, shape (C,)."""
+        done = {entry["index"] for entry in self.unfinished.records()}
+        left = [
+            index
+            for index in range(self.rank, len(self.dataset), self.world_size)
+            if index not in done
+        ]
+        thresholds = self.unfinished.thresholds()
+        barrier()
+        if self.labeller.thresholds_from == "spool":
+            if thresholds is None:
+                thresholds = self._agree_on_thresholds(self._spool(left, title))
+            with _writers() as submit:
+                for index in left:
+                    submit(self._finish_spooled, index, thresholds)
+            return thresholds
+        if thresholds is None:
+            histogram = ScoreHistogram(num_classes=self.num_classes)
+            if self.labeller.thresholds_from == "subset":
+                for _, packed in self._predictions(self._own_subset(), f"{title}, thresholds"):
+                    histogram.add(*self.policy.scores(self._unpack(packed)))
+            thresholds = self._agree_on_thresholds(histogram)
+        with _writers() as submit:
+            for image, packed in self._predictions(left, title):
+                submit(self._finish, image, packed, thresholds)
+        return thresholds
+
+    def _own_subset(self) -> list[int]:
+        """This rank's share of the images whose scores make the thresholds."""
+        subset, size = self.labeller.subset, len(self.dataset)
+        order = np.random.default_rng(subset["seed"]).permutation(size)[: subset["images"]]
+        return sorted(int(index) for index in order[self.rank :: self.world_size])
+
+    def _agree_on_thresholds(self, histogram: ScoreHistogram) -> Tensor:
+        """Add up the ranks' counts, derive the thresholds, and keep them for a continuation."""
+        histogram.counts = torch.stack(all_gather_object(histogram.counts)).sum(dim=0)
+        thresholds = self.policy.thresholds(histogram)
+        if is_main_process():
+            self.unfinished.keep_thresholds(thresholds)
+        return thresholds
+
+    def _predictions(self, indices: list[int], title: str) -> Iterator[tuple[_Image, Tensor]]:
+        """Predict images; the maps at the coarse stride, half precision, without the preprocessor's padding."""
         loader: DataLoader = DataLoader(
-            Subset(dataset, shard), batch_size=1, num_workers=num_workers, collate_fn=pseudo_collate
+            Subset(self.dataset, indices),
+            batch_size=1,
+            num_workers=self.num_workers,
+            collate_fn=pseudo_collate,
         )
-        histogram = ConfidenceHistogram(num_classes=len(classes))
-        hashes: dict[str, str] = {}
-        kept, predicted = np.zeros(len(classes)), np.zeros(len(classes))
-        with tempfile.TemporaryDirectory(prefix=".spool_", dir=artefact.root) as spool:
-            sizes = []
-            for index, batch in enumerate(
-                tqdm(loader, desc=f"round {round_number}: labelling", disable=not is_main_process())
-            ):
-                sample = batch["data_samples"][0]
-                data: dict = model.data_preprocessor(batch, False)
-                # A preprocessor may pad images at the right and at the bottom.
-                height, width = batch["inputs"][0].shape[1:]
-                probabilities = self.probabilities(segmentor, data["inputs"])[..., :height, :width]
-                if self.spool_stride > 1:
-                    probabilities = F.avg_pool2d(
-                        probabilities, self.spool_stride, ceil_mode=True, count_include_pad=False
-                    )
-                coarse = probabilities[0].cpu().numpy().astype(np.float16)
-                histogram.add(coarse)
-                np.save(Path(spool) / f"{index}.npy", coarse)
-                image_size = sample.metainfo["ori_shape"][:2]
-                sizes.append((sample.metainfo["sample_id"], (height, width), image_size))
-            histogram.counts = sum(all_gather_object(histogram.counts))
-            thresholds = histogram.thresholds(
-                self.portion, self.lowest_threshold, self.highest_threshold
+        progress = tqdm(loader, desc=title, disable=not is_main_process())
+        for index, batch in zip(indices, progress, strict=True):
+            meta = batch["data_samples"][0].metainfo
+            height, width = batch["inputs"][0].shape[1:]
+            image = _Image(index, meta["sample_id"], (height, width), meta["ori_shape"][:2])
+            inputs = self.preprocess(batch, False)["inputs"]
+            prediction = self.views.predict(self.network, inputs, image.image_id)
+            rows, columns = -(-height // self.views.stride), -(-width // self.views.stride)
+            yield image, prediction.pack()[:, :rows, :columns].half().cpu()
+
+    def _unpack(self, packed: Tensor) -> Prediction:
+        return Prediction.unpack(
+            packed.float(),
+            num_classes=self.num_classes,
+            uncertainty=self.policy.second_head is not None,
+        )
+
+    def _spool(self, indices: list[int], title: str) -> ScoreHistogram:
+        """Predictions to disk, their scores to a histogram; predictions of an earlier attempt are used again."""
+        histogram = ScoreHistogram(num_classes=self.num_classes)
+
+        def count(packed: Tensor) -> None:
+            predicted, scores = self.policy.scores(self._unpack(packed))
+            with self.lock:
+                histogram.add(predicted, scores)
+
+        def store(image: _Image, packed: Tensor) -> None:
+            self.unfinished.spool(image.index, asdict(image), packed.numpy())
+            count(packed)
+
+        missing = []
+        for index in indices:
+            if self.unfinished.is_spooled(index):
+                count(self.unfinished.read(index)[1])
+            else:
+                missing.append(index)
+        with _writers() as submit:
+            for image, packed in self._predictions(missing, title):
+                if image.index == missing[0]:
+                    self._check_spool_size(packed)
+                submit(store, image, packed)
+        return histogram
+
+    def _check_spool_size(self, packed: Tensor) -> None:
+        gigabytes = packed.numel() * packed.element_size() * len(self.dataset) / 1e9
+        if gigabytes > self.labeller.max_spool_gigabytes:
+            raise ValueError(
+                f"The spool of {len(self.dataset)} predictions would take {gigabytes:.1f} GB, max_spool_gigabytes is "
+                f"{self.labeller.max_spool_gigabytes}. Use a larger spool_stride, thresholds_from='subset', or a "
+                "larger max_spool_gigabytes."
             )
-            for index, (image_id, input_size, image_size) in enumerate(sizes):
-                path = Path(spool) / f"{index}.npy"
-                spooled = torch.from_numpy(np.load(path)).float()
-                path.unlink()
-                full = self._expand(spooled, input_size, image_size).numpy()
-                labels, confidence = select_labels(full, thresholds)
-                hashes[image_id] = artefact.write_image(image_id, labels, confidence, palette)
-                kept += np.bincount(labels[labels != IGNORE_INDEX], minlength=len(classes))
-                predicted += np.bincount(full.argmax(axis=0).ravel(), minlength=len(classes))
-        model.train(was_training)
-        parts = all_gather_object((hashes, kept, predicted))
-        kept, predicted = sum(part[1] for part in parts), sum(part[2] for part in parts)
-        manifest = RoundManifest(
-            round=round_number,
-            model_hash=model_hash(segmentor),
-            classes=list(classes),
-            policy=self.settings(),
-            thresholds={
-                name: float(value) for name, value in zip(classes, thresholds, strict=True)
-            },
+
+    def _finish_spooled(self, index: int, thresholds: Tensor) -> None:
+        """Label one spooled image, and give its space back."""
+        image, packed = self.unfinished.read(index)
+        self._finish(_Image(**image), packed, thresholds)
+        self.unfinished.forget(index)
+
+    def _finish(self, image: _Image, packed: Tensor, thresholds: Tensor) -> None:
+        """Choose and write the labels of one image, and record it."""
+        coarse = self._unpack(packed)
+        full = self._unpack(self._expand(packed.float(), image))
+        labels, confidence = self.policy.select(full, thresholds)
+        scaled = (confidence * 255).round_().to(torch.uint8).numpy()
+        digest = self.artefact.write_image(
+            image.image_id, labels.numpy(), scaled, self.dataset.metainfo["palette"]
+        )
+        predicted, _ = self.policy.scores(coarse)
+        share = labels.numel() / predicted.numel()
+        counts = torch.bincount(predicted.flatten(), minlength=self.num_classes)
+        both, equal = self._compare(image.image_id, labels.numpy())
+        entry = {
+            "index": image.index,
+            "image": image.image_id,
+            "hash": digest,
+            "pixels": labels.numel(),
+            "kept": torch.bincount(labels.flatten(), minlength=256)[: self.num_classes].tolist(),
+            "predicted": [round(count * share) for count in counts.tolist()],
+            "entropy": round(mean_entropy(coarse.probabilities) / SCORE_UNIT),
+            "density": round(soft_neighbourhood_density(coarse.probabilities) / SCORE_UNIT),
+            "both": both,
+            "equal": equal,
+        }
+        with self.lock:
+            self.unfinished.record(entry)
+
+    def _expand(self, coarse: Tensor, image: _Image) -> Tensor:
+        """Bring maps (C, h, w) at the coarse stride to the size of the image file, (C, H, W)."""
+        # The last cell may reach over the border: expand whole cells, then cut.
+        full = F.interpolate(coarse[None], scale_factor=float(self.views.stride), mode="bilinear")
+        full = full[..., : image.input_size[0], : image.input_size[1]]
+        if tuple(image.input_size) != tuple(image.image_size):
+            full = F.interpolate(full, size=tuple(image.image_size), mode="bilinear")
+        return full[0]
+
+    def _compare(self, image_id: str, labels: np.ndarray) -> tuple[int, int]:
+        """Pixels that this round and the one before both label, and those where they agree."""
+        path = None if self.previous is None else self.previous.label_path(image_id)
+        if path is None or not path.is_file():
+            return 0, 0
+        with Image.open(path) as image:
+            before = np.asarray(image)
+        if before.shape != labels.shape:
+            return 0, 0
+        both = (before != IGNORE_INDEX) & (labels != IGNORE_INDEX)
+        return int(both.sum()), int((both & (before == labels)).sum())
+
+    def manifest(self, identity: dict, thresholds: Tensor) -> RoundManifest:
+        """Add up the records of all images."""
+        classes = identity["classes"]
+        kept, predicted = np.zeros((2, self.num_classes), dtype=np.int64)
+        totals = dict.fromkeys(("pixels", "entropy", "density", "both", "equal"), 0)
+        hashes: dict[str, str] = {}
+        for entry in self.unfinished.records():
+            if entry["image"] in hashes:
+                continue
+            hashes[entry["image"]] = entry["hash"]
+            kept += entry["kept"]
+            predicted += entry["predicted"]
+            for name in totals:
+                totals[name] += entry[name]
+        scores = {
+            "entropy": totals["entropy"] * SCORE_UNIT / max(len(hashes), 1),
+            "soft_neighbourhood_density": totals["density"] * SCORE_UNIT / max(len(hashes), 1),
+        }
+        if totals["both"]:
+            scores["agreement"] = totals["equal"] / totals["both"]
+        return RoundManifest(
+            round=identity["round"],
+            model_hash=identity["model_hash"],
+            classes=classes,
+            policy=identity["policy"],
+            thresholds={name: float(thresholds[i]) for i, name in enumerate(classes)},
             kept_share={
                 name: float(kept[i] / max(predicted[i], 1)) for i, name in enumerate(classes)
             },
-            coverage=float(kept.sum() / max(predicted.sum(), 1)),
-            images=dict(sorted(item for part in parts for item in part[0].items())),
+            coverage=float(kept.sum() / max(totals["pixels"], 1)),
+            images=dict(sorted(hashes.items())),
+            scores=scores,
         )
-        if is_main_process():
-            artefact.finish(manifest)
-        barrier()
-        return manifest
+
+
+def _networks_of(model: Any) -> dict[str, Any]:
+    """Segmentor and heads of an adaptor or of a plain segmentor."""
+    return {
+        "segmentor": getattr(model, "segmentor", model),
+        "heads": getattr(model, "heads", {}),
+    }
+
+
+def _plain(value: Any) -> Any:
+    """A config value as dictionaries, lists and numbers."""
+    if isinstance(value, dict):
+        return {key: _plain(entry) for key, entry in value.items()}
+    return [_plain(entry) for entry in value] if isinstance(value, list | tuple) else value
+
+
+@contextmanager
+def _writers() -> Iterator[Callable[..., None]]:
+    """Run functions in threads, with a short queue so that memory stays bounded; their errors are raised here."""
+    pending: deque[Future] = deque()
+    with ThreadPoolExecutor(WRITERS) as pool:
+
+        def submit(function: Callable[..., None], *args: Any) -> None:
+            while len(pending) >= 2 * WRITERS:
+                pending.popleft().result()
+            pending.append(pool.submit(function, *args))
+
+        yield submit
+        while pending:
+            pending.popleft().result()
+
+
+@contextmanager
+def _full_disk_explained(root: Path) -> Iterator[None]:
+    """Say what a full disk means for a labelling."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+            raise
+        raise OSError(
+            error.errno,
+            f"The disk of {root} is full, labelling stopped. Rounds before this one are complete and usable. Free some "
+            "space and start again: the labelling continues where it stopped. A larger spool_stride or "
+            "thresholds_from='subset' needs less",
+        ) from error

@@ -60,6 +60,7 @@ def test_phases_without_warm_up_or_rounds():
         (0, [dict(ROUND, target_share=0)], 4, "target_share"),
         (0, [dict(ROUND, target_share=1.5)], 4, "target_share"),
         (0, [dict(ROUND, lr_factor=0)], 4, "lr_factor"),
+        (0, [dict(iterations=4, target_share=0.5, portion=0)], 4, "portion"),
     ],
 )
 def test_impossible_phases(warmup, rounds, max_iters, message):

@@ -6,7 +6,7 @@ import torch
 from mmengine.structures import PixelData
 from mmseg.structures import SegDataSample
 
-from mmdrsl.models.label_maps import resize_labels, resize_weights, stack_weights
+from mmdrsl.models.label_maps import resize_labels, resize_weights, stack_confidences
 
 
 def blocks(seed=0, size=(24, 40), block=(5, 3)):
@@ -60,15 +60,15 @@ def test_weights_follow_labels_and_padding():
     samples = []
     for label, weight in zip(labels, weights, strict=True):
         sample = SegDataSample(gt_sem_seg=PixelData(data=label[None]))
-        sample.set_data(dict(gt_weight_map=PixelData(data=weight[None])))
+        sample.set_data(dict(gt_confidence=PixelData(data=255 * weight[None])))
         samples.append(sample)
-    stacked = stack_weights(samples)
-    assert torch.equal(stacked[:, :20, :36], weights)
+    stacked = stack_confidences(samples, (2, 24, 40))
+    torch.testing.assert_close(stacked[:, :20, :36], weights)
     assert stacked[:, 20:].sum() == stacked[:, :, 36:].sum() == 0
     assert torch.equal(resize_weights(stacked, (3, 5)), stacked[:, 4::8, 4::8])
 
 
 def test_missing_weights_say_what_to_do():
     sample = SegDataSample(gt_sem_seg=PixelData(data=blocks()[:1]))
-    with pytest.raises(ValueError, match="LoadPseudoLabelWeights after LoadPseudoLabels"):
-        stack_weights([sample])
+    with pytest.raises(ValueError, match="LoadPseudoLabelConfidence after LoadPseudoLabels"):
+        stack_confidences([sample], (1, 24, 40))

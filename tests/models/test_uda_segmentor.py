@@ -368,8 +368,8 @@ def weighted_losses(weights, terms=TERMS):
     data = batch("source", "source", "target", "target")
     for item in data["data_samples"][2:]:
         if weights is not None:
-            map_ = torch.full((1, SIZE, SIZE), weights)
-            item.set_data(dict(gt_weight_map=PixelData(data=map_)))
+            map_ = torch.full((1, SIZE, SIZE), 255 * weights)
+            item.set_data(dict(gt_confidence=PixelData(data=map_)))
     return model.loss(**model.data_preprocessor(data, True))
 
 
@@ -385,7 +385,7 @@ def test_pseudo_label_weights_reach_the_losses():
 
 def test_missing_weights_are_named():
     terms = dict(metric=dict(TERMS["metric"], weighted=True))
-    with pytest.raises(ValueError, match="PackWeightedSegInputs"):
+    with pytest.raises(ValueError, match="PackTargetInputs"):
         losses_of(build(terms=terms), "source", "target")
 
 

@@ -1,5 +1,6 @@
 import json
 import os
+import re
 
 import numpy as np
 import pytest
@@ -72,15 +73,76 @@ def test_damaged_files_are_named(artefact):
     found = artefact.read_manifest()
     artefact.label_path("a").unlink()
     path = artefact.label_path("city/c")
-    data = bytearray(path.read_bytes())
-    data[-20] ^= 1
-    path.write_bytes(data)
+    labels = np.asarray(Image.open(path)).copy()
+    labels[0, 0] ^= 1
+    Image.fromarray(labels).save(path)
     problems = artefact.problems(found)
     assert len(problems) == 2
     assert str(artefact.label_path("a")) in problems[0]
     assert "missing" in problems[0]
     assert str(path) in problems[1]
     assert "differs" in problems[1]
+
+
+@pytest.fixture
+def images(tmp_path):
+    """Image files of the labels' size."""
+    paths = {name: tmp_path / "images" / f"{name}.png" for name in IDS}
+    for path in paths.values():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.new("RGB", (8, 6)).save(path)
+    return paths
+
+
+CLASSES = ["road", "sidewalk", "building"]
+
+
+def truncate(artefact, images):
+    path = artefact.label_path("city/b")
+    path.write_bytes(path.read_bytes()[:-30])
+    return str(path)
+
+
+def remove(artefact, images):
+    artefact.label_path("city/b").unlink()
+    return str(artefact.label_path("city/b"))
+
+
+def resize_image(artefact, images):
+    Image.new("RGB", (9, 6)).save(images["city/b"])
+    return str(artefact.label_path("city/b"))
+
+
+def add_image(artefact, images):
+    images["new"] = images["a"]
+    return str(artefact.label_path("new"))
+
+
+def remove_manifest(artefact, images):
+    (artefact.root / "manifest.json").unlink()
+    return "never completed"
+
+
+@pytest.mark.parametrize(
+    ("damage", "options", "reason"),
+    [
+        (truncate, {}, "truncated"),
+        (remove, {}, "missing"),
+        (resize_image, {}, r"size \(8, 6\), but .* has \(9, 6\)"),
+        (add_image, {}, "not in the manifest"),
+        (remove_manifest, {}, "no manifest"),
+        (None, dict(model_hash="def"), "made by another model"),
+        (None, dict(classes=["road", "building", "sidewalk"]), "made for the classes"),
+    ],
+)
+def test_artefact_that_does_not_fit_is_named(artefact, images, damage, options, reason):
+    fitting = dict(classes=CLASSES, images=images, model_hash="abc")
+    assert artefact.check(artefact.read_manifest(), **fitting) == []
+    name = damage(artefact, images) if damage else "manifest.json"
+    problems = artefact.check(artefact.read_manifest(), **{**fitting, **options})
+    assert len(problems) == 1
+    assert re.search(reason, problems[0])
+    assert name in problems[0]
 
 
 @pytest.mark.parametrize(

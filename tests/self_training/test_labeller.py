@@ -1,5 +1,7 @@
 import copy
 import dataclasses
+import errno
+import os
 
 import cv2
 import numpy as np
@@ -7,11 +9,17 @@ import pytest
 import torch
 import torch.nn.functional as F
 from mmengine.config import ConfigDict
+from mmengine.dataset import pseudo_collate
+from mmseg.datasets import BaseSegDataset
 from mmseg.registry import MODELS
 from PIL import Image
 
 from mmdrsl.datasets import LABEL_SPACES, UnlabelledDataset
-from mmdrsl.self_training import PseudoLabelArtefact, PseudoLabeller, model_hash
+from mmdrsl.models.losses import functional
+from mmdrsl.self_training import PseudoLabelArtefact, PseudoLabeller, Views, model_hash
+from mmdrsl.self_training.domain_scores import mean_entropy, soft_neighbourhood_density
+from mmdrsl.self_training.unfinished_round import UnfinishedRound
+from mmdrsl.self_training.views import JointHeads, crop_windows
 
 SPACE = "street10"
 CLASSES = LABEL_SPACES[SPACE].classes
@@ -63,7 +71,7 @@ def build(*, test_cfg=None, seed=0):
 
 
 def label(model, dataset, root, **options):
-    labeller = PseudoLabeller(portion=options.pop("portion", 0.3), **options)
+    labeller = PseudoLabeller(**{"portion": 0.3, **options})
     artefact = PseudoLabelArtefact(root)
     manifest = labeller.label(model=model, dataset=dataset, artefact=artefact, round_number=1)
     return artefact, manifest
@@ -104,7 +112,7 @@ def test_labels_against_manual_computation(dataset, tmp_path, flip):
         thresholds.append(np.clip(exact, 0.3, 0.95) if len(own) else 1.0)
         assert manifest.thresholds[CLASSES[c]] == pytest.approx(thresholds[c], abs=0.003)
     assert len({c for c in range(len(CLASSES)) if (predicted == c).any()}) > 2
-    found_thresholds = np.array(list(manifest.thresholds.values()))
+    found_thresholds = np.array(list(manifest.thresholds.values()), dtype=np.float32)
     kept = np.zeros(len(CLASSES))
     for index, image in enumerate(probabilities):
         name = dataset.get_data_info(index)["sample_id"]
@@ -144,18 +152,319 @@ def test_files_and_manifest_agree(dataset, tmp_path):
         assert read(artefact, "labels", name).shape == (HEIGHT, WIDTH)
 
 
-def test_spool_is_removed(dataset, tmp_path):
-    artefact, _ = label(build(), dataset, tmp_path / "r")
-    assert not list(artefact.root.glob(".spool_*"))
+class StoppedError(Exception):
+    """Stands for a kill."""
 
 
-def test_spool_is_removed_after_a_failure(dataset, tmp_path, monkeypatch):
+def interrupt(monkeypatch, target, name, after):
+    """Let a method fail from its n-th call on."""
+    proceed, calls = getattr(target, name), []
+
+    def counted(*args, **options):
+        calls.append(args)
+        if len(calls) > after:
+            raise StoppedError
+        return proceed(*args, **options)
+
+    monkeypatch.setattr(target, name, counted)
+
+
+MODES = [
+    dict(),
+    dict(thresholds_from="subset", subset=dict(images=2)),
+    dict(policy=dict(type="FixedConfidencePolicy", threshold=0.4), portion=None),
+    dict(policy=dict(type="CropConsistencyPolicy", num_crops=3)),
+    dict(policy=dict(type="EntropyPolicy"), scales=(1.0, 0.5)),
+]
+
+
+@pytest.mark.parametrize(
+    ("options", "target", "name"),
+    [(options, PseudoLabelArtefact, "write_image") for options in MODES]
+    + [(options, UnfinishedRound, "spool") for options in (*MODES[:1], *MODES[3:])],
+    ids=str,
+)
+def test_interrupted_labelling_continues_with_the_same_result(
+    dataset, tmp_path, monkeypatch, options, target, name
+):
     model = build()
-    monkeypatch.setattr(PseudoLabelArtefact, "write_image", lambda *_: 1 / 0)
-    with pytest.raises(ZeroDivisionError):
-        label(model, dataset, tmp_path / "r")
-    assert not list((tmp_path / "r").glob(".spool_*"))
-    assert PseudoLabelArtefact(tmp_path / "r").read_manifest() is None
+    artefact, whole = label(model, dataset, tmp_path / "whole", **options)
+    with monkeypatch.context() as patch:
+        interrupt(patch, target, name, after=1)
+        with pytest.raises(StoppedError):
+            label(model, dataset, tmp_path / "parts", **options)
+    unfinished = PseudoLabelArtefact(tmp_path / "parts")
+    assert unfinished.read_manifest() is None
+    assert (tmp_path / "parts" / ".unfinished").is_dir()
+    written = []
+    proceed = PseudoLabelArtefact.write_image
+    monkeypatch.setattr(
+        PseudoLabelArtefact,
+        "write_image",
+        lambda self, image_id, *args: (written.append(image_id), proceed(self, image_id, *args))[1],
+    )
+    artefact, continued = label(model, dataset, tmp_path / "parts", **options)
+    assert continued == whole
+    assert artefact.problems(whole) == []
+    assert len(written) == (3 if name == "spool" else 2)
+    assert not (tmp_path / "parts" / ".unfinished").exists()
+
+
+def test_attempt_of_another_labelling_is_not_continued(dataset, tmp_path, monkeypatch):
+    with monkeypatch.context() as patch:
+        interrupt(patch, PseudoLabelArtefact, "write_image", after=2)
+        with pytest.raises(StoppedError):
+            label(build(seed=1), dataset, tmp_path / "r")
+    _, expected = label(build(), dataset, tmp_path / "clean")
+    _, found = label(build(), dataset, tmp_path / "r")
+    assert found == expected
+
+
+def test_full_disk_is_explained_and_the_round_before_survives(dataset, tmp_path, monkeypatch):
+    before, manifest = label(build(), dataset, tmp_path / "round_1")
+
+    def full(self, image_id, labels, confidence, palette):
+        # A real device that is always full.
+        with open("/dev/full", "wb", buffering=0) as file:
+            file.write(labels.tobytes())
+
+    with monkeypatch.context() as patch:
+        patch.setattr(PseudoLabelArtefact, "write_image", full)
+        with pytest.raises(OSError, match=r"round_2 is full.*Free some space") as error:
+            label(build(seed=1), dataset, tmp_path / "round_2")
+    assert error.value.errno == errno.ENOSPC
+    assert before.problems(manifest) == []
+    _, continued = label(build(seed=1), dataset, tmp_path / "round_2")
+    assert continued == label(build(seed=1), dataset, tmp_path / "clean")[1]
+
+
+def test_spool_that_is_too_large_is_refused(dataset, tmp_path):
+    with pytest.raises(ValueError, match="larger spool_stride"):
+        label(build(), dataset, tmp_path / "r", max_spool_gigabytes=1e-6)
+
+
+def test_nothing_hidden_is_left(dataset, tmp_path):
+    artefact, _ = label(build(), dataset, tmp_path / "r")
+    assert sorted(path.name for path in artefact.root.iterdir()) == [
+        "color", "confidence", "labels", "manifest.json",
+    ]  # fmt: skip
+
+
+def test_subset_that_is_everything_equals_the_spool(dataset, tmp_path):
+    _, spooled = label(build(), dataset, tmp_path / "a")
+    _, subset = label(
+        build(), dataset, tmp_path / "b", thresholds_from="subset", subset=dict(images=3)
+    )
+    assert subset.images == spooled.images
+    assert subset.thresholds == spooled.thresholds
+    assert subset.policy["subset"] == dict(images=3, seed=0)
+    assert subset.policy["thresholds_from"] == "subset"
+
+
+def test_label_free_scores(dataset, tmp_path):
+    model = build()
+    _, first = label(model, dataset, tmp_path / "one", flip=False, spool_stride=2, portion=0.9)
+    views = Views(flip=False, stride=2)
+    entropies, densities = [], []
+    for item in range(len(dataset)):
+        inputs = model.data_preprocessor(pseudo_collate([dataset[item]]))["inputs"]
+        probabilities = (
+            views.predict(model.eval(), inputs).probabilities[:, :11, :15].half().double()
+        )
+        columns = probabilities.flatten(1).t().tolist()
+        entropies.append(np.mean([-sum(p * np.log(p) for p in c if p > 0) for c in columns]))
+        densities.append(naive_density(probabilities.flatten(1).t().numpy()))
+    assert first.scores["entropy"] == pytest.approx(np.mean(entropies) / np.log(len(CLASSES)), rel=1e-4)  # fmt: skip
+    assert first.scores["soft_neighbourhood_density"] == pytest.approx(np.mean(densities), rel=1e-3)
+    assert "agreement" not in first.scores
+
+    previous = PseudoLabelArtefact(tmp_path / "one")
+    artefact = PseudoLabelArtefact(tmp_path / "two")
+    second = PseudoLabeller(portion=0.9).label(
+        model=build(seed=1), dataset=dataset, artefact=artefact, round_number=2, previous=previous
+    )
+    both = equal = 0
+    for name in second.images:
+        old, new = (read(each, "labels", name) for each in (previous, artefact))
+        labelled = (old != 255) & (new != 255)
+        both, equal = both + labelled.sum(), equal + (labelled & (old == new)).sum()
+    assert second.scores["agreement"] == equal / both
+
+
+def naive_density(vectors, num_pixels=128, temperature=0.05):
+    """Entropy of each pixel's neighbour distribution, with loops."""
+    chosen = vectors[np.linspace(0, len(vectors) - 1, num_pixels).astype(int)]
+    chosen = chosen / np.linalg.norm(chosen, axis=1, keepdims=True)
+    entropies = []
+    for i in range(num_pixels):
+        weights = [np.exp(chosen[i] @ chosen[j] / temperature) for j in range(num_pixels) if j != i]
+        shares = np.array(weights) / sum(weights)
+        entropies.append(-(shares * np.log(shares)).sum())
+    return np.mean(entropies)
+
+
+def test_density_is_high_where_predictions_cluster():
+    # 128 pixels in two clusters have 63 near neighbours each; in pairs, one.
+    clustered, pairs = (
+        F.one_hot(torch.arange(128) % number, 64).t().reshape(64, 8, 16).float()
+        for number in (2, 64)
+    )
+    assert soft_neighbourhood_density(clustered) == pytest.approx(np.log(63), abs=1e-3)
+    assert soft_neighbourhood_density(pairs) == pytest.approx(0, abs=1e-3)
+    sharp = clustered
+    assert mean_entropy(sharp) == 0
+    assert mean_entropy(torch.full((3, 4, 4), 1 / 3)) == pytest.approx(1)
+    assert soft_neighbourhood_density(sharp[:, :1, :1]) == 0
+
+
+def test_crop_windows_stay_inside_and_follow_the_name():
+    windows = crop_windows("a", (24, 32), num_crops=20, share=0.5, multiple=4)
+    assert windows == crop_windows("a", (24, 32), num_crops=20, share=0.5, multiple=4)
+    assert windows != crop_windows("b", (24, 32), num_crops=20, share=0.5, multiple=4)
+    assert len({window[:2] for window in windows}) > 5
+    for top, left, height, width in windows:
+        assert (height, width) == (12, 16)
+        assert 0 <= top <= 24 - height
+        assert 0 <= left <= 32 - width
+        assert top % 4 == left % 4 == 0
+
+
+def test_crops_enter_average_and_agreement():
+    model = build().eval()
+    inputs = torch.randn(1, 3, 24, 32, generator=torch.Generator().manual_seed(0))
+    found = Views(flip=False, stride=1, num_crops=3, crop_share=0.5).predict(model, inputs, "x")
+    total, count = torch.zeros(len(CLASSES), 24, 32), torch.zeros(24, 32)
+    parts = []
+    with torch.no_grad():
+        windows = crop_windows("x", (24, 32), num_crops=3, share=0.5, multiple=1)
+        for top, left, height, width in [(0, 0, 24, 32), *windows]:
+            view = inputs[..., top : top + height, left : left + width]
+            logits = model.decode_head(model.backbone(view))
+            logits = F.interpolate(logits, (height, width), mode="bilinear")
+            place = slice(top, top + height), slice(left, left + width)
+            total[:, place[0], place[1]] += logits.softmax(1)[0]
+            count[place] += 1
+            parts.append((place, logits[0].argmax(0)))
+    torch.testing.assert_close(found.probabilities, total / count, rtol=1e-4, atol=1e-5)
+    predicted = (total / count).argmax(0)
+    votes, agree = torch.zeros(24, 32), torch.zeros(24, 32)
+    for place, classes in parts[1:]:
+        votes[place] += 1
+        agree[place] += classes == predicted[place]
+    wanted = torch.where(votes > 0, agree / votes.clamp(min=1), 0)
+    assert (found.agreement - wanted).abs().gt(1e-6).float().mean() < 0.01
+    assert 0 < found.agreement.mean() < 1
+
+
+def adaptor(**segmentor):
+    torch.manual_seed(5)
+    plain = build()
+    model = MODELS.build(
+        dict(
+            type="UDASegmentor",
+            data_preprocessor=dict(type="UDADataPreprocessor", mean=[100.0] * 3, std=[50.0] * 3,
+                                   bgr_to_rgb=True, size_divisor=8),
+            segmentor=dict(
+                type="EncoderDecoder",
+                backbone=dict(type="ResNet", depth=18, stem_channels=4, base_channels=4,
+                              strides=(1, 1, 1, 1), dilations=(1, 1, 1, 1),
+                              norm_cfg=dict(type="BN")),
+                decode_head=dict(type="FCNHead", in_channels=32, in_index=3, channels=8,
+                                 num_convs=1, num_classes=len(CLASSES), align_corners=False),
+                auxiliary_head=dict(type="FCNHead", in_channels=16, in_index=2, channels=8,
+                                    num_convs=1, num_classes=len(CLASSES), align_corners=False),
+                test_cfg=ConfigDict(mode="whole"),
+            ),
+            heads=dict(mmdl=dict(type="MMDLHead", in_channels=32, num_classes=len(CLASSES))),
+        )
+    )  # fmt: skip
+    model.segmentor.load_state_dict(plain.state_dict(), strict=False)
+    return model.eval()
+
+
+@pytest.mark.parametrize("second", ["auxiliary", "mmdl"])
+@pytest.mark.parametrize("slide", [False, True])
+def test_two_heads_on_the_same_features(second, slide):
+    model = adaptor()
+    inputs = torch.randn(1, 3, 24, 32, generator=torch.Generator().manual_seed(0))
+    network = JointHeads(model.segmentor, second, model.heads).eval()
+    windows = [(0, 0, 24, 32)]
+    if slide:
+        network.test_cfg = ConfigDict(mode="slide", crop_size=(24, 16), stride=(24, 16))
+        windows = [(0, 0, 24, 16), (0, 16, 24, 16)]
+    found = Views(flip=False, stride=1).predict(network, inputs)
+    mains, seconds = torch.zeros(2, 1, len(CLASSES), 24, 32)
+    with torch.no_grad():
+        for top, left, height, width in windows:
+            place = (..., slice(top, top + height), slice(left, left + width))
+            features = model.extract_feat(inputs[place])
+            main = model.segmentor.decode_head(features)
+            if second == "mmdl":
+                other = model.heads["mmdl"].log_posterior(model.heads["mmdl"](features))
+            else:
+                other = model.segmentor.auxiliary_head(features)
+            for target, logits in ((mains, main), (seconds, other)):
+                target[place] = F.interpolate(logits, (height, width), mode="bilinear").softmax(1)
+    torch.testing.assert_close(found.probabilities[None], mains, rtol=1e-4, atol=1e-5)
+    wanted = functional.two_head_uncertainty(seconds, mains)
+    torch.testing.assert_close(found.uncertainty[None], wanted, rtol=1e-3, atol=1e-4)
+
+
+def test_two_head_policy_labels_a_dataset(dataset, tmp_path):
+    model = adaptor()
+    _, modes = label(model, dataset, tmp_path / "a", policy=dict(type="TwoHeadPolicy"))
+    _, auxiliary = label(
+        model, dataset, tmp_path / "b", policy=dict(type="TwoHeadPolicy", second_head="auxiliary")
+    )
+    assert 0.2 < modes.coverage < 0.5
+    assert modes.images != auxiliary.images
+    with pytest.raises(ValueError, match="'nothing'; the model has the heads"):
+        label(
+            model, dataset, tmp_path / "c", policy=dict(type="TwoHeadPolicy", second_head="nothing")
+        )
+    with pytest.raises(ValueError, match="'auxiliary'; the model has the heads"):
+        label(
+            build(),
+            dataset,
+            tmp_path / "d",
+            policy=dict(type="TwoHeadPolicy", second_head="auxiliary"),
+        )
+
+
+def test_sliding_windows_by_the_labeller(dataset, tmp_path):
+    model = build()
+    slide = dict(mode="slide", crop_size=(16, 16), stride=(8, 8))
+    _, whole = label(model, dataset, tmp_path / "a")
+    _, windows = label(model, dataset, tmp_path / "b", test_cfg=slide)
+    assert whole.images != windows.images
+    assert model.test_cfg.mode == "whole"
+    assert windows.policy["test_cfg"] == dict(mode="slide", crop_size=[16, 16], stride=[8, 8])
+
+
+def test_labels_serve_a_plain_supervised_config(dataset, tmp_path):
+    """Stock MMSegmentation reads the artefact as ordinary annotation."""
+    artefact, _ = label(build(), dataset, tmp_path / "r")
+    stock = BaseSegDataset(
+        data_root="",
+        data_prefix=dict(img_path=dataset.data_root, seg_map_path=str(artefact.root / "labels")),
+        img_suffix=".png",
+        seg_map_suffix=".png",
+        metainfo=dict(classes=CLASSES),
+        reduce_zero_label=False,
+        pipeline=[
+            dict(type="LoadImageFromFile"),
+            dict(type="LoadAnnotations"),
+            dict(type="PackSegInputs"),
+        ],
+    )
+    assert len(stock) == 3
+    model = build().train()
+    values = model.loss(**model.data_preprocessor(pseudo_collate([stock[0], stock[1]]), True))
+    assert torch.isfinite(values["decode.loss_ce"])
+    for item in range(3):
+        sample = stock[item]["data_samples"]
+        name = os.path.relpath(sample.img_path, dataset.data_root).removesuffix(".png")
+        assert np.array_equal(sample.gt_sem_seg.data[0].numpy(), read(artefact, "labels", name))
 
 
 def test_labelling_is_deterministic_and_changes_nothing(dataset, tmp_path):
@@ -197,19 +506,24 @@ def test_padding_of_the_preprocessor_is_cut_off(dataset, tmp_path):
     assert (found[kept] == predicted[kept]).mean() > 0.9
 
 
-def test_views_of_other_scales(dataset):
+@pytest.mark.parametrize("stride", [1, 2])
+def test_views_of_other_scales(stride):
     model = build().eval()
     inputs = torch.randn(1, 3, HEIGHT, WIDTH)
-    labeller = PseudoLabeller(portion=0.5, flip=False, scales=(1.0, 2.0))
-    found = labeller.probabilities(model, inputs)
+    found = Views(flip=True, scales=(1.0, 2.0), stride=stride).predict(model, inputs)
     views = []
     with torch.no_grad():
-        for size in ((HEIGHT, WIDTH), (2 * HEIGHT, 2 * WIDTH)):
-            view = F.interpolate(inputs, size=size, mode="bilinear")
-            logits = F.interpolate(model.decode_head(model.backbone(view)), size, mode="bilinear")
-            views.append(F.interpolate(logits, (HEIGHT, WIDTH), mode="bilinear").softmax(1))
-    torch.testing.assert_close(found, (views[0] + views[1]) / 2, rtol=1e-4, atol=1e-5)
-    torch.testing.assert_close(found.sum(1), torch.ones(1, HEIGHT, WIDTH))
+        for scale in (1, 2):
+            for flipped in (False, True):
+                view = F.interpolate(inputs, scale_factor=scale, mode="bilinear")
+                logits = model.decode_head(model.backbone(view.flip(3) if flipped else view))
+                # The value of the interpolated logits at the centres of the cells.
+                logits = F.interpolate(logits, (HEIGHT // stride, WIDTH // stride), mode="bilinear")
+                views.append(logits.softmax(1).flip(3) if flipped else logits.softmax(1))
+    wanted = torch.stack(views).mean(dim=0)[0]
+    torch.testing.assert_close(found.probabilities, wanted, rtol=1e-4, atol=1e-5)
+    assert found.uncertainty is None
+    assert found.agreement is None
 
 
 def test_model_hash():
@@ -226,7 +540,8 @@ def test_model_hash():
 @pytest.mark.parametrize(
     "options",
     [dict(portion=0), dict(portion=0.5, spool_stride=0), dict(portion=0.5, scales=()),
-     dict(portion=0.5, scales=(0.0,))],
+     dict(portion=0.5, scales=(0.0,)), dict(portion=0.5, thresholds_from="all"),
+     dict(portion=0.5, subset=dict(images=0)), dict(portion=0.5, subset=dict(number=3))],
 )  # fmt: skip
 def test_labeller_refuses(options):
     with pytest.raises(ValueError, match="found"):

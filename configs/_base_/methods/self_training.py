@@ -13,3 +13,18 @@ self_training_terms = dict(
     ),
     regularisation=dict(type="ModelRegularisationTerm", weight=0.1),
 )
+# Noise for the student on target images: the labels were made on clean ones (Noisy Student). A final config puts it
+# into the target's pipeline after the geometric transforms, see docs/self_training.md.
+strong_noise = [
+    dict(type="PhotoMetricDistortion"),
+    dict(type="RandomGaussianBlur", prob=0.5),
+    dict(type="RandomGaussianNoise", prob=0.5),
+    # The pixels cut out keep no label.
+    dict(
+        type="RandomCutOut",
+        prob=0.5,
+        n_holes=(1, 3),
+        cutout_ratio=[(0.1, 0.1), (0.1, 0.2), (0.2, 0.2)],
+        seg_fill_in=255,
+    ),
+]

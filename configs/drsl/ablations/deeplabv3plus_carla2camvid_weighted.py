@@ -13,14 +13,14 @@ train_dataloader = dict(
             pipeline=[
                 dict(type="LoadImage"),
                 dict(type="LoadPseudoLabels"),
-                dict(type="LoadPseudoLabelWeights"),
+                dict(type="LoadPseudoLabelConfidence"),
                 dict(
                     type="RandomResize", scale=(320, 240), ratio_range=(0.8, 1.5), keep_ratio=True
                 ),
                 dict(type="RandomCrop", crop_size={{_base_.crop_size}}, cat_max_ratio=0.75),
                 dict(type="RandomFlip", prob=0.5),
                 dict(type="PhotoMetricDistortion"),
-                dict(type="PackWeightedSegInputs", meta_keys={{_base_.meta_keys}}),
+                dict(type="PackTargetInputs", meta_keys={{_base_.meta_keys}}),
             ]
         )
     )

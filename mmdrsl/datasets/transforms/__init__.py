@@ -1,12 +1,15 @@
 """Pipeline transforms."""
 
+from .confidence import LoadPseudoLabelConfidence, PackTargetInputs
 from .loading import LoadImage, LoadLabels, LoadPseudoLabels
-from .pseudo_label_weights import LoadPseudoLabelWeights, PackWeightedSegInputs
+from .target_noise import RandomGaussianBlur, RandomGaussianNoise
 
 __all__ = [
     "LoadImage",
     "LoadLabels",
-    "LoadPseudoLabelWeights",
+    "LoadPseudoLabelConfidence",
     "LoadPseudoLabels",
-    "PackWeightedSegInputs",
+    "PackTargetInputs",
+    "RandomGaussianBlur",
+    "RandomGaussianNoise",
 ]

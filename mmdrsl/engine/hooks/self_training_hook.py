@@ -5,37 +5,43 @@ from __future__ import annotations
 import copy
 import json
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import accumulate
 from math import isnan
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from mmengine.dataset import Compose
 from mmengine.dist import barrier, is_main_process
 from mmengine.hooks import Hook
 from mmengine.model import is_model_wrapper
 from mmengine.optim import OptimWrapperDict
+from mmengine.registry import build_from_cfg
 from mmengine.runner import Runner
-from mmseg.registry import HOOKS
+from mmseg.registry import DATASETS, HOOKS
 from torch.optim import Optimizer
 
+from ...datasets.labelled import LabelledImageDataset
 from ...datasets.samplers import TwoDomainSampler
+from ...datasets.transforms.loading import read_raw_ids, read_train_ids
 from ...datasets.two_domain import TwoDomainDataset
+from ...datasets.unlabelled import UnlabelledDataset
 from ...models.segmentors import UDASegmentor
 from ...models.terms import AdaptationProgress
 from ...self_training import PseudoLabelArtefact, PseudoLabeller, RoundManifest, model_hash
 from ...self_training.artefact import write_atomically
+from ...self_training.label_analysis import label_quality
 from ..step_factor import scale_steps
 
 RECORD = "rounds.json"
 LABELS_KEY = "pseudo_label_model_hash"
 WARMUP = "warmup_weights.pth"
 WARMUP_KEY = "warmup_model_hash"
-REQUIRED_KEYS = {"iterations", "portion", "target_share"}
-OPTIONAL_KEYS = {"lr_factor", "restart"}
+REQUIRED_KEYS = {"iterations", "target_share"}
+OPTIONAL_KEYS = {"portion", "lr_factor", "restart"}
 LABELLING_PIPELINE = (
     dict(type="LoadImage"),
     dict(type="PackSegInputs", meta_keys=("img_path", "ori_shape", "img_shape", "sample_id")),
@@ -51,7 +57,7 @@ class Phase:
         begin: First iteration.
         end: Iteration after the last.
         target_share: Share of target images in [0, 1].
-        portion: Share of pixels to label per predicted class; 0 in the warm-up.
+        portion: Share of pixels to label per predicted class; None where the policy takes none, 0 in the warm-up.
         lr_factor: Factor on the schedule's learning rate.
         restart: Begin from the weights that the warm-up ended with.
     """
@@ -60,7 +66,7 @@ class Phase:
     begin: int
     end: int
     target_share: float
-    portion: float
+    portion: float | None
     lr_factor: float = 1.0
     restart: bool = False
 
@@ -70,7 +76,7 @@ def build_phases(warmup_iterations: int, rounds: Sequence[dict], max_iters: int)
 
     Args:
         warmup_iterations: Steps on the source before the first round; 0 starts from a loaded checkpoint.
-        rounds: One dictionary per round with ``iterations``, ``portion`` and ``target_share``, and optionally
+        rounds: One dictionary per round with ``iterations`` and ``target_share``, and optionally ``portion``,
             ``lr_factor`` and ``restart``.
         max_iters: Length of the run.
 
@@ -89,7 +95,7 @@ def build_phases(warmup_iterations: int, rounds: Sequence[dict], max_iters: int)
         if (
             entry["iterations"] < 1
             or not 0 < entry["target_share"] <= 1
-            or not 0 < entry["portion"] <= 1
+            or not ("portion" not in entry or 0 < entry["portion"] <= 1)
             or entry.get("lr_factor", 1.0) <= 0
         ):
             raise ValueError(
@@ -111,7 +117,7 @@ def build_phases(warmup_iterations: int, rounds: Sequence[dict], max_iters: int)
             begins[number],
             ends[number],
             entry["target_share"],
-            entry["portion"],
+            entry.get("portion"),
             entry.get("lr_factor", 1.0),
             entry.get("restart", False),
         )
@@ -120,19 +126,33 @@ def build_phases(warmup_iterations: int, rounds: Sequence[dict], max_iters: int)
     return [phase for phase in phases if phase.end > phase.begin]
 
 
+class DamagedLabelsError(ValueError):
+    """A run resumes inside a round whose labels are not those that it trained on."""
+
+
+def _manifest_or_none(artefact: PseudoLabelArtefact) -> RoundManifest | None:
+    """The manifest; None where there is none that can be read, since such a folder is made anew."""
+    try:
+        return artefact.read_manifest()
+    except ValueError:
+        return None
+
+
 @HOOKS.register_module()
 class SelfTrainingHook(Hook):
     """Labels the target training images at the start of every round and changes the batch's mixture.
 
     Labels of a round are an artefact in ``<work_dir>/pseudo_labels/round_<r>``. Everything the hook needs after an
     interruption follows from the iteration and from that folder. Metrics of every evaluation and the labels' coverage
-    are kept per round in ``<work_dir>/rounds.json``.
+    are kept per round in ``<work_dir>/rounds.json``, with label-free scores of the model: entropy, soft neighbourhood
+    density, agreement with the labels of the round before.
 
     Args:
-        rounds: One dictionary per round with ``iterations``, ``portion`` (share of pixels to label per predicted
-            class) and ``target_share`` (share of target images in the batches); optionally ``lr_factor`` (on the
-            schedule's learning rate, default 1) and ``restart`` (default False): once the labels are made, go back to
-            the weights at the end of the warm-up, with a fresh optimizer state; a teacher starts over with them.
+        rounds: One dictionary per round with ``iterations`` and ``target_share`` (share of target images in the
+            batches); optionally ``portion`` (share of pixels to label per predicted class, for policies that take
+            one), ``lr_factor`` (on the schedule's learning rate, default 1) and ``restart`` (default False): once the
+            labels are made, go back to the weights at the end of the warm-up, with a fresh optimizer state; a teacher
+            starts over with them.
         warmup_iterations: Steps on the source before round 1.
         labeller: Arguments of `PseudoLabeller` other than ``portion``.
         pipeline: Transforms that load a target image for labelling, without random ones; they must pack
@@ -140,9 +160,14 @@ class SelfTrainingHook(Hook):
         evaluate_rounds: Run the validation loop at the end of the warm-up and of every round.
         num_workers: Loader processes while labelling.
         label_with: ``student``, or ``teacher`` where a `TeacherHook` keeps one.
+        online: Make no labels: rounds only set the mixture, and a term such as `ClassMixTerm` labels every batch.
+        damaged: What to do where a run resumes inside a round and its labels are gone or damaged: ``refuse``, or
+            ``remake`` them with the present model, which is no longer the same run.
+        analysis: Compare every round's labels with those of `analysis_dataset`, for a report; never used in training.
+        analysis_dataset: Config of the labelled target training images (`LabelledImageDataset` or a subclass).
 
     Raises:
-        ValueError: `label_with` is something else.
+        ValueError: `label_with` or `damaged` is something else, or the analysis lacks its dataset.
     """
 
     # After CheckpointHook (VERY_LOW): a checkpoint at the end of a round exists before labelling begins.
@@ -158,9 +183,21 @@ class SelfTrainingHook(Hook):
         evaluate_rounds: bool = True,
         num_workers: int = 0,
         label_with: str = "student",
+        online: bool = False,
+        damaged: str = "refuse",
+        analysis: bool = False,
+        analysis_dataset: dict | None = None,
     ) -> None:
         if label_with not in ("student", "teacher"):
             raise ValueError(f"label_with must be 'student' or 'teacher', found {label_with!r}.")
+        if damaged not in ("refuse", "remake"):
+            raise ValueError(f"damaged must be 'refuse' or 'remake', found {damaged!r}.")
+        if analysis and analysis_dataset is None:
+            raise ValueError("analysis=True needs analysis_dataset, the labelled target images.")
+        self.online = online
+        self.damaged = damaged
+        # Without analysis the labelled dataset is never built.
+        self.analysis_dataset = analysis_dataset if analysis else None
         self.label_with = label_with
         self.rounds = [dict(entry) for entry in rounds]
         self.warmup_iterations = warmup_iterations
@@ -192,8 +229,11 @@ class SelfTrainingHook(Hook):
                 "SelfTrainingHook has rounds, but train_dataloader.dataset has no target. Add "
                 "target=dict(type='UnlabelledDataset', ...)."
             )
-        # Fails early where there is no teacher.
-        self._model(runner).networks(of_teacher=self.label_with == "teacher")
+        # What the rounds need and lack shows before the warm-up, not after it.
+        networks = self._model(runner).networks(of_teacher=self.label_with == "teacher")
+        for phase in self.phases:
+            if phase.number and not self.online:
+                PseudoLabeller(portion=phase.portion, **self.labeller).predictor(networks)
 
     def before_train(self, runner: Runner) -> None:
         """Check the setting, and bring data and model to the phase in which the run starts or resumes.
@@ -271,22 +311,33 @@ class SelfTrainingHook(Hook):
             target_share=phase.target_share,
         )
         self._lr_factor = phase.lr_factor
-        if phase.number == 0:
-            dataloader.dataset.set_pseudo_labels(None)
-            return
-        artefact = PseudoLabelArtefact(
-            Path(runner.work_dir) / "pseudo_labels" / f"round_{phase.number}"
-        )
-        manifest = artefact.read_manifest()
+        root = None
+        if phase.number and not self.online:
+            root = str(self._labels_of(runner, phase, resumed=resumed).root)
+        if phase.number and not resumed and any(other.restart for other in self.phases):
+            self._keep_or_restore_warmup(runner, phase)
+        dataloader.dataset.set_pseudo_labels(root)
+
+    @staticmethod
+    def _artefact(runner: Runner, number: int) -> PseudoLabelArtefact:
+        return PseudoLabelArtefact(Path(runner.work_dir) / "pseudo_labels" / f"round_{number}")
+
+    def _labels_of(self, runner: Runner, phase: Phase, *, resumed: bool) -> PseudoLabelArtefact:
+        """The round's labels: those that it trained on, or new ones where it begins."""
+        artefact = self._artefact(runner, phase.number)
         if resumed:
-            self._check_resumed(runner, artefact, manifest)
-        else:
-            manifest = self._label(runner, phase, artefact, manifest)
-            # Goes into every checkpoint of the round: a resumed run knows its labels by it.
-            runner.message_hub.update_info(LABELS_KEY, manifest.model_hash)
-            if any(other.restart for other in self.phases):
-                self._keep_or_restore_warmup(runner, phase)
-        dataloader.dataset.set_pseudo_labels(str(artefact.root))
+            try:
+                self._check_resumed(runner, artefact)
+                return artefact
+            except DamagedLabelsError as error:
+                if self.damaged == "refuse":
+                    raise
+                runner.logger.warning(f"{error} Making them again with the present model.")
+                barrier()
+        manifest = self._label(runner, phase, artefact)
+        # Goes into every checkpoint of the round: a resumed run knows its labels by it.
+        runner.message_hub.update_info(LABELS_KEY, manifest.model_hash)
+        return artefact
 
     def _keep_or_restore_warmup(self, runner: Runner, phase: Phase) -> None:
         """Before the first round keep the weights; where a round restarts, bring them back.
@@ -319,62 +370,77 @@ class SelfTrainingHook(Hook):
         for optimizer in self._optimizers(runner):
             optimizer.state.clear()
         if model.teacher is not None:
+            # Step 0 copies.
             model.teacher.steps.zero_()
+            model.teacher.update_parameters(networks)
         runner.logger.info(f"Round {phase.number}: restarted from the weights of the warm-up.")
 
     @staticmethod
-    def _check_resumed(
-        runner: Runner, artefact: PseudoLabelArtefact, manifest: RoundManifest | None
-    ) -> None:
+    def _target(runner: Runner) -> tuple[UnlabelledDataset, dict[str, Path]]:
+        """The target dataset, and its image file of each image id."""
+        target = runner.train_dataloader.dataset.domains["target"]
+        infos = (target.get_data_info(index) for index in range(len(target)))
+        return target, {info["sample_id"]: Path(info["img_path"]) for info in infos}
+
+    def _check_resumed(self, runner: Runner, artefact: PseudoLabelArtefact) -> None:
         """Refuse to resume inside a round without the labels that it trained on."""
-        if manifest is None:
-            problems = [f"{artefact.root}: no manifest"]
-        elif manifest.model_hash != runner.message_hub.get_info(LABELS_KEY):
-            problems = [f"{artefact.root}: made by another model than the checkpoint names"]
-        else:
-            problems = artefact.problems(manifest)
+        target, images = self._target(runner)
+        try:
+            problems = artefact.check(
+                artefact.read_manifest(),
+                classes=target.metainfo["classes"],
+                images=images,
+                model_hash=runner.message_hub.get_info(LABELS_KEY),
+            )
+        except ValueError as error:
+            problems = [str(error)]
         if problems:
-            raise ValueError(
+            raise DamagedLabelsError(
                 "The run was interrupted inside a round whose pseudo labels are damaged: "
                 f"{'; '.join(problems[:5])}{' ...' if len(problems) > 5 else ''}. Restore the folder, or resume from "
                 "a checkpoint at or before the beginning of the round."
             )
 
-    def _label(
-        self,
-        runner: Runner,
-        phase: Phase,
-        artefact: PseudoLabelArtefact,
-        manifest: RoundManifest | None,
-    ) -> RoundManifest:
+    def _label(self, runner: Runner, phase: Phase, artefact: PseudoLabelArtefact) -> RoundManifest:
         """Label all target images, or keep a complete artefact of the same model and settings."""
         model = self._model(runner)
-        segmentor = model.networks(of_teacher=self.label_with == "teacher")["segmentor"]
-        target = runner.train_dataloader.dataset.domains["target"]
+        manifest = _manifest_or_none(artefact)
+        target, images = self._target(runner)
+        networks = model.networks(of_teacher=self.label_with == "teacher")
         labeller = PseudoLabeller(portion=phase.portion, **self.labeller)
         if (
             manifest is not None
-            and manifest.model_hash == model_hash(segmentor)
             and manifest.policy == labeller.settings()
-            and manifest.classes == list(target.metainfo["classes"])
-            and not artefact.problems(manifest)
+            and not artefact.check(
+                manifest,
+                classes=target.metainfo["classes"],
+                images=images,
+                model_hash=model_hash(labeller.predictor(networks)),
+            )
         ):
             action = "kept the"
         else:
             action = "made"
+            # Every rank has looked before one of them clears the folder.
+            barrier()
             dataset = copy.copy(target)
             dataset.pipeline = Compose(self.pipeline)
+            before = self._artefact(runner, phase.number - 1)
+            before_manifest = _manifest_or_none(before)
+            comparable = before_manifest is not None and not before.problems(before_manifest)
             manifest = labeller.label(
                 model=model,
-                segmentor=segmentor,
+                networks=networks,
                 dataset=dataset,
                 artefact=artefact,
                 round_number=phase.number,
                 num_workers=self.num_workers,
+                previous=before if comparable else None,
             )
+        scores = ", ".join(f"{name} {value:.3f}" for name, value in manifest.scores.items())
         runner.logger.info(
             f"Round {phase.number}: {action} pseudo labels in {artefact.root}; "
-            f"{100 * manifest.coverage:.1f} % of pixels labelled."
+            f"{100 * manifest.coverage:.1f} % of pixels labelled; {scores}."
         )
         self._record(
             runner,
@@ -383,9 +449,41 @@ class SelfTrainingHook(Hook):
                 coverage=manifest.coverage,
                 kept_share=manifest.kept_share,
                 thresholds=manifest.thresholds,
+                scores=manifest.scores,
             ),
         )
+        if self.analysis_dataset is not None and is_main_process():
+            self._record(
+                runner, phase.number, analysis=self._analyse(artefact, images, manifest.classes)
+            )
         return manifest
+
+    def _analyse(
+        self, artefact: PseudoLabelArtefact, images: dict[str, Path], classes: list[str]
+    ) -> dict:
+        """Precision and coverage of a round's labels, by the labels of the analysis dataset."""
+        labelled = build_from_cfg({**(self.analysis_dataset or {}), "pipeline": []}, DATASETS)
+        if not isinstance(labelled, LabelledImageDataset):
+            raise TypeError(
+                f"analysis_dataset is a {type(labelled).__name__}, expected a LabelledImageDataset."
+            )
+        names = {path.resolve(): name for name, path in images.items()}
+        infos = [labelled.get_data_info(index) for index in range(len(labelled))]
+        known = [info for info in infos if Path(info["img_path"]).resolve() in names]
+        if not known:
+            raise ValueError("analysis_dataset holds none of the target training images.")
+
+        def pairs() -> Iterator[tuple[np.ndarray, np.ndarray]]:
+            for info in known:
+                name = names[Path(info["img_path"]).resolve()]
+                yield (
+                    read_raw_ids(str(artefact.label_path(name))),
+                    read_train_ids(
+                        info["seg_map_path"], info["label_lookup"], info["label_channel"]
+                    ),
+                )
+
+        return {"images": len(known), **label_quality(pairs(), classes)}
 
     @staticmethod
     def _read_record(runner: Runner) -> dict[str, dict]:

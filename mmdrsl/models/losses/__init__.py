@@ -2,5 +2,11 @@
 
 from .mode_alignment_loss import StochasticModeAlignmentLoss
 from .mode_metric_loss import ModeMetricLoss
+from .segmentation_losses import ReverseCrossEntropyLoss, WeightedCrossEntropyLoss
 
-__all__ = ["ModeMetricLoss", "StochasticModeAlignmentLoss"]
+__all__ = [
+    "ModeMetricLoss",
+    "ReverseCrossEntropyLoss",
+    "StochasticModeAlignmentLoss",
+    "WeightedCrossEntropyLoss",
+]

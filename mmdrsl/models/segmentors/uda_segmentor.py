@@ -211,6 +211,7 @@ class UDASegmentor(BaseSegmentor):
             features=features,
             domains=batches,
             progress=self.progress,
+            teacher=self.teacher.module if self.teacher and self.teacher.steps > 0 else None,
         )
         values = {
             f"{name}.{key}": value
@@ -233,7 +234,10 @@ class UDASegmentor(BaseSegmentor):
             logits = self.segmentor.decode_head(features)
             return features, {
                 name: DomainBatch(
-                    tuple(feature[part] for feature in features), logits[part], data_samples[part]
+                    tuple(feature[part] for feature in features),
+                    logits[part],
+                    data_samples[part],
+                    inputs[part],
                 )
                 for name, part in parts.items()
             }
@@ -242,7 +246,7 @@ class UDASegmentor(BaseSegmentor):
             with running_statistics_of_target(self, name, parts):
                 features = self.extract_feat(inputs[part])
                 logits = self.segmentor.decode_head(features)
-            batches[name] = DomainBatch(features, logits, data_samples[part])
+            batches[name] = DomainBatch(features, logits, data_samples[part], inputs[part])
         return None, batches
 
     def predict(self, inputs: Tensor, data_samples: list | None = None) -> list:

@@ -1,6 +1,7 @@
 """Terms of the adaptation objective; a method is a list of them in a config."""
 
 from .adaptation_term import AdaptationProgress, AdaptationStep, AdaptationTerm, DomainBatch
+from .class_mix_term import ClassMixTerm
 from .mode_alignment_term import ModeAlignmentTerm
 from .mode_metric_term import ModeMetricTerm
 from .model_regularisation_term import ModelRegularisationTerm
@@ -10,6 +11,7 @@ __all__ = [
     "AdaptationProgress",
     "AdaptationStep",
     "AdaptationTerm",
+    "ClassMixTerm",
     "DomainBatch",
     "ModeAlignmentTerm",
     "ModeMetricTerm",

@@ -34,11 +34,13 @@ class DomainBatch:
         features: Feature maps of backbone and neck, each (B, ...).
         logits: Output of the decode head, shape (B, C, h, w).
         samples: Data samples with ``gt_sem_seg`` (labels, or pseudo labels on the target; 255 is ignored).
+        inputs: Normalised images, shape (B, 3, H, W).
     """
 
     features: tuple[Tensor, ...]
     logits: Tensor
     samples: list
+    inputs: Tensor | None = None
 
     @property
     def labels(self) -> Tensor:
@@ -57,6 +59,8 @@ class AdaptationStep:
             run on its own.
         domains: The domains that are in the batch, ``source`` and/or ``target``.
         progress: Where the run stands.
+        teacher: Modules ``segmentor`` and ``heads`` of the averaged copy that `TeacherHook` keeps; None without one,
+            and before its first update.
     """
 
     segmentor: nn.Module
@@ -64,6 +68,7 @@ class AdaptationStep:
     features: tuple[Tensor, ...] | None
     domains: dict[str, DomainBatch]
     progress: AdaptationProgress
+    teacher: nn.ModuleDict | None = None
     _outputs: dict[str, dict[str, Tensor]] = field(default_factory=dict)
 
     def head(self, name: str) -> Any:

@@ -17,7 +17,7 @@ class ModeAlignmentTerm(AdaptationTerm):
         loss: Config of the loss.
         weight: Factor after the ramp, >= 0.
         ramp_iterations: Length of the linear ramp in steps, counted from the first adaptation step.
-        weighted: Weigh each pseudo label by the map that `LoadPseudoLabelWeights` loads.
+        weighted: Weigh each pseudo label by the map that `LoadPseudoLabelConfidence` loads.
         min_label_purity: Share of a feature cell that one label must cover, in (0.5, 1]; None takes the label at the
             cell's centre.
         use_memory: Let remembered source pixels stand in for modes that the batch's source images hardly show. Needs

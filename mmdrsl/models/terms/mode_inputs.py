@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 from torch import Tensor
 
-from ..label_maps import resize_labels, resize_weights, stack_weights
+from ..label_maps import resize_labels, resize_weights, stack_confidences
 from .adaptation_term import AdaptationStep
 
 
@@ -43,5 +43,6 @@ def mode_inputs(
     batch, size = step.domains[domain], embeddings.shape[2:]
     weights = None
     if weighted and domain == "target":
-        weights = resize_weights(stack_weights(batch.samples), size).to(embeddings.device)
+        confidences = stack_confidences(batch.samples, batch.labels.shape)
+        weights = resize_weights(confidences, size).to(embeddings.device)
     return ModeInputs(embeddings, resize_labels(batch.labels, size, min_label_purity), weights)

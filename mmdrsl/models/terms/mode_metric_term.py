@@ -19,7 +19,7 @@ class ModeMetricTerm(AdaptationTerm):
         loss: Config of the loss.
         weight: Factor, >= 0.
         domains: Domains to learn from.
-        weighted: Weigh each pseudo label by the map that `LoadPseudoLabelWeights` loads.
+        weighted: Weigh each pseudo label by the map that `LoadPseudoLabelConfidence` loads.
         min_label_purity: Share of a feature cell that one label must cover, in (0.5, 1]; None takes the label at the
             cell's centre.
         head: Name of the `MMDLHead` in the adaptor.

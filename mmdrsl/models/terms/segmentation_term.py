@@ -7,8 +7,9 @@ from typing import Any
 from mmseg.models.utils import resize
 from mmseg.registry import MODELS
 from mmseg.utils import add_prefix
-from torch import Tensor
+from torch import Tensor, nn
 
+from ..label_maps import stack_confidences
 from .adaptation_term import AdaptationStep, AdaptationTerm
 
 
@@ -19,21 +20,35 @@ class SegmentationTerm(AdaptationTerm):
     Args:
         domain: ``source`` or ``target``.
         weight: Factor of all its losses, >= 0.
-        loss: Config of an MMSegmentation loss for the decode head's logits. None takes the losses that the
-            segmentor's own heads carry, auxiliary heads included. Class weights belong to the source: class-balanced
-            pseudo labels are balanced already, and weighting them again multiplies the errors of rare classes.
+        loss: Config of a loss for the decode head's logits, or a list of them (such as cross entropy and reverse cross
+            entropy). None takes the losses that the segmentor's own heads carry, auxiliary heads included. Class
+            weights belong to the source: class-balanced pseudo labels are balanced already, and weighting them again
+            multiplies the errors of rare classes.
+        confidence: Weight every pixel by the confidence of its pseudo label, which `LoadPseudoLabelConfidence` and
+            `PackTargetInputs` bring into the batch; needs a `loss`.
 
     Raises:
-        ValueError: Unknown domain.
+        ValueError: Unknown domain, or `confidence` without a loss.
     """
 
-    def __init__(self, *, domain: str, weight: float = 1.0, loss: dict | None = None) -> None:
+    def __init__(
+        self,
+        *,
+        domain: str,
+        weight: float = 1.0,
+        loss: dict | list[dict] | None = None,
+        confidence: bool = False,
+    ) -> None:
         super().__init__()
         if domain not in ("source", "target"):
             raise ValueError(f"domain must be 'source' or 'target', found {domain!r}.")
         self.domain = domain
         self.weight = weight
-        self.loss = None if loss is None else MODELS.build(loss)
+        if confidence and loss is None:
+            raise ValueError("confidence=True needs a loss that takes weights per pixel; set loss.")
+        losses = [loss] if isinstance(loss, dict) else loss or []
+        self.losses = nn.ModuleList(MODELS.build(each) for each in losses)
+        self.confidence = confidence
 
     def forward(self, step: AdaptationStep) -> dict[str, Tensor]:
         """Named losses and diagnostics; empty where the batch lacks the domain."""
@@ -41,7 +56,7 @@ class SegmentationTerm(AdaptationTerm):
         if batch is None:
             return {}
         segmentor: Any = step.segmentor
-        if self.loss is not None:
+        if len(self.losses):
             labels = batch.labels
             logits = resize(
                 batch.logits,
@@ -49,8 +64,15 @@ class SegmentationTerm(AdaptationTerm):
                 mode="bilinear",
                 align_corners=segmentor.align_corners,
             )
-            value = self.loss(logits, labels, ignore_index=segmentor.decode_head.ignore_index)
-            return {self.loss.loss_name: value * self.weight}
+            weight = stack_confidences(batch.samples, labels.shape) if self.confidence else None
+            values: dict[str, Tensor] = {}
+            for loss in self.losses:
+                value = loss(
+                    logits, labels, weight=weight, ignore_index=segmentor.decode_head.ignore_index
+                )
+                name = str(loss.loss_name)
+                values[name] = values.get(name, 0) + value * self.weight
+            return values
         values = dict(segmentor.decode_head.loss_by_feat(batch.logits, batch.samples))
         if segmentor.with_auxiliary_head:
             auxiliary = segmentor.auxiliary_head

@@ -1,0 +1,105 @@
+"""Label the target images of a self-training config outside training.
+
+python tools/generate_pseudo_labels.py CONFIG CHECKPOINT --out DIR [--portion SHARE] [--teacher] [--launcher pytorch]
+
+writes the artefact of a round: labels/, color/, confidence/ and manifest.json. Policy and views are those of the
+config's SelfTrainingHook. Started again after an interruption it picks up where it stopped; where DIR holds the same
+labels already it checks them and stops. The labels serve a plain supervised config too, see docs/self_training.md.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+from pathlib import Path
+
+from mmengine.config import Config, DictAction
+from mmengine.dist import init_dist, is_distributed, is_main_process
+from mmengine.registry import init_default_scope
+from mmengine.utils.dl_utils import set_multi_processing
+
+import mmdrsl  # noqa: F401 - registers everything before a config is built
+from mmdrsl.engine.labelling import build_labelling
+from mmdrsl.engine.launch import join_cpu_process_group, resolve_mmseg_bases
+from mmdrsl.self_training import PseudoLabelArtefact, model_hash
+
+
+def parse_args() -> argparse.Namespace:
+    """Read the command line."""
+    parser = argparse.ArgumentParser(description="Generate pseudo labels")
+    parser.add_argument("config", help="config of a self-training")
+    parser.add_argument("checkpoint", help="its checkpoint, or a plain MMSegmentation checkpoint")
+    parser.add_argument("--out", type=Path, required=True, help="folder of the artefact")
+    parser.add_argument("--portion", type=float, help="share to label; default: the last round's")
+    parser.add_argument("--teacher", action="store_true", help="predict with the averaged copy")
+    parser.add_argument("--round", type=int, default=1, help="number noted in the manifest")
+    parser.add_argument("--num-workers", type=int, help="loader processes; default: the hook's")
+    parser.add_argument(
+        "--cfg-options", nargs="+", action=DictAction, help="config entries to override, key=value"
+    )
+    parser.add_argument(
+        "--launcher", choices=["none", "pytorch", "slurm", "mpi"], default="none", help="launcher"
+    )
+    parser.add_argument("--local_rank", "--local-rank", type=int, default=0)
+    return parser.parse_args()
+
+
+def main() -> None:
+    """Label, or say that the labels are there."""
+    args = parse_args()
+    os.environ.setdefault("LOCAL_RANK", str(args.local_rank))
+    resolve_mmseg_bases()
+    cfg = Config.fromfile(args.config)
+    if args.cfg_options is not None:
+        cfg.merge_from_dict(args.cfg_options)
+    if not Path(args.checkpoint).is_file():
+        raise FileNotFoundError(f"There is no checkpoint {args.checkpoint}.")
+    join_cpu_process_group(args.launcher)
+    environment = cfg.get("env_cfg", {})
+    set_multi_processing(**environment.get("mp_cfg", {}), distributed=args.launcher != "none")
+    if args.launcher != "none" and not is_distributed():
+        init_dist(args.launcher, **environment.get("dist_cfg", {}))
+    init_default_scope(cfg.get("default_scope", "mmseg"))
+    job = build_labelling(
+        cfg, checkpoint=args.checkpoint, portion=args.portion, teacher=args.teacher
+    )
+    artefact = PseudoLabelArtefact(args.out)
+    manifest = artefact.read_manifest()
+    if manifest is not None:
+        infos = [job.dataset.get_data_info(index) for index in range(len(job.dataset))]
+        problems = artefact.check(
+            manifest,
+            classes=job.dataset.metainfo["classes"],
+            images={info["sample_id"]: Path(info["img_path"]) for info in infos},
+            model_hash=model_hash(job.labeller.predictor(job.networks)),
+        )
+        if manifest.policy != job.labeller.settings():
+            problems.append(f"{args.out}: labelled with other settings ({manifest.policy})")
+        if problems:
+            raise ValueError(
+                f"{args.out} holds another or a damaged round: {'; '.join(problems[:5])}. Remove the folder to label "
+                "again, or choose another."
+            )
+    else:
+        manifest = job.labeller.label(
+            model=job.model,
+            networks=job.networks,
+            dataset=job.dataset,
+            artefact=artefact,
+            round_number=args.round,
+            num_workers=job.num_workers if args.num_workers is None else args.num_workers,
+        )
+    if is_main_process():
+        print(
+            f"{args.out}: {len(manifest.images)} images, {100 * manifest.coverage:.1f} % labelled"
+        )
+        for name, share in manifest.kept_share.items():
+            print(
+                f"  {name:20s} kept {100 * share:5.1f} %, threshold {manifest.thresholds[name]:.3f}"
+            )
+        for name, value in manifest.scores.items():
+            print(f"  {name}: {value:.4f}")
+
+
+if __name__ == "__main__":
+    main()
