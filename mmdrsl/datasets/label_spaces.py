@@ -4,8 +4,10 @@ Class ids are never written down: a table says which raw class name a raw id has
 which class names a model knows and in which order, and the two meet by name.
 """
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
@@ -52,6 +54,7 @@ class LabelTable:
         name: Name of the dataset, for messages.
         ids: Raw id (0..65535) to raw class name; several ids may share a name.
         void: Raw names that are ignored wherever no rename and no class takes them.
+        channel: How a file stores the ids, see `read_raw_ids`.
 
     Raises:
         ValueError: If an id is out of range or a void name is not a raw name.
@@ -60,6 +63,36 @@ class LabelTable:
     name: str
     ids: Mapping[int, str]
     void: frozenset[str] = frozenset()
+    channel: str | None = None
+
+    @classmethod
+    def from_file(cls, path: str) -> "LabelTable":
+        """Read a table from a JSON file.
+
+        Args:
+            path: File with one object: `name`, `ids` (raw id to raw class name), and where needed
+                `void` (list of names) and `channel`.
+
+        Returns:
+            The table.
+
+        Raises:
+            FileNotFoundError: If the file is missing.
+            ValueError: If it is no such object.
+        """
+        if not Path(path).is_file():
+            raise FileNotFoundError(f"no label table {path}: correct table_file")
+        try:
+            content = json.loads(Path(path).read_text(encoding="utf-8"))
+            ids = {int(raw_id): str(name) for raw_id, name in content["ids"].items()}
+            void = frozenset(content.get("void", ()))
+            table = cls(str(content["name"]), ids, void, content.get("channel"))
+        except (KeyError, AttributeError, TypeError, ValueError) as error:
+            raise ValueError(
+                f"{path} is no label table ({type(error).__name__}: {error}): expected an object like "
+                '{"name": "mine", "ids": {"0": "void", "1": "road"}, "void": ["void"]}'
+            ) from error
+        return table
 
     def __post_init__(self) -> None:
         out_of_range = [raw_id for raw_id in self.ids if not 0 <= raw_id <= 65535]
@@ -221,8 +254,23 @@ SYNTHIA_TABLE = LabelTable(
         22: "lane marking",
     },
     void=frozenset({"void", "parking slot", "road work", "lane marking"}),
+    channel="red",
 )
 """Ids of SYNTHIA-RAND-CITYSCAPES (Ros et al., "The SYNTHIA Dataset", CVPR 2016)."""
+
+SYNTHIA_SF_TABLE = LabelTable(
+    name="SYNTHIA-SF",
+    ids={
+        0: "void",
+        **dict(enumerate(CITYSCAPES19.classes, 1)),
+        20: "road lines",
+        21: "other",
+        22: "road works",
+    },
+    void=frozenset({"void", "road lines", "other", "road works"}),
+    channel="red8",
+)
+"""Ids of SYNTHIA-SF, NOT checked against its files: order of names as public loaders list them, storage assumed."""
 
 CARLA_TABLE = LabelTable(
     name="CARLA 0.9.10 tags",
