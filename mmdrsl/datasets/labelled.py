@@ -44,10 +44,10 @@ class LabelledImageDataset(BaseSegDataset):
 
     Args:
         data_root: Folder of the dataset.
-        label_space: Name of the classes wanted, a key of `LABEL_SPACES`; None takes the dataset's
-            usual one.
-        table_file: JSON file that takes the place of the dataset's `TABLE`, see
-            `LabelTable.from_file`.
+        label_space: The classes wanted, a key of `LABEL_SPACES` or a mapping, see `get_label_space`;
+            None takes the dataset's usual ones.
+        table: What takes the place of the dataset's `TABLE`: a mapping, or the path of a JSON file,
+            see `LabelTable.load`.
         renames: Raw class name to class of the label space, or to None for ignored, in addition
             to the dataset's own `RENAMES`.
         data_prefix: Folders `img_path` and `seg_map_path` below the root (or several alternatives
@@ -86,8 +86,8 @@ class LabelledImageDataset(BaseSegDataset):
         self,
         *,
         data_root: str,
-        label_space: str | None = None,
-        table_file: str | None = None,
+        label_space: str | Mapping[str, Any] | None = None,
+        table: str | Mapping[str, Any] | None = None,
         renames: Mapping[str, str | None] | None = None,
         data_prefix: Mapping[str, str | Sequence[str]] | None = None,
         ann_file: str = "",
@@ -104,7 +104,7 @@ class LabelledImageDataset(BaseSegDataset):
     ) -> None:
         self.label_space = get_label_space(label_space or self.LABEL_SPACE)
         all_renames = {**self.RENAMES.get(self.label_space.name, {}), **(renames or {})}
-        self.table = self.TABLE if table_file is None else LabelTable.from_file(table_file)
+        self.table = self.TABLE if table is None else LabelTable.load(table)
         self._label_lookup = build_lookup(self.table, self.label_space, all_renames)
         self._check = check
         self._check_sample = check_sample

@@ -51,8 +51,8 @@ class SYNTHIASFDataset(LabelledImageDataset):
 
     `SEQ<n>/RGBLeft/<name>.png` belongs to `SEQ<n>/GTLeft/<name>.png`; right images are left out. The
     label table could NOT be checked against the files. Compare a few labels with
-    `tools/analysis_tools/browse_dataset.py`, and where they are wrong give `table_file`. Arguments
-    are those of `LabelledImageDataset`.
+    `tools/analysis_tools/browse_dataset.py`, and where they are wrong give a `table` of your own.
+    Arguments are those of `LabelledImageDataset`.
     """
 
     TABLE: ClassVar[LabelTable] = SYNTHIA_SF_TABLE

@@ -25,7 +25,7 @@ class UnlabelledDataset(BaseSegDataset):
 
     Args:
         data_root: Folder of the dataset.
-        label_space: Name of the classes wanted, a key of `LABEL_SPACES`.
+        label_space: The classes wanted, a key of `LABEL_SPACES` or a mapping, see `get_label_space`.
         data_prefix: Folder `img_path` below the root, or several alternatives of which the first
             that exists is used; None takes the root itself.
         ann_file: Text file below the root of one image per line, relative to the image folder,
@@ -49,7 +49,7 @@ class UnlabelledDataset(BaseSegDataset):
         self,
         *,
         data_root: str,
-        label_space: str = "cityscapes19",
+        label_space: str | Mapping[str, Any] = "cityscapes19",
         data_prefix: Mapping[str, str | Sequence[str]] | None = None,
         ann_file: str = "",
         img_suffix: str | None = None,

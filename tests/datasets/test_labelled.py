@@ -328,26 +328,24 @@ def test_synthia_sf_leaves_other_folders_out(tmp_path):
         SYNTHIASFDataset(data_root=str(tmp_path))
 
 
-def test_table_file_replaces_ids_and_channel(tmp_path):
+def test_table_replaces_ids_and_channel(tmp_path):
     write(tmp_path, "SEQ1/RGBLeft/0.png", "SEQ1/GTLeft/0.png", 5, save_label=save_synthia)
     with pytest.raises(ValueError, match=r"expected 3 or 4 channels of uint8"):
         SYNTHIASFDataset(data_root=str(tmp_path))
     table = tmp_path / "table.json"
     content = {"name": "mine", "ids": {"0": "void", "5": "car"}, "void": ["void"], "channel": "red"}
     table.write_text(json.dumps(content))
-    dataset = SYNTHIASFDataset(
-        data_root=str(tmp_path), table_file=str(table), pipeline=TRAIN_PIPELINE
-    )
+    dataset = SYNTHIASFDataset(data_root=str(tmp_path), table=str(table), pipeline=TRAIN_PIPELINE)
     assert dataset[0]["data_samples"].gt_sem_seg.data[0, 0].unique().tolist() == [13]
     with pytest.raises(FileNotFoundError, match="no label table"):
-        SYNTHIASFDataset(data_root=str(tmp_path), table_file=str(tmp_path / "none.json"))
+        SYNTHIASFDataset(data_root=str(tmp_path), table=str(tmp_path / "none.json"))
     for wrong in ("[]", "{", '{"name": "x"}', '{"name": "x", "ids": {"a": "b"}}'):
         table.write_text(wrong)
         with pytest.raises(ValueError, match=r"table\.json is no label table"):
-            SYNTHIASFDataset(data_root=str(tmp_path), table_file=str(table))
+            SYNTHIASFDataset(data_root=str(tmp_path), table=str(table))
     table.write_text(json.dumps({**content, "channel": "alpha"}))
     with pytest.raises(ValueError, match="unknown label channel 'alpha'"):
-        SYNTHIASFDataset(data_root=str(tmp_path), table_file=str(table))
+        SYNTHIASFDataset(data_root=str(tmp_path), table=str(table))
 
 
 def test_converted_labels_beside_published_ones_are_no_orphans(tmp_path):
@@ -356,3 +354,21 @@ def test_converted_labels_beside_published_ones_are_no_orphans(tmp_path):
     assert orphan_labels(GTA5Dataset(data_root=str(tmp_path))) == []
     (tmp_path / "images/1.png").unlink()
     assert orphan_labels(GTA5Dataset(data_root=str(tmp_path))) == [str(tmp_path / "labels/1.png")]
+
+
+def test_table_and_label_space_of_plain_values(tmp_path):
+    """A pair of one's own needs no class: everything stands in the config."""
+    write(tmp_path, "images/0.png", "labels/0.png", 4)
+    space = dict(name="two", classes=["road", "cow"], palette=[[1, 2, 3], [4, 5, 6]])
+    table = dict(name="farm", ids={0: "void", 4: "kuh", 5: "way"}, void=["void"])
+    options = dict(data_root=str(tmp_path), label_space=space, table=table)
+    dataset = LabelledImageDataset(
+        renames={"kuh": "cow", "way": "road"}, pipeline=TRAIN_PIPELINE, **options
+    )
+    assert dataset.metainfo["classes"] == ("road", "cow")
+    assert dataset.metainfo["palette"] == [[1, 2, 3], [4, 5, 6]]
+    assert dataset[0]["data_samples"].gt_sem_seg.data[0, 0].unique().tolist() == [1]
+    with pytest.raises(ValueError, match=r"farm: no class of label space 'two' for \['way'\]"):
+        LabelledImageDataset(renames={"kuh": "cow"}, **options)
+    with pytest.raises(ValueError, match="needs name, classes and a palette"):
+        LabelledImageDataset(**{**options, "label_space": dict(classes=["a"])})
