@@ -21,7 +21,9 @@ REGISTERED = [
     *((DATASETS, name) for name in (
         "LabelledImageDataset", "UnlabelledDataset", "TwoDomainDataset", "GTA5Dataset",
         "SYNTHIADataset", "KITTIDataset", "CamVidDataset", "CARLADataset",
-        "CityscapesLabelIdsDataset", "CityscapesTrainIdsDataset",
+        "CityscapesLabelIdsDataset", "CityscapesTrainIdsDataset", "GTA5TrainIdsDataset",
+        "SYNTHIATrainIdsDataset", "KITTITrainIdsDataset", "SYNTHIASFDataset", "KITTIRawDataset",
+        "VideoDataset",
     )),
     *((TRANSFORMS, name) for name in ("LoadImage", "LoadLabels", "LoadPseudoLabels")),
     (DATA_SAMPLERS, "TwoDomainSampler"),

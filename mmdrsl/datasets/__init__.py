@@ -3,15 +3,16 @@
 from .camvid import CamVidDataset
 from .carla import CARLADataset
 from .cityscapes import CityscapesLabelIdsDataset, CityscapesTrainIdsDataset
-from .gta5 import GTA5Dataset
-from .kitti import KITTIDataset
+from .gta5 import GTA5Dataset, GTA5TrainIdsDataset
+from .kitti import KITTIDataset, KITTIRawDataset, KITTITrainIdsDataset
 from .label_spaces import LABEL_SPACES, LabelSpace, LabelTable
 from .labelled import LabelledImageDataset
 from .samplers import TwoDomainSampler
-from .synthia import SYNTHIADataset
+from .synthia import SYNTHIADataset, SYNTHIASFDataset, SYNTHIATrainIdsDataset
 from .transforms import LoadImage, LoadLabels, LoadPseudoLabels
 from .two_domain import DomainSample, TwoDomainDataset, WantedClass
 from .unlabelled import UnlabelledDataset
+from .video import VideoDataset
 
 __all__ = [
     "LABEL_SPACES",
@@ -21,7 +22,10 @@ __all__ = [
     "CityscapesTrainIdsDataset",
     "DomainSample",
     "GTA5Dataset",
+    "GTA5TrainIdsDataset",
     "KITTIDataset",
+    "KITTIRawDataset",
+    "KITTITrainIdsDataset",
     "LabelSpace",
     "LabelTable",
     "LabelledImageDataset",
@@ -29,8 +33,11 @@ __all__ = [
     "LoadLabels",
     "LoadPseudoLabels",
     "SYNTHIADataset",
+    "SYNTHIASFDataset",
+    "SYNTHIATrainIdsDataset",
     "TwoDomainDataset",
     "TwoDomainSampler",
     "UnlabelledDataset",
+    "VideoDataset",
     "WantedClass",
 ]

@@ -16,6 +16,7 @@ import numpy.typing as npt
 from mmengine.dist import broadcast_object_list, is_main_process
 from tqdm import tqdm
 
+from mmdrsl.datasets.daformer_index import read_daformer_index
 from mmdrsl.datasets.label_counts import count_label
 
 
@@ -34,7 +35,8 @@ def class_pixel_index(
     Args:
         infos: What `count_label` needs, one per label.
         num_classes: Number of classes, C.
-        index_file: File that keeps the counts (``.npz``); None takes one in the folder for temporary files.
+        index_file: File that keeps the counts (``.npz``), or DAFormer's ``sample_class_stats.json``, which is only
+            read; None takes a file in the folder for temporary files.
         num_workers: Threads; None takes one per core.
 
     Returns:
@@ -63,6 +65,8 @@ def _read_or_count(
     index_file: str | None,
     num_workers: int | None,
 ) -> npt.NDArray[np.int64]:
+    if index_file is not None and index_file.endswith(".json"):
+        return read_daformer_index(Path(index_file), infos, num_classes)
     fingerprint = _fingerprint(infos, num_classes)
     path = Path(index_file or Path(tempfile.gettempdir(), f"class_pixels_{fingerprint[:24]}.npz"))
     counts = _read(path, fingerprint, (len(infos), num_classes))

@@ -4,8 +4,8 @@ from typing import ClassVar
 
 from mmseg.registry import DATASETS
 
-from mmdrsl.datasets.label_spaces import GTA5_TABLE, LabelTable
-from mmdrsl.datasets.labelled import LabelledImageDataset
+from mmdrsl.datasets.label_spaces import CITYSCAPES_TRAIN_ID_TABLE, GTA5_TABLE, LabelTable
+from mmdrsl.datasets.labelled import TRAIN_ID_SUFFIX, LabelledImageDataset
 
 
 @DATASETS.register_module()
@@ -17,3 +17,14 @@ class GTA5Dataset(LabelledImageDataset):
     """
 
     TABLE: ClassVar[LabelTable] = GTA5_TABLE
+
+
+@DATASETS.register_module()
+class GTA5TrainIdsDataset(GTA5Dataset):
+    """GTA5 with the converted `labels/*_labelTrainIds.png` of DAFormer.
+
+    Arguments are those of `LabelledImageDataset`.
+    """
+
+    TABLE: ClassVar[LabelTable] = CITYSCAPES_TRAIN_ID_TABLE
+    SEG_MAP_SUFFIX: ClassVar[str] = TRAIN_ID_SUFFIX

@@ -4,8 +4,11 @@ Class ids are never written down: a table says which raw class name a raw id has
 which class names a model knows and in which order, and the two meet by name.
 """
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -52,6 +55,7 @@ class LabelTable:
         name: Name of the dataset, for messages.
         ids: Raw id (0..65535) to raw class name; several ids may share a name.
         void: Raw names that are ignored wherever no rename and no class takes them.
+        channel: How a file stores the ids, see `read_raw_ids`.
 
     Raises:
         ValueError: If an id is out of range or a void name is not a raw name.
@@ -60,6 +64,39 @@ class LabelTable:
     name: str
     ids: Mapping[int, str]
     void: frozenset[str] = frozenset()
+    channel: str | None = None
+
+    @classmethod
+    def load(cls, source: "str | Mapping[str, Any]") -> "LabelTable":
+        """Make a table of plain values.
+
+        Args:
+            source: Mapping with `name`, `ids` (raw id to raw class name), and where needed `void`
+                (list of names) and `channel`; or the path of a JSON file that holds such an object.
+
+        Returns:
+            The table.
+
+        Raises:
+            FileNotFoundError: If the file is missing.
+            ValueError: If it is no such mapping.
+        """
+        if isinstance(source, str) and not Path(source).is_file():
+            raise FileNotFoundError(f"no label table {source}: correct the dataset's table")
+        try:
+            content = (
+                json.loads(Path(source).read_text(encoding="utf-8"))
+                if isinstance(source, str)
+                else source
+            )
+            ids = {int(raw_id): str(name) for raw_id, name in content["ids"].items()}
+            void = frozenset(content.get("void", ()))
+            return cls(str(content["name"]), ids, void, content.get("channel"))
+        except (KeyError, AttributeError, TypeError, ValueError) as error:
+            raise ValueError(
+                f"{source} is no label table ({type(error).__name__}: {error}): expected a mapping like "
+                '{"name": "mine", "ids": {"0": "void", "1": "road"}, "void": ["void"]}'
+            ) from error
 
     def __post_init__(self) -> None:
         out_of_range = [raw_id for raw_id in self.ids if not 0 <= raw_id <= 65535]
@@ -221,8 +258,23 @@ SYNTHIA_TABLE = LabelTable(
         22: "lane marking",
     },
     void=frozenset({"void", "parking slot", "road work", "lane marking"}),
+    channel="red",
 )
 """Ids of SYNTHIA-RAND-CITYSCAPES (Ros et al., "The SYNTHIA Dataset", CVPR 2016)."""
+
+SYNTHIA_SF_TABLE = LabelTable(
+    name="SYNTHIA-SF",
+    ids={
+        0: "void",
+        **dict(enumerate(CITYSCAPES19.classes, 1)),
+        20: "road lines",
+        21: "other",
+        22: "road works",
+    },
+    void=frozenset({"void", "road lines", "other", "road works"}),
+    channel="red8",
+)
+"""Ids of SYNTHIA-SF, NOT checked against its files: order of names as public loaders list them, storage assumed."""
 
 CARLA_TABLE = LabelTable(
     name="CARLA 0.9.10 tags",
@@ -295,22 +347,30 @@ CITYSCAPES_RENAMES: dict[str, dict[str, str | None]] = {
 """Renames, by label space, for tables that use the names of Cityscapes."""
 
 
-def get_label_space(name: str) -> LabelSpace:
-    """Look a label space up by its name.
+def get_label_space(name: str | Mapping[str, Any]) -> LabelSpace:
+    """Look a label space up by its name, or make one of plain values.
 
     Args:
-        name: A key of `LABEL_SPACES`.
+        name: A key of `LABEL_SPACES`, or a mapping with `name`, `classes` and `palette`.
 
     Returns:
         The label space.
 
     Raises:
-        ValueError: If no label space has this name.
+        ValueError: If no label space has this name, or the mapping makes none.
     """
+    if isinstance(name, Mapping):
+        try:
+            colours = tuple((int(r), int(g), int(b)) for r, g, b in name["palette"])
+            return LabelSpace(str(name["name"]), tuple(name["classes"]), colours)
+        except (KeyError, TypeError) as error:
+            raise ValueError(
+                f"the label_space {dict(name)} needs name, classes and a palette of one colour per class ({error!r})"
+            ) from error
     if name not in LABEL_SPACES:
         raise ValueError(
             f"unknown label_space {name!r}: use one of {sorted(LABEL_SPACES)}, "
-            "or add yours to mmdrsl.datasets.label_spaces.LABEL_SPACES"
+            "or a mapping with name, classes and palette"
         )
     return LABEL_SPACES[name]
 

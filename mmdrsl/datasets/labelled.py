@@ -25,6 +25,9 @@ from mmdrsl.datasets.validation import (
     find_images,
 )
 
+TRAIN_ID_SUFFIX = "_labelTrainIds.png"
+"""End of the names of labels in train ids, as the converters of Cityscapes and DAFormer write them."""
+
 
 @DATASETS.register_module()
 class LabelledImageDataset(BaseSegDataset):
@@ -41,8 +44,10 @@ class LabelledImageDataset(BaseSegDataset):
 
     Args:
         data_root: Folder of the dataset.
-        label_space: Name of the classes wanted, a key of `LABEL_SPACES`; None takes the dataset's
-            usual one.
+        label_space: The classes wanted, a key of `LABEL_SPACES` or a mapping, see `get_label_space`;
+            None takes the dataset's usual ones.
+        table: What takes the place of the dataset's `TABLE`: a mapping, or the path of a JSON file,
+            see `LabelTable.load`.
         renames: Raw class name to class of the label space, or to None for ignored, in addition
             to the dataset's own `RENAMES`.
         data_prefix: Folders `img_path` and `seg_map_path` below the root (or several alternatives
@@ -72,8 +77,6 @@ class LabelledImageDataset(BaseSegDataset):
     """Raw ids and class names of the label files."""
     RENAMES: ClassVar[Mapping[str, Mapping[str, str | None]]] = CITYSCAPES_RENAMES
     """By label space: raw name to class name, or to None for ignored."""
-    LABEL_CHANNEL: ClassVar[str | None] = None
-    """None for 8-bit labels of one channel, a colour for that channel of 16-bit colour labels."""
     LABEL_SPACE: ClassVar[str] = "cityscapes19"
     IMG_SUFFIX: ClassVar[str] = ".png"
     SEG_MAP_SUFFIX: ClassVar[str] = ".png"
@@ -83,7 +86,8 @@ class LabelledImageDataset(BaseSegDataset):
         self,
         *,
         data_root: str,
-        label_space: str | None = None,
+        label_space: str | Mapping[str, Any] | None = None,
+        table: str | Mapping[str, Any] | None = None,
         renames: Mapping[str, str | None] | None = None,
         data_prefix: Mapping[str, str | Sequence[str]] | None = None,
         ann_file: str = "",
@@ -100,7 +104,8 @@ class LabelledImageDataset(BaseSegDataset):
     ) -> None:
         self.label_space = get_label_space(label_space or self.LABEL_SPACE)
         all_renames = {**self.RENAMES.get(self.label_space.name, {}), **(renames or {})}
-        self._label_lookup = build_lookup(self.TABLE, self.label_space, all_renames)
+        self.table = self.TABLE if table is None else LabelTable.load(table)
+        self._label_lookup = build_lookup(self.table, self.label_space, all_renames)
         self._check = check
         self._check_sample = check_sample
         prefix = {**self.DATA_PREFIX, **(data_prefix or {})}
@@ -132,7 +137,35 @@ class LabelledImageDataset(BaseSegDataset):
     @property
     def label_format(self) -> dict[str, Any]:
         """What `LoadLabels` needs to read any label of the dataset: ``label_lookup`` and ``label_channel``."""
-        return {"label_lookup": self._label_lookup, "label_channel": self.LABEL_CHANNEL}
+        return {"label_lookup": self._label_lookup, "label_channel": self.table.channel}
+
+    def label_name(self, name: str) -> str | None:
+        """Name of the label that belongs to an image, both relative to their folders.
+
+        Args:
+            name: Name of an image file.
+
+        Returns:
+            The label's name; None where the file is none of the dataset's images.
+        """
+        return name[: -len(self.img_suffix)] + self.seg_map_suffix
+
+    def image_name(self, label: str) -> str | None:
+        """Name of the image that a label belongs to: the inverse of `label_name`.
+
+        Args:
+            label: Name of any file below the label folder.
+
+        Returns:
+            The image's name, existing or not; None where the file is none of the dataset's labels.
+        """
+        # Conversions put train ids beside the published labels.
+        converted = label.endswith(TRAIN_ID_SUFFIX) and not self.seg_map_suffix.endswith(
+            TRAIN_ID_SUFFIX
+        )
+        if converted or not label.endswith(self.seg_map_suffix):
+            return None
+        return label[: -len(self.seg_map_suffix)] + self.img_suffix
 
     def pair_files(self) -> tuple[list[str], list[str], list[str]]:
         """List the images with the labels that belong to them; the labels may be missing.
@@ -147,13 +180,16 @@ class LabelledImageDataset(BaseSegDataset):
         check_folder(self.data_root, "data_root")
         img_dir, label_dir = self.data_prefix["img_path"], self.data_prefix["seg_map_path"]
         check_folder(img_dir, "data_prefix['img_path']")
-        names = find_images(img_dir, [self.img_suffix], self.ann_file)
+        found = find_images(img_dir, [self.img_suffix], self.ann_file)
         check_folder(label_dir, "data_prefix['seg_map_path']")
+        pairs = {name: self.label_name(name) for name in found}
+        names = [name for name, label in pairs.items() if label is not None]
         images = [os.path.join(img_dir, name) for name in names]
-        labels = [
-            os.path.join(label_dir, name[: -len(self.img_suffix)] + self.seg_map_suffix)
-            for name in names
-        ]
+        labels = [os.path.join(label_dir, str(pairs[name])) for name in names]
+        if not names:
+            raise ValueError(
+                f"none of the {len(found)} images in {img_dir} is in a folder of {type(self).__name__}"
+            )
         return names, images, labels
 
     def load_data_list(self) -> list[dict[str, Any]]:
@@ -170,7 +206,7 @@ class LabelledImageDataset(BaseSegDataset):
         check_labels_exist(images, labels)
         if self._check:
             check_sizes(images, labels)
-            check_label_ids(labels, self._label_lookup, self.LABEL_CHANNEL, self._check_sample)
+            check_label_ids(labels, self._label_lookup, self.table.channel, self._check_sample)
         return [
             {
                 "img_path": image,

@@ -5,8 +5,15 @@ from typing import ClassVar
 
 from mmseg.registry import DATASETS
 
-from mmdrsl.datasets.label_spaces import CITYSCAPES_RENAMES, LABEL_SPACES, SYNTHIA_TABLE, LabelTable
-from mmdrsl.datasets.labelled import LabelledImageDataset
+from mmdrsl.datasets.label_spaces import (
+    CITYSCAPES_RENAMES,
+    CITYSCAPES_TRAIN_ID_TABLE,
+    LABEL_SPACES,
+    SYNTHIA_SF_TABLE,
+    SYNTHIA_TABLE,
+    LabelTable,
+)
+from mmdrsl.datasets.labelled import TRAIN_ID_SUFFIX, LabelledImageDataset
 
 
 @DATASETS.register_module()
@@ -22,6 +29,41 @@ class SYNTHIADataset(LabelledImageDataset):
     RENAMES: ClassVar[Mapping[str, Mapping[str, str | None]]] = {
         name: {"pedestrian": "person", **CITYSCAPES_RENAMES.get(name, {})} for name in LABEL_SPACES
     }
-    LABEL_CHANNEL: ClassVar[str | None] = "red"
     LABEL_SPACE: ClassVar[str] = "synthia16"
     DATA_PREFIX: ClassVar[Mapping[str, str]] = {"img_path": "RGB", "seg_map_path": "GT/LABELS"}
+
+
+@DATASETS.register_module()
+class SYNTHIATrainIdsDataset(SYNTHIADataset):
+    """SYNTHIA-RAND-CITYSCAPES with the converted `GT/LABELS/*_labelTrainIds.png` of DAFormer.
+
+    Arguments are those of `LabelledImageDataset`.
+    """
+
+    TABLE: ClassVar[LabelTable] = CITYSCAPES_TRAIN_ID_TABLE
+    RENAMES: ClassVar[Mapping[str, Mapping[str, str | None]]] = CITYSCAPES_RENAMES
+    SEG_MAP_SUFFIX: ClassVar[str] = TRAIN_ID_SUFFIX
+
+
+@DATASETS.register_module()
+class SYNTHIASFDataset(LabelledImageDataset):
+    """SYNTHIA-SF, six sequences in San Francisco, 2,224 images (Hernandez-Juarez et al., BMVC 2017).
+
+    `SEQ<n>/RGBLeft/<name>.png` belongs to `SEQ<n>/GTLeft/<name>.png`; right images are left out. The
+    label table could NOT be checked against the files. Compare a few labels with
+    `tools/analysis_tools/browse_dataset.py`, and where they are wrong give a `table` of your own.
+    Arguments are those of `LabelledImageDataset`.
+    """
+
+    TABLE: ClassVar[LabelTable] = SYNTHIA_SF_TABLE
+    DATA_PREFIX: ClassVar[Mapping[str, str]] = {"img_path": "", "seg_map_path": ""}
+    _IMAGES: ClassVar[str] = "/RGBLeft/"
+    _LABELS: ClassVar[str] = "/GTLeft/"
+
+    def label_name(self, name: str) -> str | None:
+        """Name of the label that belongs to an image; None for depth and right images."""
+        return name.replace(self._IMAGES, self._LABELS) if self._IMAGES in name else None
+
+    def image_name(self, label: str) -> str | None:
+        """Name of the image that a label belongs to; None for other files."""
+        return label.replace(self._LABELS, self._IMAGES) if self._LABELS in label else None

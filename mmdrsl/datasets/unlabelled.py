@@ -25,7 +25,7 @@ class UnlabelledDataset(BaseSegDataset):
 
     Args:
         data_root: Folder of the dataset.
-        label_space: Name of the classes wanted, a key of `LABEL_SPACES`.
+        label_space: The classes wanted, a key of `LABEL_SPACES` or a mapping, see `get_label_space`.
         data_prefix: Folder `img_path` below the root, or several alternatives of which the first
             that exists is used; None takes the root itself.
         ann_file: Text file below the root of one image per line, relative to the image folder,
@@ -49,7 +49,7 @@ class UnlabelledDataset(BaseSegDataset):
         self,
         *,
         data_root: str,
-        label_space: str = "cityscapes19",
+        label_space: str | Mapping[str, Any] = "cityscapes19",
         data_prefix: Mapping[str, str | Sequence[str]] | None = None,
         ann_file: str = "",
         img_suffix: str | None = None,
@@ -105,6 +105,21 @@ class UnlabelledDataset(BaseSegDataset):
             check_folder(os.path.join(root, "labels"), "the root of the pseudo labels")
         self._pseudo_label_root = root
 
+    def find_files(self) -> tuple[str, list[str]]:
+        """Find the image files.
+
+        Returns:
+            Folder of the images, and their paths relative to it.
+
+        Raises:
+            FileNotFoundError: As the class.
+            ValueError: As the class.
+        """
+        img_dir = self.data_prefix["img_path"]
+        check_folder(img_dir, "data_prefix['img_path']")
+        suffixes = _IMAGE_SUFFIXES if self.img_suffix is None else (self.img_suffix,)
+        return img_dir, find_images(img_dir, suffixes, self.ann_file)
+
     def load_data_list(self) -> list[dict[str, Any]]:
         """List the images and check them.
 
@@ -116,10 +131,7 @@ class UnlabelledDataset(BaseSegDataset):
             ValueError: As the class.
         """
         check_folder(self.data_root, "data_root")
-        img_dir = self.data_prefix["img_path"]
-        check_folder(img_dir, "data_prefix['img_path']")
-        suffixes = _IMAGE_SUFFIXES if self.img_suffix is None else (self.img_suffix,)
-        names = find_images(img_dir, suffixes, self.ann_file)
+        img_dir, names = self.find_files()
         sample_ids = [PurePosixPath(name).with_suffix("").as_posix() for name in names]
         repeated = [name for name, count in Counter(sample_ids).items() if count > 1]
         if repeated:

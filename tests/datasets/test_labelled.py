@@ -1,3 +1,4 @@
+import json
 import pickle
 
 import cv2
@@ -15,10 +16,15 @@ from mmdrsl.datasets import (
     CityscapesLabelIdsDataset,
     CityscapesTrainIdsDataset,
     GTA5Dataset,
+    GTA5TrainIdsDataset,
     KITTIDataset,
+    KITTITrainIdsDataset,
     LabelledImageDataset,
     SYNTHIADataset,
+    SYNTHIASFDataset,
+    SYNTHIATrainIdsDataset,
 )
+from mmdrsl.datasets.inspection.domain_report import orphan_labels
 
 TRAIN_PIPELINE = [{"type": "LoadImage"}, {"type": "LoadLabels"}, {"type": "PackSegInputs"}]
 SHAPE = (4, 6)
@@ -42,6 +48,11 @@ def save_palette(path, ids):
 def save_synthia(path, ids):
     others = np.full(ids.shape, 4321, dtype=np.uint16)
     cv2.imwrite(str(path), np.dstack([others, others, ids.astype(np.uint16)]))
+
+
+def save_red8(path, ids):
+    others = np.full(ids.shape, 99, dtype=np.uint8)
+    cv2.imwrite(str(path), np.dstack([others, others, ids]))
 
 
 CASES = {
@@ -95,6 +106,38 @@ CASES = {
         {},
         [12],
         None,
+    ),
+    "gta5 train ids": (
+        GTA5TrainIdsDataset,
+        [("images/00001.png", "labels/00001_labelTrainIds.png", 18)],
+        {},
+        [18],
+        None,
+    ),
+    "synthia train ids": (
+        SYNTHIATrainIdsDataset,
+        # Train ids are Cityscapes' 19; bicycle (18) is the last of SYNTHIA's 16 classes.
+        [("RGB/0.png", "GT/LABELS/0_labelTrainIds.png", 18)],
+        {},
+        [15],
+        None,
+    ),
+    "kitti train ids": (
+        KITTITrainIdsDataset,
+        [("training/image_2/0_10.png", "training/semantic/0_10_labelTrainIds.png", 255)],
+        {},
+        [255],
+        None,
+    ),
+    "synthia-sf": (
+        SYNTHIASFDataset,
+        [
+            ("SEQ1/RGBLeft/0.png", "SEQ1/GTLeft/0.png", 1),
+            ("SEQ2/RGBLeft/0.png", "SEQ2/GTLeft/0.png", 20),
+        ],
+        {},
+        [0, 255],
+        save_red8,
     ),
     "carla": (CARLADataset, [("images/7.jpg", "labels/7.png", 10)], {}, [8], None),
     "camvid": (CamVidDataset, [("images/a.jpg", "labels/a.png", 5)], {}, [5], None),
@@ -270,3 +313,62 @@ def test_stock_iou_metric_counts_at_original_size(tmp_path):
     metric.process({}, [data_sample.to_dict()])
     # Class 0: 18 of 18 + 3 wrong; class 1: 3 of 6.
     assert metric.evaluate(1)["mIoU"] == pytest.approx(100 * (18 / 21 + 3 / 6) / 2, abs=0.01)
+
+
+def test_synthia_sf_leaves_other_folders_out(tmp_path):
+    write(tmp_path, "SEQ1/RGBLeft/0.png", "SEQ1/GTLeft/0.png", 1, save_label=save_red8)
+    write(tmp_path, "SEQ1/RGBRight/0.png", "SEQ1/DepthLeft/0.png", 1)
+    dataset = SYNTHIASFDataset(data_root=str(tmp_path), pipeline=TRAIN_PIPELINE)
+    assert len(dataset) == 1
+    assert orphan_labels(dataset) == []
+    (tmp_path / "SEQ1/RGBLeft/0.png").rename(tmp_path / "SEQ1/RGBLeft/1.png")
+    assert orphan_labels(dataset) == [str(tmp_path / "SEQ1/GTLeft/0.png")]
+    (tmp_path / "SEQ1/RGBLeft/1.png").unlink()
+    with pytest.raises(ValueError, match=r"none of the .* images in .* SYNTHIASFDataset"):
+        SYNTHIASFDataset(data_root=str(tmp_path))
+
+
+def test_table_replaces_ids_and_channel(tmp_path):
+    write(tmp_path, "SEQ1/RGBLeft/0.png", "SEQ1/GTLeft/0.png", 5, save_label=save_synthia)
+    with pytest.raises(ValueError, match=r"expected 3 or 4 channels of uint8"):
+        SYNTHIASFDataset(data_root=str(tmp_path))
+    table = tmp_path / "table.json"
+    content = {"name": "mine", "ids": {"0": "void", "5": "car"}, "void": ["void"], "channel": "red"}
+    table.write_text(json.dumps(content))
+    dataset = SYNTHIASFDataset(data_root=str(tmp_path), table=str(table), pipeline=TRAIN_PIPELINE)
+    assert dataset[0]["data_samples"].gt_sem_seg.data[0, 0].unique().tolist() == [13]
+    with pytest.raises(FileNotFoundError, match="no label table"):
+        SYNTHIASFDataset(data_root=str(tmp_path), table=str(tmp_path / "none.json"))
+    for wrong in ("[]", "{", '{"name": "x"}', '{"name": "x", "ids": {"a": "b"}}'):
+        table.write_text(wrong)
+        with pytest.raises(ValueError, match=r"table\.json is no label table"):
+            SYNTHIASFDataset(data_root=str(tmp_path), table=str(table))
+    table.write_text(json.dumps({**content, "channel": "alpha"}))
+    with pytest.raises(ValueError, match="unknown label channel 'alpha'"):
+        SYNTHIASFDataset(data_root=str(tmp_path), table=str(table))
+
+
+def test_converted_labels_beside_published_ones_are_no_orphans(tmp_path):
+    make_source(tmp_path)
+    write(tmp_path, "images/0.png", "labels/0_labelTrainIds.png", 1)
+    assert orphan_labels(GTA5Dataset(data_root=str(tmp_path))) == []
+    (tmp_path / "images/1.png").unlink()
+    assert orphan_labels(GTA5Dataset(data_root=str(tmp_path))) == [str(tmp_path / "labels/1.png")]
+
+
+def test_table_and_label_space_of_plain_values(tmp_path):
+    """A pair of one's own needs no class: everything stands in the config."""
+    write(tmp_path, "images/0.png", "labels/0.png", 4)
+    space = dict(name="two", classes=["road", "cow"], palette=[[1, 2, 3], [4, 5, 6]])
+    table = dict(name="farm", ids={0: "void", 4: "kuh", 5: "way"}, void=["void"])
+    options = dict(data_root=str(tmp_path), label_space=space, table=table)
+    dataset = LabelledImageDataset(
+        renames={"kuh": "cow", "way": "road"}, pipeline=TRAIN_PIPELINE, **options
+    )
+    assert dataset.metainfo["classes"] == ("road", "cow")
+    assert dataset.metainfo["palette"] == [[1, 2, 3], [4, 5, 6]]
+    assert dataset[0]["data_samples"].gt_sem_seg.data[0, 0].unique().tolist() == [1]
+    with pytest.raises(ValueError, match=r"farm: no class of label space 'two' for \['way'\]"):
+        LabelledImageDataset(renames={"kuh": "cow"}, **options)
+    with pytest.raises(ValueError, match="needs name, classes and a palette"):
+        LabelledImageDataset(**{**options, "label_space": dict(classes=["a"])})

@@ -119,6 +119,18 @@ def test_mmdl_head_outputs():
                 assert nearest[b, y, x] == d2[classes[b, y, x]].argmin()
 
 
+def test_modes_of_a_class_start_near_each_other():
+    torch.manual_seed(0)
+    head = MMDLHead(in_channels=2, num_classes=200, num_modes=2, embedding_dim=64)
+    modes = head.modes()
+    own = (modes[:, 0] - modes[:, 1]).square().sum(1).mean().item()
+    other = (modes[:-1, 0] - modes[1:, 0]).square().sum(1).mean().item()
+    # Class vectors of deviation 0.1 plus offsets of 0.05: the cosine is 0.01 / (0.01 + 0.0025) = 0.8.
+    assert own == pytest.approx(2 - 2 * 0.8, abs=0.05)
+    assert other == pytest.approx(2, abs=0.05)
+    torch.testing.assert_close(head.representatives.norm(dim=2), torch.ones(200, 2))
+
+
 def test_class_probabilities_of_a_pixel_do_not_depend_on_size():
     head = MMDLHead(in_channels=6, num_classes=4, hidden_channels=8).eval()
     features = [torch.randn(1, 6, 3, 4)]

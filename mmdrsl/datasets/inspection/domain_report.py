@@ -194,13 +194,16 @@ def orphan_labels(dataset: BaseSegDataset) -> list[str]:
     image_dir, label_dir = (dataset.data_prefix.get(key) for key in ("img_path", "seg_map_path"))
     if not label_dir or not Path(label_dir).is_dir():
         return []
-    suffix = dataset.seg_map_suffix
-    found = list_dir_or_file(label_dir, list_dir=False, suffix=suffix, recursive=True)
-    return sorted(
-        os.path.join(label_dir, name)
-        for name in found
-        if not Path(image_dir, name[: -len(suffix)] + dataset.img_suffix).is_file()
-    )
+    orphans = []
+    for label in list_dir_or_file(label_dir, list_dir=False, recursive=True):
+        if isinstance(dataset, LabelledImageDataset):
+            image = dataset.image_name(Path(label).as_posix())
+        else:
+            suffix = dataset.seg_map_suffix
+            image = label[: -len(suffix)] + dataset.img_suffix if label.endswith(suffix) else None
+        if image is not None and not Path(image_dir, image).is_file():
+            orphans.append(os.path.join(label_dir, label))
+    return sorted(orphans)
 
 
 def _add_files(

@@ -16,6 +16,7 @@ from mmdrsl.datasets.label_spaces import IGNORE_INDEX
 
 # OpenCV decodes colour as blue, green, red.
 _CHANNELS = {"red": 2, "green": 1, "blue": 0}
+_EIGHT_BITS = "8"
 
 
 def read_raw_ids(path: str, channel: str | None = None) -> npt.NDArray[Any]:
@@ -25,15 +26,22 @@ def read_raw_ids(path: str, channel: str | None = None) -> npt.NDArray[Any]:
         path: The label file.
         channel: None for 8-bit files of one channel or with a palette, whose index is the id;
             'red', 'green' or 'blue' for 16-bit files of three channels, which Pillow would
-            silently reduce to their high byte.
+            silently reduce to their high byte; 'red8', 'green8' or 'blue8' for 8-bit files of three
+            or four channels.
 
     Returns:
-        Ids of shape (H, W), uint8 without a channel, uint16 with one.
+        Ids of shape (H, W), uint16 from 16-bit files, else uint8.
 
     Raises:
         FileNotFoundError: If the file is missing.
-        ValueError: If the file is no readable PNG or stores another type or number of channels.
+        ValueError: If the channel is unknown, or if the file is no readable PNG or stores another
+            type or number of channels.
     """
+    if channel is not None and channel.removesuffix(_EIGHT_BITS) not in _CHANNELS:
+        raise ValueError(
+            f"unknown label channel {channel!r}: use one of {list(_CHANNELS)} for 16-bit files, the same followed by 8 "
+            "for 8-bit ones, or None"
+        )
     data = _read_bytes(path)
     header = read_header(io.BytesIO(data), path)
     if header.file_format != "PNG":
@@ -62,12 +70,14 @@ def read_raw_ids(path: str, channel: str | None = None) -> npt.NDArray[Any]:
                 "file of class ids, not a coloured or an instance map"
             )
         return ids
-    if ids.dtype != np.uint16 or num_channels != 3:
+    wide = not channel.endswith(_EIGHT_BITS)
+    expected = ("3 channels of uint16", {3}) if wide else ("3 or 4 channels of uint8", {3, 4})
+    if ids.dtype != (np.uint16 if wide else np.uint8) or num_channels not in expected[1]:
         raise ValueError(
-            f"the label {path} has {found}, expected 3 channels of uint16 with the id in the "
+            f"the label {path} has {found}, expected {expected[0]} with the id in the "
             f"{channel} one: give the published file, not a coloured or re-saved one"
         )
-    return ids[..., _CHANNELS[channel]]
+    return ids[..., _CHANNELS[channel.removesuffix(_EIGHT_BITS)]]
 
 
 def read_train_ids(

@@ -1,0 +1,13 @@
+"""DeepLabV3+ (ResNet-50), SYNTHIA to KITTI, DRSL: self-training with mode learning and mode alignment.
+
+python tools/train.py configs/drsl/deeplabv3plus_synthia2kitti.py
+
+Not run here on the full sets: they are not on the machine this was developed on.
+"""
+
+_base_ = ["../self_training/deeplabv3plus_synthia2kitti.py", "../_base_/methods/drsl.py"]
+model = dict(
+    heads=dict(mmdl=dict(type="MMDLHead", in_channels=2048, in_index=3, num_classes=16)),
+    terms={{_base_.drsl_terms}},
+)
+default_hooks = dict(modes={{_base_.drsl_hook}})

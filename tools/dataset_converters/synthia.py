@@ -1,0 +1,25 @@
+"""SYNTHIA-RAND-CITYSCAPES to train ids of Cityscapes, and to smaller images.
+
+python tools/dataset_converters/synthia.py data/synthia [--out DIR --height 526 --jpeg-quality 95] [--verify]
+
+Without --out the labels go beside the published ones, as `*_labelTrainIds.png`, with the index files of DAFormer. With
+--out a set of its own is made, whose images may be smaller. `SYNTHIATrainIdsDataset` reads either.
+An interrupted call continues.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+
+from mmdrsl.datasets import SYNTHIADataset
+from mmdrsl.datasets.conversion_command import run_converter
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Convert; return the exit status."""
+    return run_converter(SYNTHIADataset, str(__doc__), arguments=arguments)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
