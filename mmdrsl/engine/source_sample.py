@@ -15,6 +15,7 @@ from ..datasets.two_domain import DomainSample, TwoDomainDataset
 from ..models.decode_heads import DRSLHead, MMDLHead
 from ..models.label_maps import resize_labels, stack_labels
 from ..models.losses import functional
+from ..models.normalisation import evaluation_pass
 
 IMAGES_AT_ONCE = 4
 
@@ -70,8 +71,6 @@ def embed_source_sample(
     chosen = rng.choice(size, min(num_images, size), replace=False)
     generator = torch.Generator(device=head.representatives.device)
     generator.manual_seed(int(rng.integers(2**32)))
-    was_training = model.training
-    model.eval()
     vectors, classes = [], []
     for start in range(0, len(chosen), IMAGES_AT_ONCE):
         items = [
@@ -83,12 +82,12 @@ def embed_source_sample(
             for index in chosen[start : start + IMAGES_AT_ONCE]
         ]
         data = model.data_preprocessor(pseudo_collate(items), True)
-        embeddings = head(model.extract_feat(data["inputs"]))
+        with evaluation_pass(model):
+            embeddings = head(model.extract_feat(data["inputs"]))
         labels = resize_labels(stack_labels(data["data_samples"]), embeddings.shape[2:])
         valid, valid_labels, _ = functional.select_valid(embeddings, labels, head.num_classes)
         vectors.append(valid)
         classes.append(valid_labels)
-    model.train(was_training)
     embeddings, labels = torch.cat(vectors), torch.cat(classes)
     index = functional.sample_class_balanced(
         labels, head.num_classes, max_pixels_per_class, generator

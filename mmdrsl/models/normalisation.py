@@ -44,6 +44,33 @@ def running_statistics_of_target(
             layer.momentum = momentum
 
 
+@contextmanager
+def evaluation_pass(model: nn.Module) -> Iterator[None]:
+    """Evaluation mode inside the block, for looking at training batches without changing anything.
+
+    Where an adaptor normalises the domains apart, its running statistics are the target's alone: there each batch of
+    one domain is still normalised by its own statistics.
+
+    Args:
+        model: Its mode is restored.
+    """
+    modes = {module: module.training for module in model.modules()}
+    apart = getattr(model, "normalisation", "joint") == "per_domain"
+    layers = normalisation_layers(model) if apart else []
+    momenta = [layer.momentum for layer in layers]
+    model.eval()
+    for layer in layers:
+        layer.train()
+        layer.momentum = 0.0
+    try:
+        yield
+    finally:
+        for layer, momentum in zip(layers, momenta, strict=True):
+            layer.momentum = momentum
+        for module, mode in modes.items():
+            module.training = mode
+
+
 @torch.no_grad()
 def calibrate_running_statistics(
     model: nn.Module, forward: Callable[[Tensor], Any], batches: Iterable[Tensor]

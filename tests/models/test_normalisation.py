@@ -4,7 +4,11 @@ import pytest
 import torch
 from torch import nn
 
-from mmdrsl.models.normalisation import calibrate_running_statistics, running_statistics_of_target
+from mmdrsl.models.normalisation import (
+    calibrate_running_statistics,
+    evaluation_pass,
+    running_statistics_of_target,
+)
 
 
 def network():
@@ -88,3 +92,21 @@ def test_whose_statistics_are_kept(domain, present, moves):
     # Normalised by the batch itself either way.
     assert torch.allclose(output.mean((0, 2, 3)), torch.zeros(5), atol=1e-5)
     assert layer.momentum == 0.1
+
+
+@pytest.mark.parametrize("normalisation", ["joint", "per_domain"])
+def test_looking_changes_nothing(normalisation):
+    model = network()
+    model.normalisation = normalisation
+    run(model, batches(1)[0])
+    before = copy.deepcopy(model.state_dict())
+    with evaluation_pass(model), torch.no_grad():
+        output = run(model, batches(2)[1])
+    apart = normalisation == "per_domain"
+    # Zero mean is the mark of the batch's own statistics.
+    assert torch.allclose(output.mean((0, 2, 3)), torch.zeros(5), atol=1e-5) is apart
+    changed = {
+        name for name, value in before.items() if not torch.equal(value, model.state_dict()[name])
+    }
+    assert not {name for name in changed if "num_batches_tracked" not in name}
+    assert all(module.training for module in model.modules())

@@ -15,6 +15,7 @@ from ...models import mode_statistics
 from ...models.decode_heads import MMDLHead
 from ...models.label_maps import resize_labels, stack_labels
 from ...models.losses import functional
+from ...models.normalisation import evaluation_pass
 from ...models.segmentors import UDASegmentor
 from ..source_sample import find_mode_head, unwrapped
 
@@ -90,19 +91,21 @@ def mode_figures(
     Returns:
         Values by name; those of a class are named ``<figure>.<class>``.
     """
-    was_training = model.training
-    model.eval()
     data = model.data_preprocessor(batch, True)
-    features = model.extract_feat(data["inputs"])
-    embeddings, logits = head(features), model.decode_head(features)
-    model.train(was_training)
+    domains = [sample.metainfo.get("domain", "source") for sample in data["data_samples"]]
+    num_source = domains.count("source")
+    parts = {"source": slice(None, num_source), "target": slice(num_source, None)}
+    outputs = []
+    with evaluation_pass(model):
+        for part in parts.values() if model.normalisation == "per_domain" else [slice(None)]:
+            if domains[part]:
+                features = model.extract_feat(data["inputs"][part])
+                outputs.append((head(features), model.decode_head(features)))
+    embeddings, logits = (torch.cat(maps) for maps in zip(*outputs, strict=True))
     size = embeddings.shape[2:]
     logits = torch.nn.functional.interpolate(logits, size=size, mode="bilinear")
     labels = resize_labels(stack_labels(data["data_samples"]), size)
     agreement = functional.two_head_agreement(head.log_posterior(embeddings), logits)
-    domains = [sample.metainfo.get("domain", "source") for sample in data["data_samples"]]
-    num_source = domains.count("source")
-    parts = {"source": slice(None, num_source), "target": slice(num_source, None)}
     num_groups = head.num_classes * head.num_modes
     figures: dict[str, float | Tensor] = {}
     shares, members, pixels = [], [], {}
