@@ -12,10 +12,17 @@ _base_ = [
 ]
 model = dict(terms={{_base_.self_training_terms}})
 default_hooks = dict(
+    teacher=dict(
+        type="TeacherHook",
+        begin={{_base_.warmup_iterations}},
+        evaluate=True,
+        average={{_base_.teacher_average}},
+    ),
     self_training=dict(
         type="SelfTrainingHook",
         warmup_iterations={{_base_.warmup_iterations}},
         rounds={{_base_.rounds}},
+        label_with="teacher",
         labeller=dict(flip=True, spool_stride=2),
-    )
+    ),
 )

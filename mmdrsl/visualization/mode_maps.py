@@ -14,11 +14,12 @@ from mmseg.registry import MODELS
 from torch.nn import functional
 
 from mmdrsl.models.decode_heads.mmdl_head import MMDLHead
-from mmdrsl.models.segmentors.uda_segmentor import UDASegmentor
+from mmdrsl.models.segmentors.export import evaluates_teacher
+from mmdrsl.models.segmentors.uda_segmentor import TEACHER_PREFIX, UDASegmentor
 
 
 def load_model(cfg: Config, checkpoint: str | Path) -> UDASegmentor:
-    """Build a run's model on the CPU with trained weights, ready to predict.
+    """Build a run's model on the CPU with the weights that the run evaluates, ready to predict.
 
     Args:
         cfg: The run's config.
@@ -34,7 +35,13 @@ def load_model(cfg: Config, checkpoint: str | Path) -> UDASegmentor:
         raise FileNotFoundError(f"{checkpoint} does not exist: train the run that writes it first.")
     init_default_scope(cfg.default_scope)
     model = MODELS.build(cfg.model)
-    load_checkpoint(model, str(checkpoint), map_location="cpu")
+    loaded = load_checkpoint(model, str(checkpoint), map_location="cpu")
+    if evaluates_teacher(cfg):
+        prefix = f"{TEACHER_PREFIX}module."
+        weights = loaded["state_dict"].items()
+        model.networks().load_state_dict(
+            {key.removeprefix(prefix): value for key, value in weights if key.startswith(prefix)}
+        )
     return model.eval()
 
 

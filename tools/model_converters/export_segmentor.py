@@ -1,6 +1,6 @@
 """Export the segmentor out of an adaptation's checkpoint, for MMSegmentation's own tools and for deployment.
 
-python tools/model_converters/export_segmentor.py CONFIG CHECKPOINT --out DIR [--teacher]
+python tools/model_converters/export_segmentor.py CONFIG CHECKPOINT --out DIR [--network student]
 
 writes DIR/config.py and DIR/segmentor.pth. The way back needs no tool: ``--cfg-options load_from=FILE`` starts an
 adaptation from a plain MMSegmentation checkpoint.
@@ -24,14 +24,19 @@ def main() -> None:
     parser.add_argument("config", help="config of the adaptation")
     parser.add_argument("checkpoint", type=Path, help="its training checkpoint")
     parser.add_argument("--out", type=Path, required=True, help="folder to write to")
-    parser.add_argument("--teacher", action="store_true", help="export the averaged copy")
+    parser.add_argument(
+        "--network",
+        choices=("student", "teacher"),
+        help="the trained network or its averaged copy; by default the one that the config evaluates",
+    )
     parser.add_argument("--cfg-options", nargs="+", action=DictAction, help="config overrides")
     args = parser.parse_args()
     resolve_mmseg_bases()
     cfg = Config.fromfile(args.config)
     if args.cfg_options is not None:
         cfg.merge_from_dict(args.cfg_options)
-    config, weights = export_segmentor(cfg, args.checkpoint, args.out, teacher=args.teacher)
+    teacher = None if args.network is None else args.network == "teacher"
+    config, weights = export_segmentor(cfg, args.checkpoint, args.out, teacher=teacher)
     print(f"Wrote {config} and {weights}")
 
 

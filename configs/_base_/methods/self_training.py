@@ -1,6 +1,8 @@
 """Class-balanced self-training: cross entropy on pseudo labels that are renewed every round, with MRKLD.
 
-A final config takes it up as ``model = dict(terms={{_base_.self_training_terms}})`` beside a `SelfTrainingHook`.
+A final config takes it up as ``model = dict(terms={{_base_.self_training_terms}})`` beside a `SelfTrainingHook`, and
+with ``teacher_average`` for a `TeacherHook` that labels and predicts (Mean Teacher, Tarvainen and Valpola 2017). The
+teacher begins where the warm-up ends, so that the warm-up stays that of source-only training.
 """
 
 self_training_terms = dict(
@@ -13,6 +15,8 @@ self_training_terms = dict(
     ),
     regularisation=dict(type="ModelRegularisationTerm", weight=0.1),
 )
+# About the mean of the last hundred steps.
+teacher_average = dict(type="MomentumAnnealingEMA", momentum=0.01, gamma=1, update_buffers=True)
 # Noise for the student on target images: the labels were made on clean ones (Noisy Student). A final config puts it
 # into the target's pipeline after the geometric transforms, see docs/self_training.md.
 strong_noise = [

@@ -61,8 +61,17 @@ def plain_config(cfg: Config) -> Config:
     return Config(dict(kept, default_hooks=STOCK_HOOKS, model=model, load_from=None, resume=False))
 
 
+def evaluates_teacher(cfg: Config) -> bool:
+    """Whether a config evaluates the averaged copy of its `TeacherHook` instead of the trained network."""
+    hooks = [*cfg.get("default_hooks", {}).values(), *cfg.get("custom_hooks", [])]
+    return any(
+        hook is not None and hook["type"] == "TeacherHook" and hook.get("evaluate", False)
+        for hook in hooks
+    )
+
+
 def export_segmentor(
-    cfg: Config, checkpoint: Path, out: Path, *, teacher: bool = False
+    cfg: Config, checkpoint: Path, out: Path, *, teacher: bool | None = None
 ) -> tuple[Path, Path]:
     """Write ``config.py`` and ``segmentor.pth`` (tensors and plain types only).
 
@@ -70,7 +79,8 @@ def export_segmentor(
         cfg: Config of the adaptation.
         checkpoint: Its training checkpoint.
         out: Folder to write to.
-        teacher: Export the averaged copy that `TeacherHook` keeps, instead of the trained network.
+        teacher: Export the averaged copy that `TeacherHook` keeps (True) or the trained network (False); None takes
+            the one that the config evaluates.
 
     Returns:
         Paths of the config and of the checkpoint.
@@ -82,6 +92,8 @@ def export_segmentor(
     if not checkpoint.is_file():
         raise FileNotFoundError(f"There is no checkpoint {checkpoint}.")
     loaded = _load_checkpoint(str(checkpoint), map_location="cpu")
+    if teacher is None:
+        teacher = evaluates_teacher(cfg)
     prefix = f"{TEACHER_PREFIX}module.{SEGMENTOR_PREFIX}" if teacher else SEGMENTOR_PREFIX
     weights = OrderedDict(
         (key[len(prefix) :], value.clone())
