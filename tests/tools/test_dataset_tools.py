@@ -294,3 +294,29 @@ def test_browsed_label_lies_over_its_image(monkeypatch, tmp_path):
     np.testing.assert_array_equal(picture[22:][:16, :24], image)
     # The ignored pixel of the first row is dim.
     np.testing.assert_allclose(lower[0, 2], 0.35 * image[0, 2], atol=1)
+
+
+def test_own_pair_of_the_how_to_page(tmp_path, check, monkeypatch):
+    """The page's config, as it stands there, on files of that layout."""
+    page = (ROOT / "docs/datasets.md").read_text()
+    code = page.split("<!-- own pair -->")[1].split("```python\n")[1].split("```")[0]
+    config = tmp_path / "mine.py"
+    config.write_text(code)
+    monkeypatch.chdir(tmp_path)
+    for index, raw_id in enumerate((1, 2, 7)):
+        for domain in ("rendered/images", "real"):
+            path = tmp_path / "data/mine" / domain / f"{index}.png"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            # Different pictures, for equal ones would be reported.
+            cv2.imwrite(str(path), np.full((*SIZE, 3), 10 * index + len(domain), np.uint8))
+        label = np.full(SIZE, raw_id, np.uint8)
+        label[0] = 0
+        (tmp_path / "data/mine/rendered/labels").mkdir(exist_ok=True)
+        cv2.imwrite(str(tmp_path / f"data/mine/rendered/labels/{index}.png"), label)
+    status, _, found = check(config)
+    assert status == 0, found
+    pixels = (SIZE[0] - 1) * SIZE[1]
+    expected = {"ground": 2 * pixels, "vehicle": pixels, "ignore": 3 * SIZE[1]}
+    assert found["source"] == {"images": 3, "pixels": expected, "problems": []}
+    assert found["target"] == {"images": 3, "pixels": {}, "problems": []}
+    assert browse(monkeypatch, config, tmp_path / "pictures")[0] == 0
