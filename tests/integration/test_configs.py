@@ -55,6 +55,10 @@ def test_ablations_are_what_their_names_say(data):
     assert terms["mmdl_source_target"] - terms["mmdl_source"] == {"metric_target"}
     assert set(full.terms) - terms["mmdl_source_target"] == {"alignment"}
     assert model("one_mode").heads.mmdl.num_modes == 1
+    early = model("early_features")
+    features = MODELS.build(early.segmentor).extract_feat(torch.zeros(2, 3, 32, 64))
+    MODELS.build(early.heads.mmdl)(features)
+    assert early.heads.mmdl.in_index < full.heads.mmdl.in_index
     for case, distance, stochastic in (
         ("alignment_pair", "pair", True),
         ("alignment_energy", "energy", True),

@@ -54,9 +54,8 @@ def call(tool, monkeypatch, *options):
 
 
 def pixels(modes, features, classes, subtypes):
-    return mode_purity.Pixels(
-        *(np.asarray(value) for value in (features, modes, classes, subtypes))
-    )
+    columns = (features, features[:, ::-1], modes, classes, subtypes)
+    return mode_purity.Pixels(*(np.asarray(value) for value in columns))
 
 
 def test_scores_know_real_modes_from_chance():
@@ -74,6 +73,7 @@ def test_scores_know_real_modes_from_chance():
     road, sky = scores["classes"]["road"], scores["classes"]["sky"]
     assert road["modes"] == pytest.approx(1)
     assert sky["kmeans"] == pytest.approx(1)
+    assert sky["kmeans_embeddings"] == pytest.approx(1)
     assert max(road["kmeans"], sky["modes"]) < 0.05
     assert scores["mean"]["modes"] == pytest.approx((road["modes"] + sky["modes"]) / 2)
     assert (road["subtypes"], road["pixels"]) == (3, 200)

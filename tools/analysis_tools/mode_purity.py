@@ -7,7 +7,8 @@ The renderer knows whether a pixel of a building is brick or glass; nothing in t
 number of modes K is read from it) and each class with several sub-types: normalised mutual information (NMI, 0..1)
 between the nearest mode of the true class and the sub-type, on game (source, training images) and camera (target,
 validation images). Beside it k-means with the same K on plain backbone features: of the same checkpoint, or of the run
-given by --plain. Its centres come from game pixels, as the modes do, and are applied to both domains.
+given by --plain. Its centres come from game pixels, as the modes do, and are applied to both domains. A third column,
+k-means on the embeddings, tells whether a low score is the embedding's fault or the modes'.
 """
 
 from __future__ import annotations
@@ -41,6 +42,7 @@ from mmdrsl.visualization.mode_maps import load_model, mode_head
 # Fewer pixels of a class than this say nothing about its modes.
 MIN_PIXELS = 50
 MAX_PIXELS_PER_CLASS = 4000
+SCORES = ("modes", "kmeans", "kmeans_embeddings")
 
 
 @dataclass(frozen=True)
@@ -49,13 +51,15 @@ class Pixels:
 
     Attributes:
         features: Plain features of the backbone, shape (N, F).
-        modes: Nearest mode of the true class, shape (N,); None where there are no modes.
+        embeddings: Of the `MMDLHead`, shape (N, D); zeros without one.
+        modes: Nearest mode of the true class, shape (N,); zeros without an `MMDLHead`.
         classes: True class, shape (N,).
         subtypes: True sub-type, shape (N,).
     """
 
     features: np.ndarray
-    modes: np.ndarray | None
+    embeddings: np.ndarray
+    modes: np.ndarray
     classes: np.ndarray
     subtypes: np.ndarray
 
@@ -97,7 +101,7 @@ def collect(model: UDASegmentor, dataset: Dataset, max_images: int, feature_inde
         The cells; classes with more than `MAX_PIXELS_PER_CLASS` are thinned with a fixed seed.
     """
     head: Any = dict(model.heads.items()).get("mmdl")
-    columns: list[list[Tensor]] = [[], [], [], []]
+    columns: list[list[Tensor]] = [[], [], [], [], []]
     count = len(dataset)  # type: ignore[arg-type]
     for index in np.unique(np.linspace(0, count - 1, min(count, max_images)).astype(int)):
         packed = dataset[int(index)]
@@ -109,18 +113,21 @@ def collect(model: UDASegmentor, dataset: Dataset, max_images: int, feature_inde
         plain = features[feature_index]
         labels = resize_labels(packed["data_samples"].gt_sem_seg.data.long(), plain.shape[2:])
         valid = labels < model.num_classes
-        nearest = torch.zeros_like(labels)
+        embeddings, nearest = torch.zeros_like(plain), torch.zeros_like(labels)
         if head is not None:
-            nearest = head.nearest_mode(head(features), labels.clamp(max=model.num_classes - 1))
+            embeddings = head(features)
+            nearest = head.nearest_mode(embeddings, labels.clamp(max=model.num_classes - 1))
         values = (
             plain.movedim(1, -1)[valid],
+            embeddings.movedim(1, -1)[valid],
             nearest[valid],
             labels[valid],
             resize_labels(subtypes, plain.shape[2:])[valid],
         )
         for column, value in zip(columns, values, strict=True):
             column.append(value)
-    vectors, modes, classes, found = (torch.cat(column).numpy() for column in columns)
+    cells = [torch.cat(column).numpy() for column in columns]
+    classes = cells[-2]
     rng = np.random.default_rng(0)
     kept = np.concatenate(
         [
@@ -128,16 +135,16 @@ def collect(model: UDASegmentor, dataset: Dataset, max_images: int, feature_inde
             for number in np.unique(classes)
         ]
     )
-    return Pixels(
-        vectors[kept], modes[kept] if head is not None else None, classes[kept], found[kept]
-    )
+    return Pixels(*(cell[kept] for cell in cells))
 
 
-def kmeans_clusters(fitted: Pixels, applied: Pixels, number: int, num_clusters: int) -> np.ndarray:
-    """Clusters of a class's pixels: centres from one domain, applied to another."""
+def kmeans_score(fitted: Pixels, applied: Pixels, number: int, num_clusters: int, of: str) -> float:
+    """NMI of a class's sub-types with clusters; centres come from one domain and are applied to another."""
     centres = KMeans(num_clusters, n_init=4, random_state=0)
-    centres.fit(fitted.features[fitted.classes == number].astype(np.float64))
-    return centres.predict(applied.features[applied.classes == number].astype(np.float64))
+    centres.fit(getattr(fitted, of)[fitted.classes == number].astype(np.float64))
+    member = applied.classes == number
+    clusters = centres.predict(getattr(applied, of)[member].astype(np.float64))
+    return float(normalized_mutual_info_score(applied.subtypes[member], clusters))
 
 
 def class_scores(
@@ -152,34 +159,30 @@ def class_scores(
         names: Names of the classes.
 
     Returns:
-        By domain: by class name ``modes``, ``kmeans``, ``subtypes`` (how many are there) and ``pixels``; and ``mean``.
-        Classes with one sub-type or too few pixels are left out.
+        By domain: by class name ``modes``, ``kmeans`` (plain features), ``kmeans_embeddings``, ``subtypes`` (how many
+        are there) and ``pixels``; and ``mean``. Classes with one sub-type or too few pixels are left out.
     """
     result: dict[str, dict] = {}
     for domain, pixels in own.items():
         scores = {}
         for number, name in enumerate(names):
             member = pixels.classes == number
-            fitted = (plain["game"].classes == number).sum()
+            fitted = (own["game"].classes == number).sum()
             truth = pixels.subtypes[member]
             if min(member.sum(), fitted) < MIN_PIXELS or len(np.unique(truth)) < 2:
                 continue
-            reference = plain[domain]
-            clusters = kmeans_clusters(plain["game"], reference, number, num_modes)
-            assert pixels.modes is not None  # noqa: S101 - narrows the type; `collect` had a head
             scores[name] = dict(
                 modes=float(normalized_mutual_info_score(truth, pixels.modes[member])),
-                kmeans=float(
-                    normalized_mutual_info_score(
-                        reference.subtypes[reference.classes == number], clusters
-                    )
+                kmeans=kmeans_score(plain["game"], plain[domain], number, num_modes, "features"),
+                kmeans_embeddings=kmeans_score(
+                    own["game"], pixels, number, num_modes, "embeddings"
                 ),
                 subtypes=len(np.unique(truth)),
                 pixels=int(member.sum()),
             )
         means = {
             key: float(np.mean([score[key] for score in scores.values()])) if scores else 0.0
-            for key in ("modes", "kmeans")
+            for key in SCORES
         }
         result[domain] = dict(classes=scores, mean=means)
     return result
@@ -248,8 +251,13 @@ def main() -> None:
     if args.plain:
         plain = pixels_of(load_model(Config.fromfile(args.plain[0]), args.plain[1]))
     report = []
-    print("| K | game: modes | game: k-means | camera: modes | camera: k-means |")
-    print("| --- | --- | --- | --- | --- |")
+    columns = [
+        f"{domain}: {what}"
+        for domain in ("game", "camera")
+        for what in ("modes", "k-means", "k-means on embeddings")
+    ]
+    print(f"| K | {' | '.join(columns)} |")
+    print("| --- " * 7 + "|")
     for checkpoint in args.checkpoints:
         model = load_with_its_modes(cfg, checkpoint)
         head: MMDLHead = mode_head(model, "mmdl")
@@ -257,7 +265,7 @@ def main() -> None:
         scores = class_scores(own, plain or own, head.num_modes, names)
         report.append(dict(checkpoint=checkpoint, num_modes=head.num_modes, **scores))
         means = [scores[domain]["mean"] for domain in ("game", "camera")]
-        cells = [f"{mean[key]:.3f}" for mean in means for key in ("modes", "kmeans")]
+        cells = [f"{mean[key]:.3f}" for mean in means for key in SCORES]
         print(f"| {head.num_modes} | {' | '.join(cells)} |", flush=True)
     if args.out:
         args.out.parent.mkdir(parents=True, exist_ok=True)
