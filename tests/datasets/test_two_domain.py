@@ -363,6 +363,9 @@ def test_rare_classes_of_the_pseudo_labels(rare_source, tmp_path):
         dataset.set_pseudo_labels(str(folder.parent))
         drawn = take(stream, 20)
         assert {(item.image_index, item.wanted.class_id) for item in drawn} == {(number, 2)}
+    # Labels that ignore every pixel prefer no image.
+    cv2.imwrite(str(folder / "2.png"), np.full((16, 24), 255, np.uint8))
+    assert {item.wanted for item in take(stream, 20)} == {None}
 
 
 def test_rare_class_errors(rare_source, tmp_path):

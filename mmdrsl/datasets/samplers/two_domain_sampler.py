@@ -86,13 +86,15 @@ class TwoDomainSampler(Sampler):
         if "source" in options.domains:
             source = self.domains["source"]
             infos = [source.get_data_info(index) for index in range(len(source))]
-            self._draws["source"] = self._rare_class_draw(infos, options, options.index_file)
+            counts = class_pixel_index(infos, self._num_classes, index_file=options.index_file)
+            self._draws["source"] = self._rare_class_draw(counts, options)
 
-    def _rare_class_draw(
-        self, infos: list[dict], options: RareClassOptions, index_file: str | None
-    ) -> RareClassDraw:
-        num_classes = len(self.domains["source"].metainfo["classes"])
-        counts = class_pixel_index(infos, num_classes, index_file=index_file)
+    @property
+    def _num_classes(self) -> int:
+        return len(self.domains["source"].metainfo["classes"])
+
+    @staticmethod
+    def _rare_class_draw(counts: np.ndarray, options: RareClassOptions) -> RareClassDraw:
         return RareClassDraw(counts, temperature=options.temperature, min_pixels=options.min_pixels)
 
     def _follow_pseudo_labels(self) -> None:
@@ -105,7 +107,10 @@ class TwoDomainSampler(Sampler):
         infos = [target.get_data_info(index) for index in range(len(target))]
         labels = [{"seg_map_path": info["pseudo_label_path"]} for info in infos]
         if self.target_share > 0 and all(label["seg_map_path"] for label in labels):
-            self._draws["target"] = self._rare_class_draw(labels, options, None)
+            counts = class_pixel_index(labels, self._num_classes)
+            # A first model may be sure of nothing.
+            if counts.any():
+                self._draws["target"] = self._rare_class_draw(counts, options)
 
     def begin_phase(self, *, phase: int, first_position: int, target_share: float) -> None:
         """Set the mixture from a position on.
