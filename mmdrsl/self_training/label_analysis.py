@@ -27,8 +27,10 @@ def label_quality(
     confusion = np.zeros((number, number + 1), dtype=np.int64)
     for labels, truth in pairs:
         known = truth != IGNORE_INDEX
-        given = np.where(labels == IGNORE_INDEX, number, labels)[known].astype(np.int64)
-        flat = np.bincount(truth[known] * (number + 1) + given, minlength=confusion.size)
+        given = np.where(labels == IGNORE_INDEX, number, labels)[known]
+        # In eight bits the product would wrap round.
+        rows = truth[known].astype(np.int64) * (number + 1)
+        flat = np.bincount(rows + given, minlength=confusion.size)
         confusion += flat.reshape(confusion.shape)
     correct, labelled = np.diag(confusion), confusion[:, :number]
 

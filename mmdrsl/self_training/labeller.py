@@ -17,7 +17,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from mmengine.dataset import pseudo_collate
-from mmengine.dist import all_gather_object, barrier, get_dist_info, is_main_process
+from mmengine.dist import all_gather_object, barrier, broadcast, get_dist_info, is_main_process
 from PIL import Image
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Subset
@@ -179,6 +179,9 @@ class PseudoLabeller:
         was_training = model.training
         model.eval()
         network = self.predictor(networks or _networks_of(model))
+        # Each rank has batch statistics of its own; the labels are those of one model, the one that is saved.
+        for buffer in network.buffers():
+            broadcast(buffer)
         job = _Job(self, model.data_preprocessor, network, dataset, artefact, previous, num_workers)
         identity = {
             "round": round_number,

@@ -93,6 +93,13 @@ RUN = "import os, runpy, signal, sys{}sys.argv = sys.argv[1:]\nrunpy.run_path(sy
 LAST_GOOD = {"training": "iter_14.pth", "labelling": "iter_12.pth", "checkpoint": "iter_4.pth"}
 
 
+@pytest.mark.slow
+def test_loader_workers_change_nothing(uninterrupted_run, scenes_root, tmp_path):
+    """Killed, resumed, with two loader processes: the end is that of a run without any."""
+    kill_and_resume("training", tmp_path / "killed", scenes_root, "train_dataloader.num_workers=2")
+    assert_same_end(uninterrupted_run, tmp_path / "killed")
+
+
 # A teacher that labels, a round that starts over, a round with a learning rate of its own.
 WITH_TEACHER = (
     "default_hooks.teacher.type=TeacherHook",

@@ -23,6 +23,7 @@ def scenes_root(tmp_path_factory):
     return root
 
 
+@pytest.mark.slow
 def test_last_line_is_one_object(scenes_root, monkeypatch, capsys):
     monkeypatch.setenv("MMDRSL_SCENES", str(scenes_root))
     monkeypatch.setenv("PYTHONPATH", str(ROOT))

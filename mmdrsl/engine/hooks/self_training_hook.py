@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import torch
 from mmengine.dataset import Compose
-from mmengine.dist import barrier, is_main_process
+from mmengine.dist import barrier, broadcast_object_list, is_main_process
 from mmengine.hooks import Hook
 from mmengine.model import is_model_wrapper
 from mmengine.optim import OptimWrapperDict
@@ -408,7 +408,7 @@ class SelfTrainingHook(Hook):
         target, images = self._target(runner)
         networks = model.networks(of_teacher=self.label_with == "teacher")
         labeller = PseudoLabeller(portion=phase.portion, **self.labeller)
-        if (
+        fits = (
             manifest is not None
             and manifest.policy == labeller.settings()
             and not artefact.check(
@@ -417,12 +417,15 @@ class SelfTrainingHook(Hook):
                 images=images,
                 model_hash=model_hash(labeller.predictor(networks)),
             )
-        ):
+        )
+        # Every rank has looked before one of them clears the folder, and all do what the first one found.
+        decision = [fits]
+        barrier()
+        broadcast_object_list(decision)
+        if manifest is not None and decision[0]:
             action = "kept the"
         else:
             action = "made"
-            # Every rank has looked before one of them clears the folder.
-            barrier()
             dataset = copy.copy(target)
             dataset.pipeline = Compose(self.pipeline)
             before = self._artefact(runner, phase.number - 1)

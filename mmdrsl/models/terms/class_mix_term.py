@@ -21,7 +21,8 @@ class ClassMixTerm(AdaptationTerm):
     The teacher labels the target images of the batch; nothing is read from disk. Pixels that come from the source keep
     their labels and weight 1; those of the target have the teacher's class, weighted by the share of the image's pixels
     about which the teacher is confident, so that early labels count little. The mixed images are jittered and blurred,
-    and go through the student in a forward pass of their own.
+    and go through the student in a forward pass of their own. Heads with batch norm on pooled features (ASPP) need at
+    least two target images per rank for it.
 
     Args:
         weight: Factor, >= 0.

@@ -7,7 +7,10 @@ from mmseg.registry import MODELS
 from torch import Tensor
 
 from ..losses import functional
+from ..losses.segmentation_losses import mean_over_ranks
 from .adaptation_term import AdaptationStep, AdaptationTerm
+
+IGNORE_INDEX = 255
 
 
 @MODELS.register_module()
@@ -16,11 +19,13 @@ class ModelRegularisationTerm(AdaptationTerm):
 
     Args:
         weight: Factor, >= 0; CRST uses 0.1.
+        synchronise: Average over the labelled pixels of all ranks instead of each rank's own.
     """
 
-    def __init__(self, *, weight: float = 0.1) -> None:
+    def __init__(self, *, weight: float = 0.1, synchronise: bool = False) -> None:
         super().__init__()
         self.weight = weight
+        self.synchronise = synchronise
 
     def forward(self, step: AdaptationStep) -> dict[str, Tensor]:
         """The regulariser; empty where the batch holds no target image."""
@@ -34,4 +39,8 @@ class ModelRegularisationTerm(AdaptationTerm):
             mode="bilinear",
             align_corners=step.segmentor.align_corners,
         )
-        return {"loss_mrkld": self.weight * functional.model_regulariser(logits, labels)}
+        value = functional.model_regulariser(logits, labels, IGNORE_INDEX)
+        if self.synchronise:
+            count = (labels != IGNORE_INDEX).sum().float()
+            value = mean_over_ranks(value * count, count, synchronise=True)
+        return {"loss_mrkld": self.weight * value}

@@ -1,0 +1,235 @@
+"""The hook in a real run of a few steps on four small scenes."""
+
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from mmengine.config import Config
+from mmengine.logging import MMLogger
+from mmengine.runner import Runner
+from PIL import Image
+
+from mmdrsl.engine.hooks import SelfTrainingHook
+from mmdrsl.scenes import write_scenes
+from mmdrsl.self_training import PseudoLabelArtefact
+from mmdrsl.self_training.label_analysis import label_quality
+
+ROOT = Path(__file__).resolve().parents[2]
+CONFIG = "configs/self_training/deeplabv3plus_scenes2scenes.py"
+
+
+@pytest.fixture(scope="module")
+def scenes_root(tmp_path_factory):
+    root = tmp_path_factory.mktemp("scenes") / "set"
+    write_scenes(
+        out_dir=root, seed=7, num_game=4, num_camera_train=3, num_camera_val=2, image_size=(128, 64)
+    )
+    return root
+
+
+@pytest.fixture
+def train(scenes_root, tmp_path, monkeypatch):
+    monkeypatch.setenv("MMDRSL_SCENES", str(scenes_root))
+    runs = []
+
+    def call(work_dir=tmp_path / "run", config=CONFIG, resume=False, root=None, **options):
+        if root is not None:
+            monkeypatch.setenv("MMDRSL_SCENES", str(root))
+        MMLogger._instance_dict.clear()
+        runs.append(work_dir)
+        cfg = Config.fromfile(str(ROOT / config))
+        cfg.merge_from_dict(
+            {
+                "train_cfg.max_iters": 4,
+                "train_cfg.val_interval": 4,
+                "default_hooks.self_training.warmup_iterations": 1,
+                "default_hooks.self_training.rounds": [
+                    dict(iterations=1, portion=0.5, target_share=0.5),
+                    dict(iterations=2, portion=0.5, target_share=0.5),
+                ],
+                "default_hooks.self_training.evaluate_rounds": False,
+                "default_hooks.checkpoint.interval": 3,
+                "default_hooks.checkpoint.max_keep_ckpts": -1,
+                "train_dataloader.batch_size": 2,
+                "work_dir": str(work_dir),
+                "experiment_name": f"run_{len(runs)}_{abs(hash(str(work_dir)))}",
+                "log_level": "ERROR",
+                "resume": resume,
+                "val_cfg": None,
+                "val_dataloader": None,
+                "val_evaluator": None,
+                **options,
+            }
+        )
+        if "default_hooks.self_training.labeller.policy" not in options:
+            cfg.default_hooks.self_training.labeller = dict(
+                cfg.default_hooks.self_training.get("labeller", {}),
+                policy=dict(lowest_threshold=0.01),
+            )
+        runner = Runner.from_cfg(cfg)
+        runner.train()
+        return runner
+
+    return call
+
+
+def weights(runner):
+    return {name: value.clone() for name, value in runner.model.state_dict().items()}
+
+
+def assert_equal(first, second):
+    assert first.keys() == second.keys()
+    assert all(torch.equal(first[name], second[name]) for name in first)
+
+
+def record(runner):
+    return json.loads((Path(runner.work_dir) / "rounds.json").read_text())
+
+
+def damage(work_dir):
+    """Truncate a label of round 2, in which the checkpoint of step 3 stands."""
+    label = next((work_dir / "pseudo_labels" / "round_2" / "labels").rglob("*.png"))
+    label.write_bytes(label.read_bytes()[:-20])
+    (work_dir / "iter_4.pth").unlink()
+    (work_dir / "last_checkpoint").write_text(str(work_dir / "iter_3.pth"))
+    return label
+
+
+def test_label_free_scores_are_kept_every_round(train):
+    rounds = record(train())
+    assert set(rounds["1"]["labels"]["scores"]) == {"entropy", "soft_neighbourhood_density"}
+    assert set(rounds["2"]["labels"]["scores"]) == {
+        "entropy", "soft_neighbourhood_density", "agreement",
+    }  # fmt: skip
+    assert 0 < rounds["2"]["labels"]["scores"]["agreement"] <= 1
+    assert "analysis" not in rounds["1"]
+
+
+def test_damaged_labels_refuse_or_are_made_again(train, tmp_path):
+    work_dir = tmp_path / "run"
+    train(work_dir)
+    label = damage(work_dir)
+    with pytest.raises(ValueError, match="truncated or no PNG") as error:
+        train(work_dir, resume=True)
+    assert str(label) in str(error.value)
+    train(work_dir, resume=True, **{"default_hooks.self_training.damaged": "remake"})
+    artefact = PseudoLabelArtefact(work_dir / "pseudo_labels" / "round_2")
+    assert artefact.problems(artefact.read_manifest()) == []
+
+
+@pytest.mark.slow
+def test_labels_of_another_model_refuse(train, tmp_path):
+    work_dir = tmp_path / "run"
+    train(work_dir)
+    damage(work_dir)
+    folder = work_dir / "pseudo_labels"
+    shutil.rmtree(folder / "round_2")
+    shutil.copytree(folder / "round_1", folder / "round_2")
+    with pytest.raises(ValueError, match="made by another model"):
+        train(work_dir, resume=True)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (dict(label_with="nobody"), "'student' or 'teacher'"),
+        (dict(damaged="ignore"), "'refuse' or 'remake'"),
+        (dict(analysis=True), "needs analysis_dataset"),
+    ],
+)
+def test_impossible_options(options, message):
+    with pytest.raises(ValueError, match=message):
+        SelfTrainingHook(rounds=[], warmup_iterations=0, **options)
+
+
+def test_what_a_round_lacks_shows_before_the_warm_up(train):
+    hook = "default_hooks.self_training."
+    for options, message in (
+        ({hook + "label_with": "teacher"}, "has no teacher"),
+        ({hook + "labeller.policy": dict(type="TwoHeadPolicy")}, "the model has the heads"),
+        ({hook + "labeller.policy": dict(type="FixedConfidencePolicy")}, "leave it out"),
+    ):
+        with pytest.raises((ValueError, TypeError), match=message):
+            train(**options)
+
+
+def test_target_labels_are_never_opened(train, scenes_root, tmp_path):
+    """Without the labels of the target's training images, or with unreadable ones, a run is the same."""
+    whole = weights(train(tmp_path / "whole"))
+    folder = Path("camera") / "gtFine" / "train"
+    files = list((scenes_root / folder).rglob("*.png"))
+    assert len(files) >= 3
+    removed = tmp_path / "removed_set"
+    shutil.copytree(scenes_root, removed)
+    shutil.rmtree(removed / folder)
+    assert_equal(whole, weights(train(tmp_path / "removed", root=removed)))
+    broken = tmp_path / "broken_set"
+    shutil.copytree(scenes_root, broken)
+    for file in (broken / folder).rglob("*.png"):
+        # Opening a folder as a file fails for every user, root included.
+        file.unlink()
+        file.mkdir()
+    assert_equal(whole, weights(train(tmp_path / "broken", root=broken)))
+
+
+def test_analysis_reports_and_changes_nothing(train, scenes_root, tmp_path):
+    plain = train(tmp_path / "plain")
+    dataset = Config.fromfile(str(ROOT / CONFIG)).oracle_dataset
+    analysed = train(
+        tmp_path / "analysed",
+        **{
+            "default_hooks.self_training.analysis": True,
+            "default_hooks.self_training.analysis_dataset": dict(dataset),
+        },
+    )
+    assert_equal(weights(plain), weights(analysed))
+    found = record(analysed)["2"]["analysis"]
+    assert found["images"] == 3
+    artefact = PseudoLabelArtefact(tmp_path / "analysed" / "pseudo_labels" / "round_2")
+    classes = artefact.read_manifest().classes
+    # Cityscapes' published ids of its nineteen classes, in their published order.
+    used = [7, 8, 11, 12, 13, 17, *range(19, 29), 31, 32, 33]
+    ids = dict(zip(classes, used, strict=True))
+    assert (ids["road"], ids["car"], ids["bicycle"]) == (7, 26, 33)
+    counts = {name: np.zeros(4) for name in classes}
+    for image_id in artefact.read_manifest().images:
+        labels = np.asarray(Image.open(artefact.label_path(image_id)))
+        name = image_id.replace("_leftImg8bit", "_gtFine_labelIds") + ".png"
+        truth = np.asarray(Image.open(scenes_root / "camera" / "gtFine" / "train" / name))
+        for wanted in counts:
+            own, given = truth == ids[wanted], labels == classes.index(wanted)
+            given &= np.isin(truth, used)
+            counts[wanted] += [
+                (own & given).sum(), given.sum(), (own & (labels != 255)).sum(), own.sum()
+            ]  # fmt: skip
+    assert any(given > 0 and total > 0 for _, given, _, total in counts.values())
+    for wanted, (correct, given, kept, total) in counts.items():
+        assert found["precision"][wanted] == (correct / given if given else None)
+        assert found["coverage"][wanted] == (kept / total if total else None)
+
+
+def test_label_quality_by_hand():
+    labels = np.array([[0, 0, 1, 255], [1, 255, 0, 1]])
+    truth = np.array([[0, 1, 1, 1], [255, 0, 0, 0]])
+    found = label_quality([(labels.astype(np.uint8), truth.astype(np.uint8))], ["a", "b", "c"])
+    assert found["precision"] == dict(a=2 / 3, b=1 / 2, c=None, all=3 / 5)
+    assert found["coverage"] == dict(a=3 / 4, b=2 / 3, c=None, all=5 / 7)
+
+
+def test_online_rounds_make_no_labels(train, tmp_path):
+    # Two target images per batch: batch norm on pooled features needs more than one.
+    options = {
+        "config": "configs/dacs/deeplabv3plus_scenes2scenes.py",
+        "train_dataloader.batch_size": 4,
+    }
+    runner = train(tmp_path / "whole", **options)
+    assert not (tmp_path / "whole" / "pseudo_labels").exists()
+    assert runner.model.teacher.steps == 4
+    parts = tmp_path / "parts"
+    train(parts, **options)
+    (parts / "iter_4.pth").unlink()
+    (parts / "last_checkpoint").write_text(str(parts / "iter_3.pth"))
+    assert_equal(weights(runner), weights(train(parts, resume=True, **options)))
