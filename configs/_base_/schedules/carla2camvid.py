@@ -1,13 +1,9 @@
-"""900 steps of AdamW: 600 on the source, then two rounds of 150 on half source, half pseudo-labelled target.
-
-Both rounds begin from the weights of the warm-up, so that the errors of the first labels do not add up; what the second
-takes from the first is its labels.
-"""
+"""900 steps of AdamW: 600 on the source, then two rounds of 150 on half source, half pseudo-labelled target."""
 
 warmup_iterations = 600
 rounds = [
     dict(iterations=150, portion=0.2, target_share=0.5),
-    dict(iterations=150, portion=0.25, target_share=0.5, restart=True),
+    dict(iterations=150, portion=0.25, target_share=0.5),
 ]
 max_iters = 900
 optim_wrapper = dict(
