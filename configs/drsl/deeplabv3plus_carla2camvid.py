@@ -12,6 +12,7 @@ _base_ = [
 ]
 model = dict(
     heads=dict(mmdl=dict(type="MMDLHead", in_channels=320, in_index=3, num_classes=10)),
+    heads_shape_warmup=False,
     terms={{_base_.drsl_terms}},
 )
 default_hooks = dict(

@@ -20,6 +20,7 @@ model = dict(
             num_classes=19,
         )
     ),
+    heads_shape_warmup=False,
     terms={{_base_.drsl_terms}},
 )
 default_hooks = dict(

@@ -53,7 +53,7 @@ def train(scenes_root, tmp_path, monkeypatch):
                 "default_hooks.self_training.evaluate_rounds": False,
                 "default_hooks.checkpoint.interval": 3,
                 "default_hooks.checkpoint.max_keep_ckpts": -1,
-                "train_dataloader.batch_size": 2,
+                "train_dataloader.batch_size": 4,
                 "work_dir": str(work_dir),
                 "experiment_name": f"run_{len(runs)}_{abs(hash(str(work_dir)))}",
                 "log_level": "ERROR",

@@ -74,7 +74,7 @@ TERMS = dict(
 )  # fmt: skip
 
 
-def build(seed=0, *, terms=TERMS, classes=CLASSES, segmentor=None, normalisation="joint"):
+def build(seed=0, *, terms=TERMS, classes=CLASSES, segmentor=None, **options):
     torch.manual_seed(seed)
     mmdl = dict(
         type="MMDLHead", in_channels=32, num_classes=classes, num_modes=MODES, embedding_dim=DIM,
@@ -88,7 +88,7 @@ def build(seed=0, *, terms=TERMS, classes=CLASSES, segmentor=None, normalisation
             ),
             segmentor=segmentor or plain_config(),
             heads=dict(mmdl=mmdl),
-            normalisation=normalisation,
+            **options,
             terms=terms,
         )
     ).train()
@@ -490,3 +490,32 @@ def test_running_statistics_follow_the_target():
 def test_unknown_normalisation():
     with pytest.raises(ValueError, match="'joint' or 'per_domain', found 'both'"):
         build(normalisation="both")
+
+
+def test_heads_beside_the_warm_up():
+    terms = dict(source=TERMS["source"], metric=TERMS["metric"])
+    torch.manual_seed(0)
+    plain = MODELS.build(
+        dict(type="UDASegmentor", segmentor=plain_config(), terms=dict(source=TERMS["source"]),
+             data_preprocessor=dict(type="UDADataPreprocessor", mean=[100.0] * 3, std=[50.0] * 3,
+                                    size=(SIZE, SIZE)))
+    ).train()  # fmt: skip
+    beside = build(terms=terms, heads_shape_warmup=False)
+    representatives = beside.heads["mmdl"].representatives.detach().clone()
+    for model in (plain, beside):
+        wrapper = OptimWrapper(torch.optim.SGD(model.parameters(), lr=LEARNING_RATE, momentum=0.9))
+        for step in range(3):
+            model.train_step(batch("source", "source", seed=step), wrapper)
+    for name, value in plain.segmentor.state_dict().items():
+        assert torch.equal(value, beside.segmentor.state_dict()[name]), name
+    assert not torch.equal(representatives, beside.heads["mmdl"].representatives)
+
+
+@pytest.mark.parametrize(("shaping", "round_number"), [(True, 0), (False, 0), (False, 1)])
+def test_when_heads_reach_the_backbone(shaping, round_number):
+    model = build(terms=dict(metric=TERMS["metric"]), heads_shape_warmup=shaping)
+    model.progress = AdaptationProgress(round=round_number)
+    losses_of(model, "source", "source")["metric.loss_source"].backward()
+    reaches = any(p.grad is not None for p in model.segmentor.backbone.parameters())
+    assert reaches is (shaping or round_number > 0)
+    assert model.heads["mmdl"].representatives.grad.abs().sum() > 0

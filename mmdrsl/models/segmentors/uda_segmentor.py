@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import OrderedDict
 from typing import Any
 
+import torch
 from mmengine.model import BaseAveragedModel
 from mmseg.models.segmentors.base import BaseSegmentor
 from mmseg.models.segmentors.encoder_decoder import EncoderDecoder
@@ -38,6 +39,9 @@ class UDASegmentor(BaseSegmentor):
             running ones that prediction uses (after DSBN, Chang et al. 2019).
         terms: Configs of `AdaptationTerm` modules by name.
         heads: Configs of further heads on the features by name, read by terms.
+        heads_shape_warmup: Whether losses on further heads reach the backbone in the warm-up. False lets the heads
+            learn beside it: the segmentor's warm-up is then, bit for bit, that of source-only training with the same
+            seed, and whatever follows is compared from one starting point.
         data_preprocessor: Config of `UDADataPreprocessor`.
         init_cfg: MMEngine weight initialisation.
 
@@ -60,6 +64,7 @@ class UDASegmentor(BaseSegmentor):
         segmentor: dict,
         terms: dict[str, dict] | None = None,
         heads: dict[str, dict] | None = None,
+        heads_shape_warmup: bool = True,
         normalisation: str = "joint",
         data_preprocessor: dict | None = None,
         init_cfg: dict | list | None = None,
@@ -77,7 +82,12 @@ class UDASegmentor(BaseSegmentor):
                 "UDASegmentor wraps segmentors with one decode head that offers loss_by_feat, such as EncoderDecoder "
                 f"with any BaseDecodeHead; found {segmentor.get('type')!r} with {type(decode_head).__name__}."
             )
-        self.heads = nn.ModuleDict({name: MODELS.build(cfg) for name, cfg in (heads or {}).items()})
+        self.heads_shape_warmup = heads_shape_warmup
+        # A method's heads draw their first weights aside, so that every method starts from the same segmentor.
+        with torch.random.fork_rng(devices=[]):
+            self.heads = nn.ModuleDict(
+                {name: MODELS.build(cfg) for name, cfg in (heads or {}).items()}
+            )
         for name, head in self.heads.items():
             classes = getattr(head, "num_classes", self.segmentor.num_classes)
             if classes != self.segmentor.num_classes:
@@ -211,6 +221,7 @@ class UDASegmentor(BaseSegmentor):
             features=features,
             domains=batches,
             progress=self.progress,
+            detach_heads=not self.heads_shape_warmup and self.progress.round == 0,
             teacher=self.teacher.module if self.teacher and self.teacher.steps > 0 else None,
         )
         values = {

@@ -59,6 +59,7 @@ class AdaptationStep:
             run on its own.
         domains: The domains that are in the batch, ``source`` and/or ``target``.
         progress: Where the run stands.
+        detach_heads: Whether further heads only observe: no gradient of theirs reaches the features.
         teacher: Modules ``segmentor`` and ``heads`` of the averaged copy that `TeacherHook` keeps; None without one,
             and before its first update.
     """
@@ -68,6 +69,7 @@ class AdaptationStep:
     features: tuple[Tensor, ...] | None
     domains: dict[str, DomainBatch]
     progress: AdaptationProgress
+    detach_heads: bool = False
     teacher: nn.ModuleDict | None = None
     _outputs: dict[str, dict[str, Tensor]] = field(default_factory=dict)
 
@@ -111,13 +113,16 @@ class AdaptationStep:
         if self.features is None:
             for domain, batch in self.domains.items():
                 with running_statistics_of_target(head, domain, self.domains):
-                    outputs[domain] = head(batch.features)
+                    outputs[domain] = head(self._seen_by_heads(batch.features))
             return outputs
-        output, begin = head(self.features), 0
+        output, begin = head(self._seen_by_heads(self.features)), 0
         for domain, batch in self.domains.items():
             outputs[domain] = output[begin : begin + len(batch.samples)]
             begin += len(batch.samples)
         return outputs
+
+    def _seen_by_heads(self, features: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+        return tuple(feature.detach() for feature in features) if self.detach_heads else features
 
 
 class AdaptationTerm(BaseModule, metaclass=ABCMeta):
