@@ -92,7 +92,8 @@ def record(runner):
 def damage(work_dir):
     """Truncate a label of round 2, in which the checkpoint of step 3 stands."""
     label = next((work_dir / "pseudo_labels" / "round_2" / "labels").rglob("*.png"))
-    label.write_bytes(label.read_bytes()[:-20])
+    content = label.read_bytes()
+    label.write_bytes(content[: len(content) // 2])
     (work_dir / "iter_4.pth").unlink()
     (work_dir / "last_checkpoint").write_text(str(work_dir / "iter_3.pth"))
     return label
