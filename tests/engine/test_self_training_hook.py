@@ -149,7 +149,7 @@ def test_impossible_options(options, message):
 def test_what_a_round_lacks_shows_before_the_warm_up(train):
     hook = "default_hooks.self_training."
     for options, message in (
-        ({hook + "label_with": "teacher"}, "has no teacher"),
+        ({"default_hooks.teacher": None}, "has no teacher"),
         ({hook + "labeller.policy": dict(type="TwoHeadPolicy")}, "the model has the heads"),
         ({hook + "labeller.policy": dict(type="FixedConfidencePolicy")}, "leave it out"),
     ):
