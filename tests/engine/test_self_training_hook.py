@@ -69,6 +69,8 @@ def train(scenes_root, tmp_path, monkeypatch):
                 cfg.default_hooks.self_training.get("labeller", {}),
                 policy=dict(lowest_threshold=0.01),
             )
+        hooks = cfg.default_hooks.items()
+        cfg.default_hooks = {name: hook for name, hook in hooks if hook is not None}
         runner = Runner.from_cfg(cfg)
         runner.train()
         return runner
