@@ -14,6 +14,7 @@ k-means on the embeddings, tells whether a low score is the embedding's fault or
 from __future__ import annotations
 
 import argparse
+import copy
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -36,6 +37,7 @@ import mmdrsl  # noqa: F401 - registers everything before a config is built
 from mmdrsl.engine.launch import resolve_mmseg_bases
 from mmdrsl.models.decode_heads import MMDLHead
 from mmdrsl.models.label_maps import resize_labels
+from mmdrsl.models.normalisation import calibrate_running_statistics
 from mmdrsl.models.segmentors import UDASegmentor
 from mmdrsl.visualization.mode_maps import load_model, mode_head
 
@@ -136,6 +138,28 @@ def collect(model: UDASegmentor, dataset: Dataset, max_images: int, feature_inde
         ]
     )
     return Pixels(*(cell[kept] for cell in cells))
+
+
+def with_statistics_of(model: UDASegmentor, dataset: Dataset, max_images: int) -> UDASegmentor:
+    """The model for one domain: a checkpoint whose domains are normalised apart has the target's statistics only."""
+    if model.normalisation == "joint":
+        return model
+    model = copy.deepcopy(model).train()
+    preprocess: Any = model.data_preprocessor
+    count = len(dataset)  # type: ignore[arg-type]
+    chosen = np.linspace(0, count - 1, min(count, max_images)).astype(int)
+
+    def forward(images: Tensor) -> None:
+        features = model.extract_feat(images)
+        for head in model.heads.children():
+            head(features)
+
+    batches = (
+        preprocess(pseudo_collate([dataset[int(index)] for index in part]), False)["inputs"]
+        for part in np.array_split(chosen, max(len(chosen) // 8, 1))
+    )
+    calibrate_running_statistics(model, forward, batches)
+    return model.eval()
 
 
 def kmeans_score(fitted: Pixels, applied: Pixels, number: int, num_clusters: int, of: str) -> float:
@@ -243,7 +267,9 @@ def main() -> None:
 
     def pixels_of(model: UDASegmentor) -> dict[str, Pixels]:
         return {
-            domain: collect(model, data, args.max_images, index)
+            domain: collect(
+                with_statistics_of(model, data, args.max_images), data, args.max_images, index
+            )
             for domain, data in datasets.items()
         }
 
