@@ -4,24 +4,23 @@ A final config takes it up as ``model = dict(terms={{_base_.drsl_terms}})`` besi
 ``default_hooks = dict(modes={{_base_.drsl_hook}})``. Monitors of the modes go into the log by themselves.
 """
 
-# Factors that bring each term to the order of the cross entropy on pseudo labels.
 drsl_terms = dict(
     metric=dict(
         type="ModeMetricTerm",
-        weight=0.5,
+        weight=0.1,
         domains=("source",),
         loss=dict(type="ModeMetricLoss", margin=0.5, posterior_weight=0.5),
     ),
     # Pseudo labels are class-balanced by their selection: a plain mean over their pixels.
     metric_target=dict(
         type="ModeMetricTerm",
-        weight=0.5,
+        weight=0.1,
         domains=("target",),
         loss=dict(type="ModeMetricLoss", margin=0.5, posterior_weight=0.5, class_balanced=False),
     ),
     alignment=dict(
         type="ModeAlignmentTerm",
-        weight=0.25,
+        weight=0.05,
         ramp_iterations=100,
         loss=dict(type="StochasticModeAlignmentLoss", distance="pair", stochastic=True),
     ),
