@@ -2,7 +2,7 @@
 
 python tools/train.py configs/source_only/deeplabv3plus_carla2camvid.py
 
-Measured with seed 0 on one core: mIoU 26.2 (0006R0 26.0, 0016E5 25.3), 900 steps of about 1.2 s.
+Measured with seed 0 on one core: mIoU 33.4 (0006R0 32.3, 0016E5 32.4), 900 steps of about 1.2 s.
 """
 
 _base_ = [
