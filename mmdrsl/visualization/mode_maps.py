@@ -36,7 +36,7 @@ def load_model(cfg: Config, checkpoint: str | Path) -> UDASegmentor:
     init_default_scope(cfg.default_scope)
     model = MODELS.build(cfg.model)
     loaded = load_checkpoint(model, str(checkpoint), map_location="cpu")
-    if evaluates_teacher(cfg):
+    if evaluates_teacher(cfg) and loaded["state_dict"].get(f"{TEACHER_PREFIX}steps", 0) > 0:
         prefix = f"{TEACHER_PREFIX}module."
         weights = loaded["state_dict"].items()
         model.networks().load_state_dict(

@@ -15,6 +15,7 @@ TWENTY_STEPS = [
     *(f"default_hooks.self_training.rounds.{index}.iterations=4" for index in range(3)),
     # After eight steps a model is sure of nothing; these labels are about the mechanism.
     "default_hooks.self_training.labeller.policy.lowest_threshold=0.05",
+    "default_hooks.teacher.begin=8",
     "default_hooks.modes.kmeans_iteration=4",
     "default_hooks.modes.interval=8",
     "default_hooks.checkpoint.interval=2",

@@ -93,7 +93,9 @@ def export_segmentor(
         raise FileNotFoundError(f"There is no checkpoint {checkpoint}.")
     loaded = _load_checkpoint(str(checkpoint), map_location="cpu")
     if teacher is None:
-        teacher = evaluates_teacher(cfg)
+        # Before its first update a teacher is the student; its own copy is untrained.
+        started = int(loaded["state_dict"].get(f"{TEACHER_PREFIX}steps", 0)) > 0
+        teacher = evaluates_teacher(cfg) and started
     prefix = f"{TEACHER_PREFIX}module.{SEGMENTOR_PREFIX}" if teacher else SEGMENTOR_PREFIX
     weights = OrderedDict(
         (key[len(prefix) :], value.clone())
