@@ -56,8 +56,8 @@ class TargetNormalisationHook(Hook):
         """
         if "target" not in getattr(runner.train_dataloader.dataset, "domains", {}):
             raise TypeError(
-                "TargetNormalisationHook needs train_dataloader.dataset=dict(type='TwoDomainDataset', ..., "
-                f"target=...), found {type(runner.train_dataloader.dataset).__name__} without a target."
+                "TargetNormalisationHook takes statistics of target images, but train_dataloader.dataset has no "
+                "target. Use a TwoDomainDataset with target=dict(type='UnlabelledDataset', ...)."
             )
         if any(phase.begin == runner.iter and phase.number > 0 for phase in self._phases(runner)):
             self._calibrate(runner)
