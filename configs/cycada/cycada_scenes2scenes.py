@@ -108,7 +108,4 @@ val_evaluator = None
 test_cfg = None
 test_dataloader = None
 test_evaluator = None
-default_hooks = dict(
-    samples=dict(type="SampleSheetHook", interval=max_iters // 20),
-    visualization=None,
-)
+default_hooks = dict(samples=dict(type="SampleSheetHook", interval=max_iters // 20))

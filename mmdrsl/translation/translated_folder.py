@@ -6,7 +6,7 @@ import hashlib
 import json
 import os
 import shutil
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -110,11 +110,11 @@ class TranslatedFolder:
     def finished(self) -> dict[str, TranslatedImage]:
         """Images that are there as they were written, by sample id."""
         manifest = self.read_manifest()
-        found = {} if manifest is None else dict(manifest["images"])
-        found.update(self._recorded())
+        recorded = [] if manifest is None else list(manifest["images"].items())
+        # An image may be noted more than once; the note that fits the file counts.
         return {
             name: entry
-            for name, entry in found.items()
+            for name, entry in [*recorded, *self._notes()]
             if (self.root / entry.file).is_file()
             and file_hash(self.root / entry.file) == entry.sha256
         }
@@ -160,7 +160,8 @@ class TranslatedFolder:
             reference=reference,
         )
         with open(self.root / _UNFINISHED / f"{rank}.jsonl", "a") as log:
-            log.write(json.dumps({"sample_id": sample_id, **asdict(entry)}) + "\n")
+            # The line break comes first, so that a line cut short by a kill spoils no other.
+            log.write("\n" + json.dumps({"sample_id": sample_id, **asdict(entry)}))
         return entry
 
     def finish(self, settings: Mapping[str, Any], images: Mapping[str, TranslatedImage]) -> None:
@@ -178,14 +179,12 @@ class TranslatedFolder:
         write_atomically(self.root / MANIFEST, json.dumps(content, indent=1))
         shutil.rmtree(self.root / _UNFINISHED)
 
-    def _recorded(self) -> dict[str, TranslatedImage]:
-        """Entries of all ranks' notes; a line that a kill cut short is left out."""
-        found = {}
+    def _notes(self) -> Iterator[tuple[str, TranslatedImage]]:
+        """Sample ids and entries that all ranks noted; a line that a kill cut short is left out."""
         for log in sorted((self.root / _UNFINISHED).glob("*.jsonl")):
             for line in log.read_text().splitlines():
                 try:
                     entry = json.loads(line)
                 except ValueError:
                     continue
-                found[entry.pop("sample_id")] = TranslatedImage(**entry)
-        return found
+                yield entry.pop("sample_id"), TranslatedImage(**entry)

@@ -97,7 +97,7 @@ def test_interrupted_and_continued_ends_the_same(street):
     assert not (root / "parts/manifest.json").exists()
     log = root / "parts/.unfinished/0.jsonl"
     # A kill may also cut a line short, and leave a damaged file.
-    lines = log.read_text().splitlines()
+    lines = log.read_text().strip().splitlines()
     log.write_text("\n".join([*lines[:-1], lines[-1][:20]]))
     (root / "parts" / json.loads(lines[0])["file"]).write_bytes(b"cut")
     assert translate(root, root / "parts") == 1

@@ -47,7 +47,7 @@ def test_narrow_import_serves_where_the_plain_one_fails():
         "except Exception:\n"
         "    plain = False\n"
         "mmagic_loader.load_mmagic()\n"
-        "assert plain or sys.modules['mmagic'].__spec__.loader is None\n"
+        "assert plain or not hasattr(sys.modules['mmagic'], '__version__')\n"
         "assert plain or not {'diffusers', 'transformers'} & set(sys.modules)\n"
     )
     assert done.returncode == 0, done.stderr
