@@ -6,7 +6,8 @@ python tools/translate_dataset.py CONFIG CHECKPOINT --out DIR                # a
 
 The first two take any config with a source and a target and need no training. DIR holds images/<name>.png of the
 original size and manifest.json with the hashes; `TranslatedDataset` reads it. Started again after an interruption the
-tool picks up where it stopped. --tile splits images that are too large for the memory, with the same result. --launcher pytorch splits the images over the ranks.
+tool picks up where it stopped. --tile splits images that are too large for the memory, with the same result.
+--launcher pytorch shares the images out among the ranks.
 """
 
 from __future__ import annotations
@@ -35,7 +36,9 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument("translator", help="fourier, lab, or the checkpoint of a translator")
     parser.add_argument("--out", type=Path, required=True, help="folder of the translated set")
     parser.add_argument("--band", type=float, default=0.01, help="fourier: relative half-size")
-    parser.add_argument("--tile", type=int, help="generator: side of tiles; by default whole images")
+    parser.add_argument(
+        "--tile", type=int, help="generator: side of tiles; by default whole images"
+    )
     parser.add_argument("--seed", type=int, default=0, help="seed of the choice of target images")
     parser.add_argument("--jpeg-quality", type=int, help="write JPEG, 1..100; by default PNG")
     parser.add_argument(

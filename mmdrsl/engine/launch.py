@@ -69,9 +69,9 @@ def use_mixed_precision(optim_wrapper: ConfigDict) -> None:
     """
     several = [part for part in optim_wrapper.values() if isinstance(part, dict) and "type" in part]
     for wrapper in [optim_wrapper] if "type" in optim_wrapper else several:
-        if wrapper.type not in ("OptimWrapper", "AmpOptimWrapper"):
+        if wrapper["type"] not in ("OptimWrapper", "AmpOptimWrapper"):
             raise ValueError(
-                f"--amp needs optim_wrapper.type OptimWrapper, found {wrapper.type}."
+                f"--amp needs optim_wrapper.type OptimWrapper, found {wrapper['type']}."
             )
-        wrapper.type = "AmpOptimWrapper"
+        wrapper["type"] = "AmpOptimWrapper"
         wrapper.setdefault("loss_scale", "dynamic")

@@ -31,7 +31,7 @@ class CyCADA(CycleGAN):
 
     The generators minimise ``GAN(target) + GAN(source) + cycle + identity + semantic`` with least-squares adversarial
     terms, the discriminators half the sum of their errors on real images and on images from a buffer of earlier
-    translations. Beyond the parent: the identity pass is not computed at weight 0; the image buffers are part of the
+    translations; MMagic logs half of that. Beyond the parent: the identity pass is not computed at weight 0; the image buffers are part of the
     checkpoint; testing translates from source to target alone and leaves the mode as it is.
 
     Images are red, green, blue in [-1, 1], shape (B, 3, H, W). Trains on one device.
@@ -80,7 +80,10 @@ class CyCADA(CycleGAN):
 
     def init_weights(self) -> None:
         """Initialise the networks as MMagic does and read the frozen segmentor's weights."""
-        super().init_weights()
+        # The parent's bookkeeping of what was initialised fails on networks that are no layer themselves.
+        for networks in (self.generators, self.discriminators or {}):
+            for network in networks.values():
+                network.init_weights()
         if self.semantic is not None:
             self.semantic.load_weights()
 
@@ -156,7 +159,10 @@ class CyCADA(CycleGAN):
         Returns:
             ``source`` (the images) and ``target`` (their translations).
         """
-        return {"source": img, "target": self.translation(img, target_domain=target_domain, **kwargs)}
+        return {
+            "source": img,
+            "target": self.translation(img, target_domain=target_domain, **kwargs),
+        }
 
     @torch.no_grad()
     def test_step(self, data: dict) -> list:

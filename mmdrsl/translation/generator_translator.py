@@ -87,7 +87,9 @@ def load_generator(
         )
     weights = _load_checkpoint(checkpoint, map_location="cpu").get("state_dict", {})
     weights = {
-        key[len(_GENERATOR) :]: value for key, value in weights.items() if key.startswith(_GENERATOR)
+        key[len(_GENERATOR) :]: value
+        for key, value in weights.items()
+        if key.startswith(_GENERATOR)
     }
     if not weights:
         raise ValueError(

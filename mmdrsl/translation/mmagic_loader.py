@@ -1,9 +1,9 @@
 """Imports the few modules of MMagic 1.2.0 that a CycleGAN needs, also where MMagic as a whole does not import.
 
 MMagic is unmaintained: its ``__init__`` refuses today's MMCV, its model package imports diffusers, transformers and
-compiled operators, and one of its modules uses ``np.bool8``, which NumPy 2 lacks. The modules of its CycleGAN themselves
-run here. `load_mmagic` tries the plain import first; where that fails, it registers the packages whose ``__init__`` are
-in the way as bare packages over the installed folder, and imports the modules below them.
+compiled operators, and one of its modules uses ``np.bool8``, which NumPy 2 lacks. The modules of its CycleGAN run here.
+`load_mmagic` tries the plain import first; where that fails, it registers the packages whose ``__init__`` are in the
+way as bare packages over the installed folder, and imports the modules below them.
 """
 
 from __future__ import annotations

@@ -65,7 +65,7 @@ def translate_in_tiles(generator: nn.Module, image: Tensor, tile_size: int) -> T
     """
     if tile_size <= 0 or any(side % STRIDE for side in (tile_size, *image.shape[2:])):
         raise ValueError(
-            f"The sides of image and tile must be multiples of {STRIDE}, found {tuple(image.shape[2:])} and {tile_size}."
+            f"Sides of image and tile must be multiples of {STRIDE}, found {tuple(image.shape[2:])} and {tile_size}."
         )
     margin = -(-receptive_radius(generator) // STRIDE) * STRIDE
     tiles = list(_split(image.cpu(), tile_size, margin))
@@ -159,9 +159,10 @@ def _statistics(tiles: Sequence[Tile]) -> tuple[Tensor, Tensor]:
     """Mean and biased variance per channel over the whole image, (C,) each."""
     cores = [tile.of_core() for tile in tiles]
     count = sum(core[0, 0].numel() for core in cores)
-    mean = sum(core.double().sum(dim=(0, 2, 3)) for core in cores) / count
+    totals = torch.stack([core.double().sum(dim=(0, 2, 3)) for core in cores])
+    mean = totals.sum(dim=0) / count
     squares = [(core.double() - mean[:, None, None]).square().sum(dim=(0, 2, 3)) for core in cores]
-    return mean.float(), (sum(squares) / count).float()
+    return mean.float(), (torch.stack(squares).sum(dim=0) / count).float()
 
 
 def _normalise(norm: Any, values: Tensor, mean: Tensor, variance: Tensor) -> Tensor:

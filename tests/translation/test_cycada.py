@@ -10,9 +10,16 @@ from mmengine.runner.checkpoint import get_state_dict, load_state_dict
 from mmengine.structures import PixelData
 from mmseg.registry import MODELS
 from mmseg.structures import SegDataSample
-from tiny_translators import DISCRIMINATOR, GENERATOR, OPTIM_WRAPPER, PREPROCESSOR, SEGMENTOR
+from tiny_translators import (
+    DISCRIMINATOR,
+    GENERATOR,
+    LEARNING_RATE,
+    OPTIM_WRAPPER,
+    PREPROCESSOR,
+    SEGMENTOR,
+)
 
-from mmdrsl.translation import cycada  # noqa: F401 - registers CyCADA
+from mmdrsl.translation import cycada
 from mmdrsl.translation.semantic_consistency import semantic_weight
 
 
@@ -38,7 +45,10 @@ def optimizers(model):
     from mmagic.registry import OPTIM_WRAPPER_CONSTRUCTORS
 
     constructor = OPTIM_WRAPPER_CONSTRUCTORS.build(
-        dict(type="MultiOptimWrapperConstructor", optim_wrapper_cfg=copy.deepcopy(OPTIM_WRAPPER))
+        dict(
+            type="mmagic.MultiOptimWrapperConstructor",
+            optim_wrapper_cfg=copy.deepcopy(OPTIM_WRAPPER),
+        )
     )
     return constructor(model)
 
@@ -72,8 +82,8 @@ def plain_step(model, data, *, identity_weight, semantic_weight):
     """One step of CyCADA on copies of a model's networks, in plain PyTorch."""
     nets = copy.deepcopy(model)
     generators, discriminators = nets.generators, nets.discriminators
-    adams = [
-        torch.optim.Adam(module.parameters(), lr=2e-3, betas=(0.5, 0.999))
+    optimizers = [
+        torch.optim.SGD(module.parameters(), lr=LEARNING_RATE)
         for module in (generators, discriminators)
     ]
     target, source = (image.float().flip(0)[None] / 127.5 - 1 for image in data["inputs"])
@@ -85,9 +95,9 @@ def plain_step(model, data, *, identity_weight, semantic_weight):
         judge = discriminators[domain]
         loss_d = loss_d + 0.5 * (judge(fake.detach()) ** 2).mean()
         loss_d = loss_d + 0.5 * ((judge(real) - 1) ** 2).mean()
-    adams[1].zero_grad()
+    optimizers[1].zero_grad()
     loss_d.backward()
-    adams[1].step()
+    optimizers[1].step()
     losses = {
         "loss_gan_g_source": ((discriminators["source"](fake_source) - 1) ** 2).mean(),
         "loss_gan_g_target": ((discriminators["target"](fake_target) - 1) ** 2).mean(),
@@ -112,9 +122,9 @@ def plain_step(model, data, *, identity_weight, semantic_weight):
         losses["loss_semantic_target"] = semantic_weight * F.cross_entropy(
             scores(fake_source), scores(target).argmax(1)
         )
-    adams[0].zero_grad()
+    optimizers[0].zero_grad()
     sum(losses.values()).backward()
-    adams[0].step()
+    optimizers[0].step()
     return nets, {**losses, "loss": sum(losses.values())}, loss_d
 
 
@@ -138,7 +148,8 @@ def test_a_step_equals_plain_pytorch(identity, semantic):
     } == set(losses)
     for name, value in losses.items():
         assert torch.allclose(torch.as_tensor(logged[name]), value, rtol=1e-5, atol=1e-6), name
-    found_d = logged["loss_gan_d_source"] + logged["loss_gan_d_target"]
+    # MMagic halves the value that it logs once more than the one that it minimises.
+    found_d = 2 * (logged["loss_gan_d_source"] + logged["loss_gan_d_target"])
     assert torch.allclose(found_d, loss_d, rtol=1e-5)
     after, wanted = model.state_dict(), expected.state_dict()
     for name in wanted:

@@ -24,7 +24,9 @@ def test_cyclegan_is_mmagics_own_and_registered():
     assert "site-packages/mmagic" in sys.modules[package.CycleGAN.__module__].__file__
     assert OPTIM_WRAPPER_CONSTRUCTORS.get("MultiOptimWrapperConstructor") is not None
     networks = {
-        "mmagic.ResnetGenerator": dict(in_channels=3, out_channels=3, base_channels=4, num_blocks=1),
+        "mmagic.ResnetGenerator": dict(
+            in_channels=3, out_channels=3, base_channels=4, num_blocks=1
+        ),
         "mmagic.PatchDiscriminator": dict(in_channels=3, base_channels=4, num_conv=2),
     }
     from mmseg.registry import MODELS as MMSEG_MODELS

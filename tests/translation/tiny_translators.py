@@ -50,8 +50,10 @@ SEGMENTOR = dict(
     ),
     test_cfg=dict(mode="whole"),
 )
-ADAM = dict(type="Adam", lr=2e-3, betas=(0.5, 0.999))
+# Unlike Adam, plain gradient descent shows a wrong factor on a loss in the weights.
+LEARNING_RATE = 0.2
+SGD = dict(type="SGD", lr=LEARNING_RATE)
 OPTIM_WRAPPER = dict(
-    generators=dict(type="OptimWrapper", optimizer=ADAM),
-    discriminators=dict(type="OptimWrapper", optimizer=ADAM),
+    generators=dict(type="OptimWrapper", optimizer=SGD),
+    discriminators=dict(type="OptimWrapper", optimizer=SGD),
 )

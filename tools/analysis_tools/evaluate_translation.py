@@ -5,8 +5,8 @@ python tools/analysis_tools/evaluate_translation.py CONFIG CHECKPOINT TRANSLATIO
 CONFIG and CHECKPOINT are the segmentor that judges. Trained on the target (configs/oracle) it says whether translations
 look more like the target: its scores on translated images against those on the originals. Trained on the source
 (configs/source_only) its agreement before and after says whether the content stayed. Prints both, and the distances of
-colours and spectrum to the target; writes audit.json and sheet.jpg with the images whose content changed most: original,
-translation, label, prediction before, prediction after, and what changed.
+colours and spectrum to the target; writes audit.json and sheet.jpg with the images whose content changed most:
+original, translation, label, prediction before, prediction after, and what changed.
 """
 
 from __future__ import annotations
@@ -62,7 +62,9 @@ class Predictor:
     """Predicts class ids of an image with the config's test pipeline, at the image's own size."""
 
     def __init__(self, cfg: Config, model: Any) -> None:
-        steps = [step for step in cfg.test_pipeline if step["type"] not in ("LoadImage", "LoadLabels")]
+        steps = [
+            step for step in cfg.test_pipeline if step["type"] not in ("LoadImage", "LoadLabels")
+        ]
         self.pipeline = Compose(
             [dict(step, meta_keys=("ori_shape", "img_shape", "pad_shape", "scale_factor"))
              if step["type"] == "PackSegInputs" else dict(step) for step in steps]
@@ -119,7 +121,12 @@ def draw_sheet(
         row = []
         for number, picture in enumerate((image.original, image.translation, *maps)):
             interpolation = cv2.INTER_AREA if number < 2 else cv2.INTER_NEAREST
-            row += [cv2.resize(np.ascontiguousarray(picture), (width, height), interpolation=interpolation), space]
+            row += [
+                cv2.resize(
+                    np.ascontiguousarray(picture), (width, height), interpolation=interpolation
+                ),
+                space,
+            ]
         rows.append(np.hstack(row))
     width = max(row.shape[1] for row in rows)
     return np.vstack([np.pad(row, ((0, GAP), (0, width - row.shape[1]), (0, 0))) for row in rows])
@@ -148,7 +155,9 @@ def main() -> None:
     if args.cfg_options is not None:
         cfg.merge_from_dict(args.cfg_options)
     init_default_scope(cfg.get("default_scope", "mmseg"))
-    missing = [key for key in ("source_dataset", "target_dataset", "test_pipeline") if key not in cfg]
+    missing = [
+        key for key in ("source_dataset", "target_dataset", "test_pipeline") if key not in cfg
+    ]
     if missing:
         raise ValueError(
             f"The config has no {', '.join(missing)}; take one that builds on configs/_base_/datasets."
