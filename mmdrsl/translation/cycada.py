@@ -31,8 +31,8 @@ class CyCADA(CycleGAN):
 
     The generators minimise ``GAN(target) + GAN(source) + cycle + identity + semantic`` with least-squares adversarial
     terms, the discriminators half the sum of their errors on real images and on images from a buffer of earlier
-    translations; MMagic logs half of that. Beyond the parent: the identity pass is not computed at weight 0; the image buffers are part of the
-    checkpoint; testing translates from source to target alone and leaves the mode as it is.
+    translations (MMagic logs half of that). Beyond the parent: the identity pass is not computed at weight 0; the image
+    buffers are part of the checkpoint; testing translates from source to target alone and leaves the mode as it is.
 
     Images are red, green, blue in [-1, 1], shape (B, 3, H, W). Trains on one device.
 

@@ -51,7 +51,7 @@ SEGMENTOR = dict(
     test_cfg=dict(mode="whole"),
 )
 # Unlike Adam, plain gradient descent shows a wrong factor on a loss in the weights.
-LEARNING_RATE = 0.2
+LEARNING_RATE = 0.01
 SGD = dict(type="SGD", lr=LEARNING_RATE)
 OPTIM_WRAPPER = dict(
     generators=dict(type="OptimWrapper", optimizer=SGD),
