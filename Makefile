@@ -1,11 +1,12 @@
-# make install | demo | test | test-full | mutations | lint. Each target does its own set-up in .venv, nothing global.
+# make install | translation | demo | test | test-full | mutations | lint. Each target does its own set-up in .venv, nothing global.
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
+TRANSLATION := $(VENV)/.translation
 SEED ?= 0
 
-.PHONY: install demo test test-full mutations lint clean
+.PHONY: install translation demo test test-full mutations lint clean
 
 install: $(STAMP)
 
@@ -14,16 +15,24 @@ $(STAMP): pyproject.toml constraints.txt
 	$(BIN)/python -m pip install --progress-bar off -c constraints.txt -e '.[dev]'
 	touch $@
 
+translation: $(TRANSLATION)
+
+# MMagic's own dependency list brings three OpenCV distributions that overwrite each other.
+$(TRANSLATION): $(STAMP)
+	$(BIN)/python -m pip install --progress-bar off -c constraints.txt -e '.[dev,translation]'
+	$(BIN)/python -m pip install --progress-bar off --no-deps mmagic==1.2.0
+	touch $@
+
 demo: $(STAMP)
 	$(BIN)/python tools/demo.py --seed $(SEED)
 
-test: $(STAMP) lint
+test: $(TRANSLATION) lint
 	$(BIN)/python -m pytest -m "not slow"
 
-test-full: $(STAMP)
+test-full: $(TRANSLATION)
 	$(BIN)/python -m pytest
 
-mutations: $(STAMP)
+mutations: $(TRANSLATION)
 	$(BIN)/python tests/mutations/run.py
 
 lint: $(STAMP)

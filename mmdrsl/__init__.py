@@ -8,7 +8,7 @@ from .environment import check_environment
 
 check_environment()
 
-from . import datasets, engine, evaluation, models  # noqa: E402
+from . import datasets, engine, evaluation, models, translation  # noqa: E402
 
 __version__ = "0.1.0"
-__all__ = ["__version__", "datasets", "engine", "evaluation", "models"]
+__all__ = ["__version__", "datasets", "engine", "evaluation", "models", "translation"]

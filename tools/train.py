@@ -1,4 +1,4 @@
-"""Train or adapt a segmentor: one config, one command.
+"""Train or adapt a segmentor, or train a translator: one config, one command.
 
 python tools/train.py CONFIG [--work-dir DIR] [--resume] [--amp] [--launcher pytorch] [--cfg-options KEY=VALUE ...]
 """
@@ -16,6 +16,7 @@ from mmdrsl.engine.launch import (
     join_cpu_process_group,
     resolve_mmseg_bases,
     set_work_dir,
+    use_mixed_precision,
     wrap_for_cpu_ranks,
 )
 
@@ -50,12 +51,7 @@ def main() -> None:
         cfg.merge_from_dict(args.cfg_options)
     set_work_dir(cfg, args.config, args.work_dir)
     if args.amp:
-        if cfg.optim_wrapper.type not in ("OptimWrapper", "AmpOptimWrapper"):
-            raise ValueError(
-                f"--amp needs optim_wrapper.type OptimWrapper, found {cfg.optim_wrapper.type}."
-            )
-        cfg.optim_wrapper.type = "AmpOptimWrapper"
-        cfg.optim_wrapper.setdefault("loss_scale", "dynamic")
+        use_mixed_precision(cfg.optim_wrapper)
     cfg.resume = args.resume or cfg.get("resume", False)
     join_cpu_process_group(args.launcher)
     wrap_for_cpu_ranks(cfg, args.launcher)

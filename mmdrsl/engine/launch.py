@@ -6,7 +6,7 @@ import os
 from pathlib import Path
 
 import torch
-from mmengine.config import Config
+from mmengine.config import Config, ConfigDict
 from mmengine.config import utils as config_utils
 
 
@@ -56,3 +56,22 @@ def set_work_dir(cfg: Config, config_path: str, work_dir: str | None) -> None:
         cfg.work_dir = work_dir
     elif cfg.get("work_dir") is None:
         cfg.work_dir = os.path.join("work_dirs", Path(config_path).stem)
+
+
+def use_mixed_precision(optim_wrapper: ConfigDict) -> None:
+    """Switch automatic mixed precision on, for one optimizer or for several by name.
+
+    Args:
+        optim_wrapper: Config of the optimizer wrapper, changed in place.
+
+    Raises:
+        ValueError: A wrapper is of another type than OptimWrapper.
+    """
+    several = [part for part in optim_wrapper.values() if isinstance(part, dict) and "type" in part]
+    for wrapper in [optim_wrapper] if "type" in optim_wrapper else several:
+        if wrapper["type"] not in ("OptimWrapper", "AmpOptimWrapper"):
+            raise ValueError(
+                f"--amp needs optim_wrapper.type OptimWrapper, found {wrapper['type']}."
+            )
+        wrapper["type"] = "AmpOptimWrapper"
+        wrapper.setdefault("loss_scale", "dynamic")

@@ -12,7 +12,11 @@ from mmseg.datasets import BaseSegDataset
 from mmseg.registry import DATASETS
 
 DOMAINS = ("source", "target", "val")
-_WRAPPERS = {"ConcatDataset": "datasets", "RepeatDataset": "dataset"}
+_WRAPPERS = {
+    "ConcatDataset": "datasets",
+    "RepeatDataset": "dataset",
+    "TranslatedDataset": "dataset",
+}
 
 
 def datasets_of(cfg: Config) -> dict[str, list[BaseSegDataset]]:

@@ -1,0 +1,186 @@
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+from mmengine.config import Config
+from street_names import NAMES
+
+from mmdrsl.self_training.artefact import file_hash
+from mmdrsl.translation import (
+    FourierTranslator,
+    LabTranslator,
+    TranslatedFolder,
+    match_lab_statistics,
+    swap_low_amplitudes,
+    translate_images,
+)
+from mmdrsl.translation import export as export_module
+from mmdrsl.translation.export import choose_reference
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def files(root):
+    return {name: root / f"source/images/{name}.png" for name in NAMES}
+
+
+def targets(root):
+    return {name: root / f"target/{name}.png" for name in ("x", "y", "z")}
+
+
+def translate(root, out, translator=None, **options):
+    return translate_images(
+        images=files(root),
+        references=targets(root),
+        translator=translator or LabTranslator(),
+        out=out,
+        **options,
+    )
+
+
+def contents(out):
+    return {p.relative_to(out): p.read_bytes() for p in sorted(out.rglob("*")) if p.is_file()}
+
+
+@pytest.mark.parametrize("kind", ["lab", "fourier"])
+def test_every_image_is_translated_with_its_reference(street, kind):
+    root, out = street[0], street[0] / "out"
+    translator = LabTranslator() if kind == "lab" else FourierTranslator(band=0.1)
+    assert translate(root, out, translator) == 0
+    manifest = json.loads((out / "manifest.json").read_text())
+    assert sorted(manifest["images"]) == sorted(NAMES)
+    assert manifest["settings"]["translator"] == kind
+    assert not (out / ".unfinished").exists()
+    for name, entry in manifest["images"].items():
+        original = files(root)[name]
+        assert entry["source_sha256"] == file_hash(original)
+        assert entry["sha256"] == file_hash(out / entry["file"])
+        assert (entry["width"], entry["height"]) == (24, 16)
+        image = cv2.imread(str(original))
+        reference = cv2.imread(str(targets(root)[entry["reference"]]))
+        expected = (
+            match_lab_statistics(image, reference)
+            if kind == "lab"
+            else swap_low_amplitudes(image, reference, 0.1)
+        )
+        assert np.array_equal(cv2.imread(str(out / entry["file"])), expected)
+
+
+def test_references_follow_name_and_seed_and_cover_the_target():
+    chosen = [choose_reference(f"image_{i}", ["x", "y", "z"], 0) for i in range(300)]
+    assert chosen == [choose_reference(f"image_{i}", ["x", "y", "z"], 0) for i in range(300)]
+    assert all(70 < chosen.count(name) < 130 for name in "xyz")
+    assert chosen != [choose_reference(f"image_{i}", ["x", "y", "z"], 1) for i in range(300)]
+
+
+class StopsAfter(LabTranslator):
+    def __init__(self, count):
+        self.count = count
+
+    def translate(self, image, reference=None):
+        self.count -= 1
+        if self.count < 0:
+            raise KeyboardInterrupt
+        return super().translate(image, reference)
+
+
+def test_interrupted_and_continued_ends_the_same(street):
+    root = street[0]
+    translate(root, root / "whole")
+    with pytest.raises(KeyboardInterrupt):
+        translate(root, root / "parts", StopsAfter(3))
+    assert not (root / "parts/manifest.json").exists()
+    log = root / "parts/.unfinished/0.jsonl"
+    # A kill may also cut a line short, and leave a damaged file.
+    lines = log.read_text().strip().splitlines()
+    log.write_text("\n".join([*lines[:-1], lines[-1][:20]]))
+    (root / "parts" / json.loads(lines[0])["file"]).write_bytes(b"cut")
+    assert translate(root, root / "parts") == 1
+    assert contents(root / "parts") == contents(root / "whole")
+    # Complete: nothing is done again; a lost file alone is.
+    assert translate(root, root / "parts") == 5
+    (root / "parts/images/five.png").unlink()
+    assert translate(root, root / "parts") == 4
+    assert contents(root / "parts") == contents(root / "whole")
+
+
+def test_ranks_share_the_images(street, monkeypatch):
+    """Two ranks one after the other: each does its half, and the halves make the whole."""
+    root = street[0]
+    translate(root, root / "whole")
+    out = root / "split"
+    done = []
+    folder = TranslatedFolder(out)
+    folder.begin({"translator": "lab", "jpeg_quality": None, "seed": 0})
+    # Both ranks look before either writes, as the barrier has it.
+    monkeypatch.setattr(TranslatedFolder, "finished", lambda self: {})
+    monkeypatch.setattr(TranslatedFolder, "finish", lambda self, *args: None)
+    monkeypatch.setattr(export_module, "_written", lambda *args: {})
+    for rank in (1, 0):
+        monkeypatch.setattr(export_module, "get_dist_info", lambda rank=rank: (rank, 2))
+        translate(root, out)
+        done.append(len(list((out / "images").rglob("*.png"))))
+    monkeypatch.undo()
+    assert done == [2, 5]
+    assert translate(root, out) == 5
+    assert contents(out) == contents(root / "whole")
+
+
+def test_other_settings_and_unknown_folders_are_refused(street):
+    root = street[0]
+    translate(root, root / "out")
+    with pytest.raises(ValueError, match="was made with the settings"):
+        translate(root, root / "out", FourierTranslator(band=0.1))
+    with pytest.raises(ValueError, match="was made with the settings"):
+        translate(root, root / "out", seed=1)
+    (root / "strange/images").mkdir(parents=True)
+    with pytest.raises(ValueError, match="was made with the settings None"):
+        translate(root, root / "strange")
+    (root / "out/manifest.json").write_text("{}")
+    with pytest.raises(ValueError, match="no manifest"):
+        translate(root, root / "out")
+
+
+def test_jpeg_and_missing_references(street):
+    root = street[0]
+    translate(root, root / "out", jpeg_quality=90)
+    assert sorted(p.suffix for p in (root / "out/images").rglob("*.*")) == [".jpg"] * 5
+    with pytest.raises(ValueError, match="borrows from target images"):
+        translate_images(
+            images=files(root), references={}, translator=LabTranslator(), out=root / "none"
+        )
+
+
+def test_tool_translates_what_a_config_names(street):
+    root, source, target = street
+    config = root / "config.py"
+    Config(
+        dict(
+            train_dataloader=dict(
+                dataset=dict(type="TwoDomainDataset", source=source, target=target)
+            )
+        )
+    ).dump(str(config))
+    command = [
+        sys.executable,
+        "tools/translate_dataset.py",
+        str(config),
+        "fourier",
+        "--out",
+        str(root / "tool"),
+        "--band",
+        "0.1",
+    ]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    done = subprocess.run(
+        command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
+    assert "5 images, 0 of them were there already" in done.stdout
+    translate(root, root / "library", FourierTranslator(band=0.1))
+    assert contents(root / "tool") == contents(root / "library")

@@ -1,0 +1,99 @@
+import numpy as np
+import pytest
+import torch
+from mmseg.registry import MODELS
+from tiny_translators import GENERATOR
+
+from mmdrsl.translation.generator_translator import GeneratorTranslator
+from mmdrsl.translation.mmagic_loader import load_mmagic
+from mmdrsl.translation.tiled_generator import receptive_radius, translate_in_tiles
+
+load_mmagic()
+
+
+def generator(num_blocks=1, norm="IN", seed=0):
+    torch.manual_seed(seed)
+    network = MODELS.build(dict(GENERATOR, num_blocks=num_blocks, norm_cfg=dict(type=norm)))
+    for parameter in network.parameters():
+        parameter.data = torch.randn_like(parameter) * 0.3
+    return network.eval()
+
+
+@pytest.mark.parametrize("num_blocks", [0, 1, 2])
+@pytest.mark.parametrize("tile", [20, 32, 64])
+def test_tiles_equal_the_whole_image(num_blocks, tile):
+    network = generator(num_blocks)
+    # Left and right differ, so that statistics of a tile are not those of the image.
+    image = torch.rand(1, 3, 72, 100) * torch.linspace(-1, 1, 100)
+    with torch.no_grad():
+        whole = network(image)
+    tiled = translate_in_tiles(network, image, tile)
+    assert torch.allclose(tiled, whole, atol=1e-4)
+    assert whole.std() > 0.1
+
+
+def test_statistics_of_single_tiles_would_differ():
+    network = generator()
+    image = torch.rand(1, 3, 72, 100) * torch.linspace(-1, 1, 100)
+    with torch.no_grad():
+        whole, alone = network(image), network(image[..., :52])
+    assert (whole[..., :20] - alone[..., :20]).abs().max() > 0.05
+
+
+def test_receptive_radius_is_what_gradients_reach():
+    """Without normalisation and with positive weights, gradients show all that an output pixel sees."""
+    network = generator(num_blocks=1).double()
+    for layer in network.modules():
+        if isinstance(layer, torch.nn.InstanceNorm2d | torch.nn.Tanh):
+            layer.forward = lambda values: values
+    for parameter in network.parameters():
+        parameter.data = parameter.data.abs()
+    image = torch.rand(1, 3, 96, 96, dtype=torch.float64, requires_grad=True)
+    reached = 0
+    for place in range(44, 52):
+        (gradient,) = torch.autograd.grad(network(image)[0, :, place, place].sum(), image)
+        rows = gradient.abs().sum((0, 1, 3)).nonzero()[:, 0]
+        reached = max(reached, place - int(rows.min()), int(rows.max()) - place)
+    radius = receptive_radius(network)
+    assert reached <= radius <= reached + 4
+
+
+@pytest.mark.parametrize("size", [(30, 41), (32, 40)])
+def test_translator_keeps_size_and_agrees_with_tiles(size):
+    network = generator()
+    picture = np.random.default_rng(0).integers(0, 256, (*size, 3)).astype("u1")
+    whole = GeneratorTranslator(network).translate(picture)
+    tiled = GeneratorTranslator(network, tile_size=16).translate(picture)
+    assert whole.shape == picture.shape
+    assert np.abs(whole.astype(int) - tiled).max() <= 1
+    if size == (32, 40):
+        values = torch.from_numpy(picture[..., ::-1].copy()).permute(2, 0, 1)[None] / 127.5 - 1
+        with torch.no_grad():
+            expected = (network(values)[0].permute(1, 2, 0).numpy()[..., ::-1] + 1) * 127.5
+        assert np.abs(whole - expected).max() <= 0.501
+
+
+def test_tiles_serve_where_memory_runs_out(monkeypatch):
+    network = generator()
+    picture = np.zeros((32, 40, 3), np.uint8)
+    expected = GeneratorTranslator(network, tile_size=16).translate(picture)
+
+    def too_large(values):
+        raise torch.OutOfMemoryError
+
+    monkeypatch.setattr(network, "forward", too_large)
+    assert np.abs(GeneratorTranslator(network).translate(picture) - expected).max() <= 1
+
+
+def test_settings_follow_the_weights():
+    first, same, other = (GeneratorTranslator(generator(seed=seed)) for seed in (0, 0, 1))
+    assert first.settings == same.settings != other.settings
+
+
+def test_impossible_sizes_and_networks():
+    with pytest.raises(ValueError, match="multiples of 4"):
+        translate_in_tiles(generator(), torch.zeros(1, 3, 30, 32), 16)
+    with pytest.raises(ValueError, match="multiples of 4"):
+        translate_in_tiles(generator(), torch.zeros(1, 3, 32, 32), 18)
+    with pytest.raises(TypeError, match="ResnetGenerator"):
+        translate_in_tiles(torch.nn.Conv2d(3, 3, 1), torch.zeros(1, 3, 32, 32), 16)

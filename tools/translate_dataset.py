@@ -1,0 +1,120 @@
+"""Translate all source images of a config to the look of its target.
+
+python tools/translate_dataset.py CONFIG fourier --out DIR [--band 0.01]     # FDA: Fourier amplitude swap
+python tools/translate_dataset.py CONFIG lab --out DIR                       # LAB colour statistics
+python tools/translate_dataset.py CONFIG CHECKPOINT --out DIR                # a trained translator, see configs/cycada
+
+The first two take any config with a source and a target and need no training. DIR holds images/<name>.png of the
+original size and manifest.json with the hashes; `TranslatedDataset` reads it. Started again after an interruption the
+tool picks up where it stopped. --tile splits images that are too large for the memory, with the same result.
+--launcher pytorch shares the images out among the ranks.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+from pathlib import Path
+
+from mmengine.config import Config, DictAction
+from mmengine.dist import init_dist, is_distributed, is_main_process
+from mmengine.registry import init_default_scope
+
+import mmdrsl  # noqa: F401 - registers everything before a config is built
+from mmdrsl.datasets.inspection.config_domains import datasets_of
+from mmdrsl.engine.launch import join_cpu_process_group, resolve_mmseg_bases
+from mmdrsl.translation import FourierTranslator, LabTranslator, Translator, translate_images
+from mmdrsl.translation.generator_translator import load_generator
+
+
+def parse_args() -> argparse.Namespace:
+    """Read the command line."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("config", help="config with the source and target images")
+    parser.add_argument("translator", help="fourier, lab, or the checkpoint of a translator")
+    parser.add_argument("--out", type=Path, required=True, help="folder of the translated set")
+    parser.add_argument("--band", type=float, default=0.01, help="fourier: relative half-size")
+    parser.add_argument(
+        "--tile", type=int, help="generator: side of tiles; by default whole images"
+    )
+    parser.add_argument("--seed", type=int, default=0, help="seed of the choice of target images")
+    parser.add_argument("--jpeg-quality", type=int, help="write JPEG, 1..100; by default PNG")
+    parser.add_argument(
+        "--cfg-options", nargs="+", action=DictAction, help="config entries to override, key=value"
+    )
+    parser.add_argument(
+        "--launcher", choices=["none", "pytorch", "slurm", "mpi"], default="none", help="launcher"
+    )
+    parser.add_argument("--local_rank", "--local-rank", type=int, default=0)
+    args = parser.parse_args()
+    if args.jpeg_quality is not None and not 1 <= args.jpeg_quality <= 100:
+        parser.error(f"--jpeg-quality must be in 1..100, found {args.jpeg_quality}")
+    if args.seed < 0:
+        parser.error(f"--seed must not be negative, found {args.seed}")
+    if args.tile is not None and (args.tile <= 0 or args.tile % 4):
+        parser.error(f"--tile must be a positive multiple of 4, found {args.tile}")
+    return args
+
+
+def build_translator(cfg: Config, args: argparse.Namespace) -> Translator:
+    """Build what the command line names."""
+    if args.translator == "fourier":
+        return FourierTranslator(band=args.band)
+    if args.translator == "lab":
+        return LabTranslator()
+    if not Path(args.translator).is_file():
+        raise FileNotFoundError(
+            f"{args.translator} is neither a file nor a translator without training: expected fourier, lab or the "
+            "checkpoint of a translator."
+        )
+    return load_generator(cfg, args.translator, tile_size=args.tile)
+
+
+def images_of(cfg: Config, domain: str) -> dict[str, Path]:
+    """Image file by sample id of all datasets of a domain."""
+    found: dict[str, Path] = {}
+    for dataset in datasets_of(cfg).get(domain, []):
+        dataset.full_init()
+        for index in range(len(dataset)):
+            info = dataset.get_data_info(index)
+            if info["sample_id"] in found:
+                raise ValueError(
+                    f"Two images of the {domain} are named {info['sample_id']}: {found[info['sample_id']]} and "
+                    f"{info['img_path']}. Translate their datasets one by one."
+                )
+            found[info["sample_id"]] = Path(info["img_path"])
+    if not found:
+        raise ValueError(f"The config has no {domain} images in train_dataloader.dataset.{domain}.")
+    return found
+
+
+def main() -> None:
+    """Translate what is not there yet."""
+    args = parse_args()
+    os.environ.setdefault("LOCAL_RANK", str(args.local_rank))
+    resolve_mmseg_bases()
+    cfg = Config.fromfile(args.config)
+    if args.cfg_options is not None:
+        cfg.merge_from_dict(args.cfg_options)
+    join_cpu_process_group(args.launcher)
+    if args.launcher != "none" and not is_distributed():
+        init_dist(args.launcher, **cfg.get("env_cfg", {}).get("dist_cfg", {}))
+    init_default_scope(cfg.get("default_scope", "mmseg"))
+    translator = build_translator(cfg, args)
+    images = images_of(cfg, "source")
+    kept = translate_images(
+        images=images,
+        references=images_of(cfg, "target") if translator.NEEDS_REFERENCE else {},
+        translator=translator,
+        out=args.out,
+        seed=args.seed,
+        jpeg_quality=args.jpeg_quality,
+    )
+    if is_main_process():
+        print(f"{args.out}: {len(images)} images, {kept} of them were there already")
+
+
+if __name__ == "__main__":
+    main()
