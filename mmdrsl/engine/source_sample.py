@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from ..datasets.two_domain import DomainSample, TwoDomainDataset
 from ..models.decode_heads import DRSLHead, MMDLHead
+from ..models.feature_maps import feature_maps
 from ..models.label_maps import resize_labels, stack_labels
 from ..models.losses import functional
 from ..models.normalisation import evaluation_pass
@@ -83,7 +84,7 @@ def embed_source_sample(
         ]
         data = model.data_preprocessor(pseudo_collate(items), True)
         with evaluation_pass(model):
-            embeddings = head(model.extract_feat(data["inputs"]))
+            embeddings = head(feature_maps(model, data["inputs"]))
         labels = resize_labels(stack_labels(data["data_samples"]), embeddings.shape[2:])
         valid, valid_labels, _ = functional.select_valid(embeddings, labels, head.num_classes)
         vectors.append(valid)

@@ -17,6 +17,7 @@ from mmseg.models.segmentors.encoder_decoder import EncoderDecoder
 from mmseg.models.utils import resize
 from torch import Tensor, nn
 
+from ..models.feature_maps import FeatureMaps, classifier_inputs
 from ..models.losses import functional
 from .label_policy import Prediction
 
@@ -55,8 +56,10 @@ class JointHeads(EncoderDecoder):
 
     def encode_decode(self, inputs: Tensor, batch_img_metas: list[dict]) -> Tensor:
         """Logits of both heads, shape (B, 2 C, H, W)."""
-        features = self.segmentor.extract_feat(inputs)
-        main = self.segmentor.decode_head.predict(features, batch_img_metas, self.test_cfg)
+        with classifier_inputs(self.segmentor.decode_head) as collected:
+            features = self.segmentor.extract_feat(inputs)
+            main = self.segmentor.decode_head.predict(features, batch_img_metas, self.test_cfg)
+        features = FeatureMaps(features, collected[-1] if collected else None)
         if hasattr(self.second, "log_posterior"):
             second = resize(
                 self.second.log_posterior(self.second(features)),

@@ -14,6 +14,7 @@ from mmseg.registry import MODELS
 from torch.nn import functional
 
 from mmdrsl.models.decode_heads.mmdl_head import MMDLHead
+from mmdrsl.models.feature_maps import feature_maps
 from mmdrsl.models.segmentors.export import evaluates_teacher
 from mmdrsl.models.segmentors.uda_segmentor import TEACHER_PREFIX, UDASegmentor
 
@@ -105,7 +106,7 @@ def predict_modes(
     modes_of = mode_head(model, head)
     classes = predict_classes(model, packed)
     inputs = model.data_preprocessor(pseudo_collate([packed]), False)["inputs"]
-    embeddings = modes_of(model.extract_feat(inputs))
+    embeddings = modes_of(feature_maps(model, inputs))
     embeddings = functional.interpolate(embeddings, size=inputs.shape[2:], mode="bilinear")
     height, width = classes.shape
     embeddings = functional.normalize(embeddings, dim=1)[:, :, :height, :width]

@@ -36,6 +36,7 @@ from torch.utils.data import Dataset
 import mmdrsl  # noqa: F401 - registers everything before a config is built
 from mmdrsl.engine.launch import resolve_mmseg_bases
 from mmdrsl.models.decode_heads import MMDLHead
+from mmdrsl.models.feature_maps import choose_map, feature_maps
 from mmdrsl.models.label_maps import resize_labels
 from mmdrsl.models.normalisation import calibrate_running_statistics
 from mmdrsl.models.segmentors import UDASegmentor
@@ -90,7 +91,9 @@ def subtype_path(label_path: str) -> Path:
 
 
 @torch.no_grad()
-def collect(model: UDASegmentor, dataset: Dataset, max_images: int, feature_index: int) -> Pixels:
+def collect(
+    model: UDASegmentor, dataset: Dataset, max_images: int, feature_index: int | str
+) -> Pixels:
     """Features, modes, classes and sub-types of the labelled cells of a dataset.
 
     Args:
@@ -111,8 +114,8 @@ def collect(model: UDASegmentor, dataset: Dataset, max_images: int, feature_inde
         subtypes = torch.from_numpy(np.array(Image.open(path)))[None].long()
         preprocess: Any = model.data_preprocessor
         inputs = preprocess(pseudo_collate([packed]), False)["inputs"]
-        features = model.extract_feat(inputs)
-        plain = features[feature_index]
+        features = feature_maps(model, inputs)
+        plain = choose_map(features, feature_index)
         labels = resize_labels(packed["data_samples"].gt_sem_seg.data.long(), plain.shape[2:])
         valid = labels < model.num_classes
         embeddings, nearest = torch.zeros_like(plain), torch.zeros_like(labels)
@@ -150,7 +153,7 @@ def with_statistics_of(model: UDASegmentor, dataset: Dataset, max_images: int) -
     chosen = np.linspace(0, count - 1, min(count, max_images)).astype(int)
 
     def forward(images: Tensor) -> None:
-        features = model.extract_feat(images)
+        features = feature_maps(model, images)
         for head in model.heads.children():
             head(features)
 

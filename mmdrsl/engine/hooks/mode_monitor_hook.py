@@ -13,6 +13,7 @@ from torch import Tensor
 
 from ...models import mode_statistics
 from ...models.decode_heads import MMDLHead
+from ...models.feature_maps import decode
 from ...models.label_maps import resize_labels, stack_labels
 from ...models.losses import functional
 from ...models.normalisation import evaluation_pass
@@ -99,8 +100,8 @@ def mode_figures(
     with evaluation_pass(model):
         for part in parts.values() if model.normalisation == "per_domain" else [slice(None)]:
             if domains[part]:
-                features = model.extract_feat(data["inputs"][part])
-                outputs.append((head(features), model.decode_head(features)))
+                logits, features = decode(model, model.extract_feat(data["inputs"][part]))
+                outputs.append((head(features), logits))
     embeddings, logits = (torch.cat(maps) for maps in zip(*outputs, strict=True))
     size = embeddings.shape[2:]
     logits = torch.nn.functional.interpolate(logits, size=size, mode="bilinear")

@@ -16,6 +16,7 @@ from mmseg.registry import HOOKS
 from torch import Tensor, nn
 
 from ...datasets.unlabelled import UnlabelledDataset
+from ...models.feature_maps import feature_maps
 from ...models.normalisation import calibrate_running_statistics
 from ...models.segmentors import UDASegmentor
 from .self_training_hook import LABELLING_PIPELINE, Phase, SelfTrainingHook, build_phases
@@ -100,8 +101,8 @@ class TargetNormalisationHook(Hook):
         heads: Any = networks["heads"]
 
         def forward(images: Tensor) -> None:
-            features = segmentor.extract_feat(images)
-            for head in (segmentor.decode_head, *heads.values()):
+            features = feature_maps(segmentor, images)
+            for head in heads.values():
                 head(features)
 
         batches = self._batches(model, runner.train_dataloader.dataset.domains["target"])

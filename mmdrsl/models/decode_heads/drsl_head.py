@@ -8,6 +8,7 @@ from mmengine.model import BaseModule
 from mmseg.registry import MODELS
 from torch import Tensor
 
+from ..feature_maps import FeatureMaps, classifier_inputs
 from ..label_maps import resize_labels, stack_labels
 
 
@@ -73,8 +74,9 @@ class DRSLHead(BaseModule):
         Returns:
             Named losses and diagnostics.
         """
-        losses = self.decode_head.loss(inputs, batch_data_samples, train_cfg)
-        embeddings = self.mmdl_head(inputs)
+        with classifier_inputs(self.decode_head) as collected:
+            losses = self.decode_head.loss(inputs, batch_data_samples, train_cfg)
+        embeddings = self.mmdl_head(FeatureMaps(inputs, collected[-1] if collected else None))
         labels = stack_labels(batch_data_samples)
         losses["loss_mode_metric"] = self.metric_weight * self.metric_loss(
             embeddings,

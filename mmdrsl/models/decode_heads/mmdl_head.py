@@ -11,6 +11,7 @@ from mmseg.models.utils import resize
 from mmseg.registry import MODELS
 from torch import Tensor, nn
 
+from ..feature_maps import choose_map
 from ..losses import functional
 
 
@@ -24,7 +25,8 @@ class MMDLHead(BaseModule):
     Args:
         in_channels: Channels of the chosen feature map.
         num_classes: C, >= 1.
-        in_index: Which of the backbone's (or neck's) outputs to embed.
+        in_index: Which of the backbone's (or neck's) outputs to embed; ``decoder`` embeds what the decode head's
+            classifier reads, so that everything below the classifier is shared.
         num_modes: K, modes per class, >= 1; 1 is the unimodal ablation.
         embedding_dim: D, >= 2.
         hidden_channels: Width between the two convolutions.
@@ -47,7 +49,7 @@ class MMDLHead(BaseModule):
         *,
         in_channels: int,
         num_classes: int,
-        in_index: int = -1,
+        in_index: int | str = -1,
         num_modes: int = 3,
         embedding_dim: int = 64,
         hidden_channels: int = 256,
@@ -93,15 +95,15 @@ class MMDLHead(BaseModule):
         """Embed the chosen feature map.
 
         Args:
-            inputs: Feature maps of the backbone or neck.
+            inputs: Feature maps of the backbone or neck; `FeatureMaps` where `in_index` is ``decoder``.
 
         Returns:
             Unit vectors, float32, shape (B, D, h, w) at the resolution of the feature map.
 
         Raises:
-            ValueError: The feature map has another number of channels than the head was built for.
+            ValueError: The feature map is missing, or has another number of channels than the head was built for.
         """
-        features = inputs[self.in_index]
+        features = choose_map(inputs, self.in_index)
         if features.shape[1] != self.in_channels:
             raise ValueError(
                 f"MMDLHead reads feature map {self.in_index} and expects {self.in_channels} channels, found "

@@ -13,6 +13,7 @@ from mmseg.registry import MODELS
 from torch import Tensor, nn
 
 from ..backbones import check_backbone_file
+from ..feature_maps import FeatureMaps, decode
 from ..normalisation import running_statistics_of_target
 from ..terms.adaptation_term import AdaptationProgress, AdaptationStep, DomainBatch
 
@@ -238,25 +239,20 @@ class UDASegmentor(BaseSegmentor):
 
     def _run_domains(
         self, inputs: Tensor, data_samples: list, parts: dict[str, slice]
-    ) -> tuple[tuple[Tensor, ...] | None, dict[str, DomainBatch]]:
+    ) -> tuple[FeatureMaps | None, dict[str, DomainBatch]]:
         """Feature maps of the joint pass (None where each domain had its own), and each domain's share."""
         if self.normalisation == "joint":
-            features = self.extract_feat(inputs)
-            logits = self.segmentor.decode_head(features)
+            logits, features = decode(self.segmentor, self.extract_feat(inputs))
             return features, {
                 name: DomainBatch(
-                    tuple(feature[part] for feature in features),
-                    logits[part],
-                    data_samples[part],
-                    inputs[part],
+                    features.part(part), logits[part], data_samples[part], inputs[part]
                 )
                 for name, part in parts.items()
             }
         batches = {}
         for name, part in parts.items():
             with running_statistics_of_target(self, name, parts):
-                features = self.extract_feat(inputs[part])
-                logits = self.segmentor.decode_head(features)
+                logits, features = decode(self.segmentor, self.extract_feat(inputs[part]))
             batches[name] = DomainBatch(features, logits, data_samples[part], inputs[part])
         return None, batches
 

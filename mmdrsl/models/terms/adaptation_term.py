@@ -9,6 +9,7 @@ from typing import Any
 from mmengine.model import BaseModule
 from torch import Tensor, nn
 
+from ..feature_maps import FeatureMaps
 from ..label_maps import stack_labels
 from ..normalisation import running_statistics_of_target
 
@@ -31,13 +32,13 @@ class DomainBatch:
     """One domain's share of a step.
 
     Attributes:
-        features: Feature maps of backbone and neck, each (B, ...).
+        features: Feature maps of backbone, neck and decode head, each (B, ...).
         logits: Output of the decode head, shape (B, C, h, w).
         samples: Data samples with ``gt_sem_seg`` (labels, or pseudo labels on the target; 255 is ignored).
         inputs: Normalised images, shape (B, 3, H, W).
     """
 
-    features: tuple[Tensor, ...]
+    features: FeatureMaps
     logits: Tensor
     samples: list
     inputs: Tensor | None = None
@@ -66,7 +67,7 @@ class AdaptationStep:
 
     segmentor: nn.Module
     heads: nn.ModuleDict
-    features: tuple[Tensor, ...] | None
+    features: FeatureMaps | None
     domains: dict[str, DomainBatch]
     progress: AdaptationProgress
     detach_heads: bool = False
@@ -121,8 +122,8 @@ class AdaptationStep:
             begin += len(batch.samples)
         return outputs
 
-    def _seen_by_heads(self, features: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
-        return tuple(feature.detach() for feature in features) if self.detach_heads else features
+    def _seen_by_heads(self, features: FeatureMaps) -> FeatureMaps:
+        return features.detach() if self.detach_heads else features
 
 
 class AdaptationTerm(BaseModule, metaclass=ABCMeta):

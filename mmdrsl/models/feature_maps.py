@@ -1,0 +1,115 @@
+"""What further heads read: the feature maps of backbone and neck, and those from which the decode head classifies."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from torch import Tensor, nn
+
+DECODER = "decoder"
+
+
+class FeatureMaps(tuple[Tensor, ...]):
+    """Feature maps of backbone and neck in their order, and the decode head's last ones beside them.
+
+    Attributes:
+        decoder: What the classifier of the decode head reads, before its dropout, shape (B, channels, h, w); None
+            where nobody ran the decode head, or where it has no classifier.
+    """
+
+    decoder: Tensor | None
+
+    def __new__(cls, maps: Any, decoder: Tensor | None = None) -> FeatureMaps:
+        """Collect the maps."""
+        self = super().__new__(cls, maps)
+        self.decoder = decoder
+        return self
+
+    def part(self, images: slice) -> FeatureMaps:
+        """Maps of some of the images."""
+        decoder = None if self.decoder is None else self.decoder[images]
+        return FeatureMaps((each[images] for each in self), decoder)
+
+    def detach(self) -> FeatureMaps:
+        """Maps through which no gradient flows."""
+        decoder = None if self.decoder is None else self.decoder.detach()
+        return FeatureMaps((each.detach() for each in self), decoder)
+
+
+def choose_map(maps: Any, index: int | str) -> Tensor:
+    """One of the feature maps.
+
+    Args:
+        maps: `FeatureMaps`, or a plain sequence of the maps of backbone or neck.
+        index: Place in the sequence, or ``decoder``.
+
+    Returns:
+        The map, shape (B, channels, h, w).
+
+    Raises:
+        ValueError: The decode head's features are wanted and not there.
+    """
+    if index != DECODER:
+        return maps[index]
+    decoder = getattr(maps, "decoder", None)
+    if decoder is None:
+        raise ValueError(
+            "A head with in_index='decoder' reads what the decode head's classifier reads, and this decode head has "
+            "no conv_seg that runs. Give in_index as the number of a feature map of the backbone."
+        )
+    return decoder
+
+
+@contextmanager
+def classifier_inputs(decode_head: nn.Module) -> Iterator[list[Tensor]]:
+    """Collect what the classifier of a decode head reads while the head runs.
+
+    Args:
+        decode_head: Any MMSegmentation decode head. One without a classifier ``conv_seg`` collects nothing.
+
+    Yields:
+        A list that fills by one tensor (B, channels, h, w) a run.
+    """
+    collected: list[Tensor] = []
+    # A `DRSLHead` wraps the head that classifies.
+    decode_head = getattr(decode_head, "decode_head", decode_head)
+    # BaseDecodeHead.cls_seg: dropout, where there is one, then conv_seg.
+    module = getattr(decode_head, "dropout", None) or getattr(decode_head, "conv_seg", None)
+    if module is None:
+        yield collected
+        return
+    handle = module.register_forward_pre_hook(lambda _, inputs: collected.append(inputs[0]))
+    try:
+        yield collected
+    finally:
+        handle.remove()
+
+
+def decode(segmentor: Any, features: Any) -> tuple[Tensor, FeatureMaps]:
+    """Run the decode head and keep what its classifier reads.
+
+    Args:
+        segmentor: The segmentor.
+        features: Feature maps of its backbone or neck.
+
+    Returns:
+        Logits (B, C, h, w), and all feature maps.
+    """
+    with classifier_inputs(segmentor.decode_head) as collected:
+        logits = segmentor.decode_head(features)
+    return logits, FeatureMaps(features, collected[-1] if collected else None)
+
+
+def feature_maps(segmentor: Any, inputs: Tensor) -> FeatureMaps:
+    """Run a segmentor for the feature maps that further heads read.
+
+    Args:
+        segmentor: The segmentor.
+        inputs: Normalised images, shape (B, 3, H, W).
+
+    Returns:
+        All feature maps.
+    """
+    return decode(segmentor, segmentor.extract_feat(inputs))[1]
