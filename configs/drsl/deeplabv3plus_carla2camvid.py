@@ -11,10 +11,11 @@ _base_ = [
     "../_base_/methods/drsl.py",
 ]
 model = dict(
-    heads=dict(mmdl=dict(type="MMDLHead", in_channels=320, in_index=3, num_classes=10)),
+    heads=dict(mmdl=dict(type="MMDLHead", in_channels=128, in_index="decoder", num_classes=10)),
     heads_shape_warmup=False,
     terms={{_base_.drsl_terms}},
 )
 default_hooks = dict(
     modes=dict(type="ModeMaintenanceHook", kmeans_iteration=200, interval=0),
+    self_training=dict(labeller=dict(policy={{_base_.drsl_label_policy}})),
 )

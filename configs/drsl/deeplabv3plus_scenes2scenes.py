@@ -13,8 +13,8 @@ model = dict(
     heads=dict(
         mmdl=dict(
             type="MMDLHead",
-            in_channels=128,
-            in_index=3,
+            in_channels=64,
+            in_index="decoder",
             embedding_dim=32,
             hidden_channels=96,
             num_classes=19,
@@ -25,4 +25,5 @@ model = dict(
 )
 default_hooks = dict(
     modes=dict(type="ModeMaintenanceHook", kmeans_iteration=200, interval=0),
+    self_training=dict(labeller=dict(policy={{_base_.drsl_label_policy}})),
 )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -19,6 +19,21 @@ from ..models.losses import functional
 from ..models.normalisation import evaluation_pass
 
 IMAGES_AT_ONCE = 4
+
+
+class SourceSample(NamedTuple):
+    """Embedded pixels of source images.
+
+    Attributes:
+        embeddings: Unit vectors (N, D).
+        labels: Shape (N,), in [0, C).
+        class_frequency: Share of each class among the pixels of the images, shape (C,), > 0 (one pixel is added to
+            every class).
+    """
+
+    embeddings: Tensor
+    labels: Tensor
+    class_frequency: Tensor
 
 
 def unwrapped(runner: Runner) -> Any:
@@ -51,7 +66,7 @@ def find_mode_head(model: nn.Module, name: str) -> MMDLHead:
 @torch.no_grad()
 def embed_source_sample(
     runner: Runner, head: MMDLHead, *, iteration: int, num_images: int, max_pixels_per_class: int
-) -> tuple[Tensor, Tensor]:
+) -> SourceSample:
     """Embed a class-balanced sample of source pixels in evaluation mode; a function of seed and iteration.
 
     Args:
@@ -62,7 +77,7 @@ def embed_source_sample(
         max_pixels_per_class: Pixels per class in the sample.
 
     Returns:
-        Unit vectors (N, D) and labels (N,) in [0, C).
+        The sample.
     """
     model = unwrapped(runner)
     dataset = runner.train_dataloader.dataset
@@ -90,7 +105,8 @@ def embed_source_sample(
         vectors.append(valid)
         classes.append(valid_labels)
     embeddings, labels = torch.cat(vectors), torch.cat(classes)
+    counts = torch.bincount(labels, minlength=head.num_classes) + 1.0
     index = functional.sample_class_balanced(
         labels, head.num_classes, max_pixels_per_class, generator
     )
-    return embeddings[index], labels[index]
+    return SourceSample(embeddings[index], labels[index], counts / counts.sum())

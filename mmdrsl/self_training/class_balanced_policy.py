@@ -20,13 +20,22 @@ class ClassBalancedPolicy(LabelPolicy):
         portion: Share of pixels to keep per predicted class, in (0, 1].
         lowest_threshold: Lower bound of every threshold; a class keeps fewer pixels where it is that uncertain.
         highest_threshold: Upper bound; a very certain class keeps more than its share.
+        second_head: ``auxiliary``, or the name of an `MMDLHead` in the adaptor, whose probabilities are pooled with
+            those of the segmentation head; None reads the segmentation head alone.
+        second_share: Share of the second head in the pool, in [0, 1]; 0 without one.
 
     Raises:
         ValueError: An argument is outside its range.
     """
 
     def __init__(
-        self, *, portion: float, lowest_threshold: float = 0.3, highest_threshold: float = 0.95
+        self,
+        *,
+        portion: float,
+        lowest_threshold: float = 0.3,
+        highest_threshold: float = 0.95,
+        second_head: str | None = None,
+        second_share: float = 0.0,
     ) -> None:
         check_portion(portion)
         if not 0 < lowest_threshold <= highest_threshold <= 1:
@@ -34,9 +43,16 @@ class ClassBalancedPolicy(LabelPolicy):
                 "Thresholds must keep 0 < lowest_threshold <= highest_threshold <= 1, found "
                 f"{lowest_threshold} and {highest_threshold}."
             )
+        if not 0 <= second_share <= 1 or bool(second_share) != bool(second_head):
+            raise ValueError(
+                "second_share must be in (0, 1] with a second_head and 0 without one, found "
+                f"second_share={second_share} and second_head={second_head!r}."
+            )
         self.portion = portion
         self.lowest_threshold = lowest_threshold
         self.highest_threshold = highest_threshold
+        self.second_head = second_head
+        self.second_share = second_share
 
     @property
     def needs_statistics(self) -> bool:

@@ -59,11 +59,14 @@ class LabelPolicy(ABC):
     Attributes:
         second_head: Head whose disagreement with the segmentation head the policy reads: ``auxiliary`` or the name of
             an `MMDLHead` in the adaptor; None for none.
+        second_share: Its share in the probabilities that the policy reads, in [0, 1]: see
+            `functional.pool_probabilities`.
         num_crops: Random crops that the policy wants predicted beside the whole image.
         crop_share: Size of a crop as a share of the image's sides.
     """
 
     second_head: str | None = None
+    second_share: float = 0.0
     num_crops: int = 0
     crop_share: float = 0.5
 

@@ -144,7 +144,13 @@ class PseudoLabeller:
         """
         if self.policy.second_head is None:
             return networks["segmentor"]
-        return JointHeads(networks["segmentor"], self.policy.second_head, networks["heads"]).eval()
+        joint = JointHeads(
+            networks["segmentor"],
+            self.policy.second_head,
+            networks["heads"],
+            self.policy.second_share,
+        )
+        return joint.eval()
 
     def label(
         self,

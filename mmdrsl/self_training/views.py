@@ -29,12 +29,19 @@ class JointHeads(EncoderDecoder):
         segmentor: The segmentor.
         second_head: ``auxiliary``, or the name of an `MMDLHead`.
         heads: The adaptor's further heads.
+        second_share: Share of the second head in the probabilities of a prediction, in [0, 1].
 
     Raises:
         ValueError: There is no such head.
     """
 
-    def __init__(self, segmentor: EncoderDecoder, second_head: str, heads: nn.ModuleDict) -> None:
+    def __init__(
+        self,
+        segmentor: EncoderDecoder,
+        second_head: str,
+        heads: nn.ModuleDict,
+        second_share: float = 0.0,
+    ) -> None:
         # Not EncoderDecoder's own, which builds networks.
         BaseSegmentor.__init__(self)
         auxiliary = getattr(segmentor, "auxiliary_head", None)
@@ -53,6 +60,7 @@ class JointHeads(EncoderDecoder):
         self.align_corners = segmentor.align_corners
         self.num_classes = segmentor.num_classes
         self.out_channels = 2 * segmentor.num_classes
+        self.second_share = second_share
 
     def encode_decode(self, inputs: Tensor, batch_img_metas: list[dict]) -> Tensor:
         """Logits of both heads, shape (B, 2 C, H, W)."""
@@ -215,4 +223,6 @@ class Views:
         uncertainty = None
         if len(second):
             uncertainty = functional.two_head_uncertainty(second[None], main[None])[0]
+            if network.second_share > 0:
+                main = functional.pool_probabilities(main, second, network.second_share)
         return Prediction(main, uncertainty=uncertainty, agreement=agreement)

@@ -20,6 +20,7 @@ from mmdrsl.engine.hooks.mode_maintenance_hook import (
     revive_dead_modes,
 )
 from mmdrsl.engine.hooks.self_training_hook import Phase, build_phases
+from mmdrsl.engine.source_sample import SourceSample
 from mmdrsl.models.decode_heads import MMDLHead
 
 ROUND = dict(iterations=4, portion=0.2, target_share=0.5)
@@ -291,7 +292,7 @@ def test_mode_maintenance_steps(monkeypatch):
 
     def sample(runner, iteration):
         sampled.append(iteration)
-        return clusters(AXES[:2], (40, 40)), torch.zeros(80, dtype=torch.long)
+        return SourceSample(clusters(AXES[:2], (40, 40)), torch.zeros(80).long(), torch.ones(1))
 
     monkeypatch.setattr(hook, "_sample", sample)
     for iteration in range(11):
@@ -325,7 +326,11 @@ def test_refreshment_comes_at_its_interval(monkeypatch):
     )
     hook = ModeMaintenanceHook(kmeans_iteration=2, interval=3, refresh_interval=2)
     monkeypatch.setattr(
-        hook, "_sample", lambda *_: (clusters(AXES[:2], (40, 40)), torch.zeros(80).long())
+        hook,
+        "_sample",
+        lambda *_: SourceSample(
+            clusters(AXES[:2], (40, 40)), torch.zeros(80).long(), torch.ones(1)
+        ),
     )
     said = []
     for iteration in range(8):

@@ -76,6 +76,8 @@ def test_source_sample_is_a_function_of_seed_and_iteration():
     assert len(set(images[0])) == 3
     assert torch.equal(samples[0][0], samples[1][0])
     assert torch.bincount(samples[0][1], minlength=CLASSES).max() <= 5
+    assert samples[0].class_frequency.sum().item() == pytest.approx(1)
+    assert (samples[0].class_frequency > 0).all()
     torch.testing.assert_close(samples[0][0].norm(dim=1), torch.ones(len(samples[0][0])))
     assert model.training
     assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
@@ -221,6 +223,9 @@ def test_maintenance_looks_after_a_plain_segmentor():
     hook.after_train_iter(runner, 0)
     moved = (head.representatives != before).all(dim=2)
     assert moved.all(dim=1).any()
+    sample = embed_source_sample(runner, head, iteration=1, num_images=32, max_pixels_per_class=10)
+    assert torch.equal(head.class_frequency, sample.class_frequency)
+    assert head.class_frequency.unique().numel() > 1
     torch.testing.assert_close(
         head.representatives[moved].norm(dim=1), torch.ones(int(moved.sum()))
     )

@@ -408,6 +408,13 @@ def test_two_heads_on_the_same_features(second, slide):
     torch.testing.assert_close(found.probabilities[None], mains, rtol=1e-4, atol=1e-5)
     wanted = functional.two_head_uncertainty(seconds, mains)
     torch.testing.assert_close(found.uncertainty[None], wanted, rtol=1e-3, atol=1e-4)
+    network.second_share = 0.25
+    pooled = Views(flip=False, stride=1).predict(network, inputs)
+    product = mains**0.75 * seconds**0.25
+    torch.testing.assert_close(
+        pooled.probabilities[None], product / product.sum(dim=1, keepdim=True), rtol=1e-3, atol=1e-4
+    )
+    torch.testing.assert_close(pooled.uncertainty, found.uncertainty)
 
 
 def test_two_head_policy_labels_a_dataset(dataset, tmp_path):

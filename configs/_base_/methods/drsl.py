@@ -25,5 +25,7 @@ drsl_terms = dict(
         loss=dict(type="StochasticModeAlignmentLoss", distance="pair", stochastic=True),
     ),
 )
+# Labels come from both heads: the classifier's probabilities pooled with the posterior of the modes.
+drsl_label_policy = dict(second_head="mmdl", second_share=0.5)
 drsl_hook = dict(type="ModeMaintenanceHook", kmeans_iteration=500, interval=500)
 custom_hooks = [dict(type="ModeMonitorHook", interval=50)]

@@ -13,7 +13,7 @@ from sklearn.cluster import KMeans
 from torch import Tensor
 
 from ...models.losses import functional
-from ..source_sample import embed_source_sample, find_mode_head, unwrapped
+from ..source_sample import SourceSample, embed_source_sample, find_mode_head, unwrapped
 
 # K-means on fewer samples than this per mode is noise.
 SAMPLES_PER_MODE = 10
@@ -95,7 +95,8 @@ class ModeMaintenanceHook(Hook):
     """Seeds the modes by k-means of source embeddings once; refreshes them and revives dead ones at intervals.
 
     The embeddings come from a seeded sample of source images, computed on the first rank in evaluation mode; the new
-    modes are broadcast and their rows of the optimizer's state are reset on every rank.
+    modes are broadcast and their rows of the optimizer's state are reset on every rank. The sample also tells the head
+    how frequent the classes are.
 
     Args:
         kmeans_iteration: Step after which the modes are seeded once; 0 never.
@@ -147,7 +148,8 @@ class ModeMaintenanceHook(Hook):
         representatives = head.modes().detach()
         replaced = torch.zeros(representatives.shape[:2], dtype=torch.bool)
         if is_main_process():
-            embeddings, labels = self._sample(runner, finished)
+            embeddings, labels, frequency = self._sample(runner, finished)
+            head.class_frequency.copy_(frequency)
             if action == "Revived":
                 representatives, replaced = revive_dead_modes(
                     embeddings, labels, representatives, self.usage_floor
@@ -161,6 +163,7 @@ class ModeMaintenanceHook(Hook):
                     warm_start=action == "Refreshed",
                 )
         replaced = replaced.to(representatives.device).to(torch.uint8)
+        broadcast(head.class_frequency)
         broadcast(representatives)
         broadcast(replaced)
         mask = replaced.bool()
@@ -186,8 +189,8 @@ class ModeMaintenanceHook(Hook):
             return "Refreshed"
         return "Revived" if self.interval > 0 and since % self.interval == 0 else None
 
-    def _sample(self, runner: Runner, iteration: int) -> tuple[Tensor, Tensor]:
-        """Embeddings (N, D) and labels (N,) of a class-balanced sample of source pixels."""
+    def _sample(self, runner: Runner, iteration: int) -> SourceSample:
+        """A class-balanced sample of source pixels."""
         return embed_source_sample(
             runner,
             find_mode_head(unwrapped(runner), self.head),

@@ -69,14 +69,13 @@ class ModeMemoryHook(Hook):
             return
         head = find_mode_head(unwrapped(runner), self.head)
         if is_main_process():
-            head.remember(
-                *embed_source_sample(
-                    runner,
-                    head,
-                    iteration=finished,
-                    num_images=self.num_images,
-                    max_pixels_per_class=self.max_pixels_per_class,
-                )
+            sample = embed_source_sample(
+                runner,
+                head,
+                iteration=finished,
+                num_images=self.num_images,
+                max_pixels_per_class=self.max_pixels_per_class,
             )
+            head.remember(sample.embeddings, sample.labels)
         broadcast(head.memory)
         broadcast(head.memory_written)

@@ -41,6 +41,7 @@ class MMDLHead(BaseModule):
         ValueError: An argument is outside its range.
     """
 
+    class_frequency: Tensor
     memory: Tensor
     memory_written: Tensor
 
@@ -84,6 +85,8 @@ class MMDLHead(BaseModule):
         class_vectors = torch.randn(num_classes, 1, embedding_dim) * 0.1
         offsets = torch.randn(num_classes, num_modes, embedding_dim) * 0.05
         self.representatives = nn.Parameter(functional.normalise(class_vectors + offsets))
+        # Modes are learnt from equally many pixels of every class; `ModeMaintenanceHook` counts how often each occurs.
+        self.register_buffer("class_frequency", torch.full((num_classes,), 1 / num_classes))
         self.memory_size = memory_size
         if memory_size:
             shape = (num_classes, num_modes, memory_size, embedding_dim)
@@ -117,7 +120,7 @@ class MMDLHead(BaseModule):
         return functional.normalise(self.representatives)
 
     def log_posterior(self, embeddings: Tensor) -> Tensor:
-        """Log class posterior of the mode mixture.
+        """Log class posterior of the mode mixture, with the frequency of the classes as prior.
 
         Args:
             embeddings: Unit vectors, shape (B, D, h, w).
@@ -129,7 +132,7 @@ class MMDLHead(BaseModule):
         distances = functional.squared_distances(
             embeddings.permute(0, 2, 3, 1).reshape(-1, dim), self.modes()
         )
-        scores = functional.class_log_posterior(distances, self.bandwidth)
+        scores = functional.class_log_posterior(distances, self.bandwidth, self.class_frequency)
         return scores.reshape(batch, height, width, -1).permute(0, 3, 1, 2)
 
     def class_probabilities(self, inputs: Sequence[Tensor], size: Sequence[int]) -> Tensor:

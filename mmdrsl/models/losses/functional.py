@@ -53,17 +53,22 @@ def squared_distances(embeddings: Tensor, representatives: Tensor) -> Tensor:
     return (2 - 2 * cosines).clamp(min=0).reshape(-1, num_classes, num_modes)
 
 
-def class_log_posterior(distances: Tensor, bandwidth: float) -> Tensor:
-    """Log posterior of each class under an equal-weight mixture of Gaussian modes.
+def class_log_posterior(
+    distances: Tensor, bandwidth: float, class_frequency: Tensor | None = None
+) -> Tensor:
+    """Log posterior of each class under an equal-weight mixture of Gaussian modes, by Bayes' rule.
 
     Args:
         distances: Squared distances, shape (N, C, K).
         bandwidth: Standard deviation of every mode, > 0.
+        class_frequency: Prior of the classes, shape (C,), > 0; None gives all the same.
 
     Returns:
         Log probabilities, shape (N, C); each row's probabilities sum to 1.
     """
     scores = -distances / (2 * bandwidth**2)
+    if class_frequency is not None:
+        scores = scores + class_frequency.log()[None, :, None]
     return torch.logsumexp(scores, dim=2) - torch.logsumexp(scores.flatten(1), dim=1, keepdim=True)
 
 
@@ -443,6 +448,21 @@ def model_regulariser(logits: Tensor, labels: Tensor, ignore_index: int = 255) -
     per_pixel = -F.log_softmax(logits.float(), dim=1).mean(dim=1)
     valid = labels != ignore_index
     return (per_pixel * valid).sum() / valid.sum().clamp(min=1)
+
+
+def pool_probabilities(first: Tensor, second: Tensor, second_share: float) -> Tensor:
+    """Logarithmic opinion pool of two classifiers (Genest and Zidek 1986): their weighted geometric mean, normalised.
+
+    Args:
+        first: Class probabilities, shape (C, ...).
+        second: Those of the other classifier, same shape.
+        second_share: Weight of the second in [0, 1]; the first has the rest.
+
+    Returns:
+        Probabilities, same shape; they sum to 1 over C.
+    """
+    first_log, second_log = (each.clamp(min=PROBABILITY_FLOOR).log() for each in (first, second))
+    return torch.lerp(first_log, second_log, second_share).softmax(dim=0)
 
 
 def two_head_uncertainty(mode_probabilities: Tensor, segmentation_probabilities: Tensor) -> Tensor:

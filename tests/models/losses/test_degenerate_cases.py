@@ -17,6 +17,7 @@ from mmdrsl.engine.hooks.mode_maintenance_hook import (
     kmeans_representatives,
     revive_dead_modes,
 )
+from mmdrsl.engine.source_sample import SourceSample
 from mmdrsl.models.decode_heads import MMDLHead
 from mmdrsl.models.label_maps import resize_labels
 from mmdrsl.models.losses import ModeMetricLoss, StochasticModeAlignmentLoss
@@ -158,7 +159,7 @@ def test_dead_mode(monkeypatch):
     _, replaced = revive_dead_modes(vectors, labels, head.modes().detach(), usage_floor=0.1)
     assert replaced.tolist() == [[False, True]]
     hook = ModeMaintenanceHook(kmeans_iteration=0, interval=5)
-    monkeypatch.setattr(hook, "_sample", lambda *_: (vectors, labels))
+    monkeypatch.setattr(hook, "_sample", lambda *_: SourceSample(vectors, labels, torch.ones(1)))
     optimizer = torch.optim.AdamW([head.representatives])
     head.representatives.grad = torch.ones_like(head.representatives)
     optimizer.step()

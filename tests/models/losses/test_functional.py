@@ -76,6 +76,14 @@ def test_class_log_posterior():
     for pixel, row in zip(naive_distances(embeddings, modes), result.tolist(), strict=True):
         mass = [sum(naive_density(d) for d in of_class) for of_class in pixel]
         assert row == pytest.approx([math.log(m / sum(mass)) for m in mass])
+    frequency = torch.rand(modes.shape[0], dtype=torch.float64) + 0.1
+    result = F.class_log_posterior(distances, BANDWIDTH, frequency / frequency.sum())
+    for pixel, row in zip(naive_distances(embeddings, modes), result.tolist(), strict=True):
+        mass = [
+            prior * sum(naive_density(d) for d in of_class)
+            for prior, of_class in zip(frequency.tolist(), pixel, strict=True)
+        ]
+        assert row == pytest.approx([math.log(m / sum(mass)) for m in mass])
     assert gradcheck(lambda d: F.class_log_posterior(d, BANDWIDTH), distances.requires_grad_())
 
 
@@ -401,6 +409,29 @@ def test_model_regulariser():
     nothing = F.model_regulariser(logits, torch.full_like(labels, 255))
     nothing.backward()
     assert nothing == 0
+
+
+@pytest.mark.parametrize("share", [0.0, 0.3, 1.0])
+def test_pool_probabilities(share: float):
+    generator = torch.Generator().manual_seed(0)
+    first, second = (
+        torch.randn(4, 3, 2, generator=generator, dtype=torch.float64).softmax(0) for _ in range(2)
+    )
+    found = F.pool_probabilities(first, second, share)
+    for y in range(3):
+        for x in range(2):
+            products = [
+                p ** (1 - share) * q**share
+                for p, q in zip(first[:, y, x].tolist(), second[:, y, x].tolist(), strict=True)
+            ]
+            assert found[:, y, x].tolist() == pytest.approx([p / sum(products) for p in products])
+
+
+def test_pool_of_impossible_classes_is_finite():
+    certain = torch.tensor([1.0, 0.0, 0.0])
+    pooled = F.pool_probabilities(certain, certain.flip(0), 0.5)
+    assert pooled.isfinite().all()
+    torch.testing.assert_close(pooled[0], pooled[2])
 
 
 def test_two_head_uncertainty():
