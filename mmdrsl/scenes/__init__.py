@@ -10,6 +10,7 @@ from mmdrsl.scenes.catalogue import (
     subtype_id,
 )
 from mmdrsl.scenes.render import Scene, render_scene
+from mmdrsl.scenes.stand_in import write_stand_in
 from mmdrsl.scenes.world import LOOKS, Look
 from mmdrsl.scenes.writer import scene_paths, write_scenes
 
@@ -27,4 +28,5 @@ __all__ = [
     "scene_paths",
     "subtype_id",
     "write_scenes",
+    "write_stand_in",
 ]

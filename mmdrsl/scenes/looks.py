@@ -85,7 +85,7 @@ def camera_look(
     image = image ** (1 / rng.uniform(1.8, 2.3)) * rng.uniform(0.9, 1.0)
     # Cameras steepen the middle of their tone curve, which wins back contrast lost to haze.
     image = 0.46 + (image - 0.47) * rng.uniform(0.95, 1.25)
-    return _compressed(_to_bytes(image), int(rng.integers(55, 88)))
+    return compressed(_to_bytes(image), int(rng.integers(55, 88)))
 
 
 def _saturate(image: np.ndarray, factor: float) -> np.ndarray:
@@ -113,7 +113,7 @@ def _vignette(rng: np.random.Generator, height: int, width: int) -> np.ndarray:
     return (1 - strength * radius).astype(np.float32)
 
 
-def _compressed(image: np.ndarray, quality: int) -> np.ndarray:
+def compressed(image: np.ndarray, quality: int) -> np.ndarray:
     """Image after a JPEG round trip."""
     _, data = cv2.imencode(".jpg", image[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, quality])
     decoded = np.asarray(cv2.imdecode(data, cv2.IMREAD_COLOR), dtype=np.uint8)

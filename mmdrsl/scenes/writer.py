@@ -14,7 +14,7 @@ from PIL import Image
 from tqdm import tqdm
 
 from mmdrsl.scenes.catalogue import SUBTYPES, label_palette
-from mmdrsl.scenes.render import render_scene
+from mmdrsl.scenes.render import Scene, render_scene
 from mmdrsl.scenes.world import Look
 
 #: Raised whenever the same seed would give other pictures than before.
@@ -136,7 +136,7 @@ def write_scenes(
     places = scene_paths(seed=seed, **counts)
     _clear(out_dir)
     for scene in tqdm(places, desc="scenes", unit="image", disable=not progress):
-        _write_scene(out_dir, scene, image_size)
+        write_scene(out_dir, scene, render_scene(scene.seed, scene.look, image_size))
     _write_json(out_dir / _SUBTYPES_NAME, dict(_subtype_records()))
     _write_json(out_dir / RECORD_NAME, record)
     return out_dir
@@ -182,8 +182,14 @@ def _clear(out_dir: Path) -> None:
     out_dir.mkdir(parents=True, exist_ok=True)
 
 
-def _write_scene(out_dir: Path, place: ScenePaths, image_size: tuple[int, int]) -> None:
-    scene = render_scene(place.seed, place.look, image_size)
+def write_scene(out_dir: Path, place: ScenePaths, scene: Scene) -> None:
+    """Write picture, labels and sub-types of one scene.
+
+    Args:
+        out_dir: Folder of the set.
+        place: Where they go.
+        scene: The scene.
+    """
     for relative in (place.image, place.label, place.subtype):
         (out_dir / relative).parent.mkdir(parents=True, exist_ok=True)
     Image.fromarray(scene.image).save(out_dir / place.image)

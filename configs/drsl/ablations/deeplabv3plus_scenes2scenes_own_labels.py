@@ -1,0 +1,11 @@
+"""Small DeepLabV3+ on the procedural scenes, DRSL ablation: pseudo labels from the segmentation head alone.
+
+python tools/train.py configs/drsl/ablations/deeplabv3plus_scenes2scenes_own_labels.py
+
+Not run here yet.
+"""
+
+_base_ = ["../deeplabv3plus_scenes2scenes.py"]
+default_hooks = dict(
+    self_training=dict(labeller=dict(policy=dict(second_head=None, second_share=0.0)))
+)

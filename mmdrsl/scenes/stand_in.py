@@ -1,0 +1,96 @@
+"""A stand-in for the target that is made from the source side, so that methods are chosen without target labels."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import shutil
+from pathlib import Path
+
+import cv2
+import numpy as np
+from PIL import Image
+from tqdm import tqdm
+
+from mmdrsl.scenes.looks import compressed
+from mmdrsl.scenes.render import render_scene
+from mmdrsl.scenes.writer import RECORD_NAME, scene_paths, write_scene
+from mmdrsl.translation.functional import match_lab_statistics, swap_low_amplitudes
+
+_LOW_FREQUENCIES = 0.012
+
+
+def stand_in_look(image: np.ndarray, reference: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """A game's picture with the colours of a camera's picture, out of focus, noisy and compressed.
+
+    Colour statistics (Reinhard et al. 2001) and the lowest amplitudes (Yang and Soatto 2020) come from the reference;
+    the rest is this project's own.
+
+    Args:
+        image: Game picture, (H, W, 3), uint8.
+        reference: Unlabelled target picture, of any size.
+        rng: Source of randomness; advanced.
+
+    Returns:
+        Array (H, W, 3), uint8.
+    """
+    styled = match_lab_statistics(image, reference)
+    light = swap_low_amplitudes(styled, reference, _LOW_FREQUENCIES).astype(np.float32)
+    light = cv2.GaussianBlur(light, (0, 0), rng.uniform(0.5, 1.0) * image.shape[1] / 256)
+    noisy = light + rng.normal(0, rng.uniform(4, 14), light.shape)
+    exposed = 255 * np.clip(noisy / 255, 0, 1) ** rng.uniform(0.7, 1.5)
+    return compressed(np.round(exposed).astype(np.uint8), int(rng.integers(40, 80)))
+
+
+def write_stand_in(
+    *, out_dir: str | Path, scenes: str | Path, seed: int = 50, progress: bool = False
+) -> Path:
+    """Write a set whose game scenes are those of another set and whose "camera" scenes are restyled game scenes.
+
+    The restyled scenes are fresh draws of the game world; only the unlabelled training pictures of the camera lend them
+    their look. Their labels belong to the source side: scores on them may choose a method, its factors and its schedule.
+
+    Args:
+        out_dir: New folder of the set.
+        scenes: Folder of a set written by `write_scenes`.
+        seed: Seed of the fresh scenes, other than that of the set.
+        progress: Show a progress bar.
+
+    Returns:
+        The set's folder.
+
+    Raises:
+        FileNotFoundError: `scenes` holds no finished set.
+        FileExistsError: The folder exists and is not empty.
+        ValueError: The seed is that of the set.
+    """
+    out_dir, scenes = Path(out_dir), Path(scenes)
+    if not (scenes / RECORD_NAME).is_file():
+        raise FileNotFoundError(
+            f"{scenes} holds no {RECORD_NAME}: write a set there first, by tools/dataset_converters/make_scenes.py"
+        )
+    if out_dir.exists() and any(out_dir.iterdir()):
+        raise FileExistsError(f"{out_dir} is not empty: take a new folder")
+    record = json.loads((scenes / RECORD_NAME).read_text(encoding="utf-8"))
+    if record["seed"] == seed:
+        raise ValueError(f"seed is {seed}, that of {scenes}; expected another, for fresh scenes")
+    places = scene_paths(
+        seed=seed,
+        num_game=record["num_game"],
+        num_camera_train=record["num_camera_train"],
+        num_camera_val=record["num_camera_val"],
+    )
+    references = sorted((scenes / "camera/leftImg8bit/train").rglob("*.png"))
+    shutil.copytree(scenes / "game", out_dir / "game")
+    width, height = record["image_size"]
+    camera = [place for place in places if place.look == "camera"]
+    for place in tqdm(camera, desc="stand-in", unit="image", disable=not progress):
+        rng = np.random.default_rng([*place.seed, 99])
+        reference = np.array(Image.open(references[rng.integers(len(references))]))
+        scene = render_scene(place.seed, "game", (width, height))
+        image = stand_in_look(scene.image, reference, rng)
+        write_scene(out_dir, place, dataclasses.replace(scene, image=image))
+    shutil.copy(scenes / "subtypes.json", out_dir / "subtypes.json")
+    record = {**record, "seed": seed, "stand_in_for": record["seed"]}
+    (out_dir / RECORD_NAME).write_text(json.dumps(record, indent=1), encoding="utf-8")
+    return out_dir
