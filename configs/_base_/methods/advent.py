@@ -1,4 +1,4 @@
-"""AdvEnt (Vu et al. 2019): as AdaptSegNet with two levels, on weighted self-information maps instead of probabilities."""
+"""AdvEnt (Vu et al. 2019): as adaptsegnet_multi.py, on weighted self-information maps instead of probabilities."""
 
 _base_ = "auxiliary_head.py"
 advent_terms = dict(

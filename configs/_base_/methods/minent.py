@@ -1,4 +1,4 @@
-"""MinEnt (Vu et al. 2019): cross entropy on the source, entropy of two classifiers on the target; no labels, no opponent."""
+"""MinEnt (Vu et al. 2019): cross entropy on the source, entropy of two classifiers on the target."""
 
 _base_ = "auxiliary_head.py"
 minent_terms = dict(

@@ -1,6 +1,7 @@
-r"""DeepLab-V2 on ResNet-101 (V1, as in torchvision) dilated to output stride 8: the network of the adaptation literature.
+r"""DeepLab-V2 on ResNet-101 (V1, as in torchvision) dilated to output stride 8.
 
-The head sums all four dilated convolutions; AdaptSegNet's release, and many after it, sum two.
+The network of the adaptation literature. The head sums all four dilated convolutions; AdaptSegNet's
+release sums two.
 
 The backbone starts at random. ImageNet weights of torchvision or timm, downloaded by the user and
 converted by tools/model_converters/convert_backbone.py SRC --arch resnet101 --out FILE, are given

@@ -37,8 +37,7 @@ class DeepLabV2Head(BaseDecodeHead):
     """ASPP-L of DeepLab-V2 (Chen et al. 2018) as the adaptation literature has it: no hidden layer.
 
     The logits are the sum of one dilated convolution per rate on the backbone's last features. The classifier that
-    AdaptSegNet released, and many after it copied, returns inside its loop and so sums only the first two; this one
-    sums all.
+    AdaptSegNet released returns inside its loop and so sums only the first two; this one sums all.
 
     Args:
         in_channels: Channels of the feature map.
