@@ -40,7 +40,11 @@ def wrap_for_cpu_ranks(cfg: Config, launcher: str) -> None:
     """
     if launcher != "none" and not torch.cuda.is_available():
         cfg.model_wrapper_cfg = dict(
-            type="MMDistributedDataParallel", device_ids=None, broadcast_buffers=False
+            type="MMDistributedDataParallel",
+            device_ids=None,
+            broadcast_buffers=False,
+            # The Runner reads it only where it configures the wrapper itself.
+            find_unused_parameters=cfg.get("find_unused_parameters", False),
         )
 
 

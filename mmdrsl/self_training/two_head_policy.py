@@ -20,7 +20,8 @@ class TwoHeadPolicy(LabelPolicy):
 
     Args:
         portion: Share of pixels to keep per predicted class, in (0, 1].
-        second_head: ``auxiliary``, or the name of an `MMDLHead` in the adaptor.
+        second_head: Name of an `MMDLHead` or of a classifier in ``model.heads``; ``auxiliary``, where they lack it, is
+            the segmentor's own auxiliary head.
 
     Raises:
         ValueError: The share is outside its range.

@@ -27,7 +27,8 @@ class JointHeads(EncoderDecoder):
 
     Args:
         segmentor: The segmentor.
-        second_head: ``auxiliary``, or the name of an `MMDLHead`.
+        second_head: Name of an `MMDLHead` or of a classifier in `heads`; ``auxiliary`` where they lack it is the
+            segmentor's own auxiliary head.
         heads: The adaptor's further heads.
         second_share: Share of the second head in the probabilities of a prediction, in [0, 1].
 
@@ -47,12 +48,12 @@ class JointHeads(EncoderDecoder):
         auxiliary = getattr(segmentor, "auxiliary_head", None)
         if isinstance(auxiliary, nn.ModuleList):
             auxiliary = auxiliary[0]
-        head = auxiliary if second_head == "auxiliary" else dict(heads).get(second_head)
-        if head is None or (second_head != "auxiliary" and not hasattr(head, "log_posterior")):
+        head = dict(heads).get(second_head, auxiliary if second_head == "auxiliary" else None)
+        if not hasattr(head, "log_posterior") and not hasattr(head, "predict"):
             raise ValueError(
                 f"The label policy reads the head {second_head!r}; the model has the heads {sorted(heads)}"
                 f"{' and an auxiliary head' if auxiliary is not None else ''}. It takes 'auxiliary' or the name of an "
-                "MMDLHead in model.heads."
+                "MMDLHead or a classifier in model.heads."
             )
         self.segmentor = segmentor
         self.second: Any = head

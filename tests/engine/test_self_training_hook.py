@@ -222,11 +222,15 @@ def test_label_quality_by_hand():
     assert found["coverage"] == dict(a=3 / 4, b=2 / 3, c=None, all=5 / 7)
 
 
-def test_online_rounds_make_no_labels(train, tmp_path):
+@pytest.mark.parametrize(
+    "method", ["dacs", pytest.param("adaptsegnet_multi", marks=pytest.mark.slow)]
+)
+def test_online_rounds_make_no_labels(train, tmp_path, method):
     # Two target images per batch: batch norm on pooled features needs more than one.
     options = {
-        "config": "configs/dacs/deeplabv3plus_scenes2scenes.py",
+        "config": f"configs/{method}/deeplabv3plus_scenes2scenes.py",
         "train_dataloader.batch_size": 4,
+        "default_hooks.teacher.begin": 0,
     }
     runner = train(tmp_path / "whole", **options)
     assert not (tmp_path / "whole" / "pseudo_labels").exists()
@@ -236,3 +240,31 @@ def test_online_rounds_make_no_labels(train, tmp_path):
     (parts / "iter_4.pth").unlink()
     (parts / "last_checkpoint").write_text(str(parts / "iter_3.pth"))
     assert_equal(weights(runner), weights(train(parts, resume=True, **options)))
+
+
+def test_a_restart_brings_the_discriminators_of_the_warm_up_back(train, monkeypatch):
+    seen = []
+    proceed = SelfTrainingHook.before_train_iter
+
+    def look(hook, runner, *arguments, **options):
+        discriminators = runner.model.discriminators.state_dict()
+        seen.append({name: value.clone() for name, value in discriminators.items()})
+        proceed(hook, runner, *arguments, **options)
+
+    monkeypatch.setattr(SelfTrainingHook, "before_train_iter", look)
+    rounds = [
+        dict(iterations=2, target_share=0.5),
+        dict(iterations=1, target_share=0.5, restart=True),
+    ]
+    train(
+        **{
+            "config": "configs/adaptsegnet/deeplabv3plus_scenes2scenes.py",
+            "default_hooks.teacher.begin": 1,
+            "default_hooks.self_training.rounds": rounds,
+        }
+    )
+    warm_up, first, second, restarted = seen
+    # The warm-up has no target image to tell from the source; the rounds have.
+    assert_equal(warm_up, first)
+    assert all(not torch.equal(first[name], second[name]) for name in first)
+    assert_equal(first, restarted)

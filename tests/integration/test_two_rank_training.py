@@ -140,3 +140,71 @@ runpy.run_path("tools/train.py", run_name="__main__")
         for name in ("whole", "killed")
     )
     assert all(torch.equal(whole[name], killed[name]) for name in whole)
+
+
+ADVERSARIAL = """
+_base_ = [{base!r}]
+norm_cfg = dict(type="GN", num_groups=4)
+loss = dict(
+    _delete_=True,
+    type="WeightedCrossEntropyLoss",
+    class_weight={{{{_base_.class_weight}}}},
+    synchronise=True,
+)
+model = dict(
+    data_preprocessor=dict(size=(128, 256), size_divisor=None),
+    normalisation="joint",
+    segmentor=dict(
+        backbone=dict(norm_cfg=norm_cfg),
+        decode_head=dict(norm_cfg=norm_cfg, dropout_ratio=0.0, loss_decode=loss),
+    ),
+    heads=dict(auxiliary=dict(norm_cfg=norm_cfg, dropout_ratio=0.0, loss_decode=loss)),
+    # Heavy, so that it shows in eight steps.
+    terms=dict(adversarial=dict(weight=0.5), adversarial_auxiliary=dict(weight=0.5)),
+)
+optim_wrapper = dict(
+    _delete_=True, type="OptimWrapper", optimizer=dict(type="SGD", lr=0.02, momentum=0.9)
+)
+param_scheduler = []
+train_cfg = dict(max_iters=8, val_interval=8)
+default_hooks = dict(
+    teacher=dict(begin=4),
+    self_training=dict(
+        warmup_iterations=4,
+        rounds=[dict(iterations=4, target_share=0.5)],
+        evaluate_rounds=False,
+    ),
+    checkpoint=dict(interval=8),
+)
+val_cfg = val_dataloader = val_evaluator = None
+"""
+
+
+@pytest.mark.slow
+def test_two_ranks_train_discriminators_as_one_does(scenes_root, tmp_path):
+    config = tmp_path / "adversarial.py"
+    base = str(ROOT / "configs/adaptsegnet_multi/deeplabv3plus_scenes2scenes.py")
+    config.write_text(ADVERSARIAL.format(base=base))
+    ends = []
+    for ranks, port in ((1, 29625), (2, 29626)):
+        launch = [
+            "-m",
+            "torch.distributed.run",
+            f"--nproc_per_node={ranks}",
+            f"--master_port={port}",
+        ]
+        work_dir = tmp_path / f"ranks_{ranks}"
+        run_tool(
+            [
+                *(sys.executable, *launch, "tools/train.py", str(config), "--launcher", "pytorch"),
+                *("--work-dir", str(work_dir), "--cfg-options"),
+                f"train_dataloader.batch_size={4 // ranks}",
+            ],
+            scenes_root,
+        )
+        loaded = torch.load(work_dir / "iter_8.pth", map_location="cpu", weights_only=False)
+        ends.append(loaded["state_dict"])
+    one, two = ends
+    assert sum(name.startswith("discriminators.") for name in one) == 20
+    assert one.keys() == two.keys()
+    assert largest_difference(one, two) < 1e-4

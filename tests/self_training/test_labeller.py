@@ -382,10 +382,15 @@ def adaptor(**segmentor):
     return model.eval()
 
 
-@pytest.mark.parametrize("second", ["auxiliary", "mmdl"])
+@pytest.mark.parametrize("second", ["auxiliary", "mmdl", "classifier"])
 @pytest.mark.parametrize("slide", [False, True])
 def test_two_heads_on_the_same_features(second, slide):
     model = adaptor()
+    # A further head of the adaptor, as the methods with two classifiers have it.
+    model.heads["classifier"] = MODELS.build(
+        dict(type="FCNHead", in_channels=16, in_index=2, channels=8, num_convs=1,
+             num_classes=len(CLASSES), align_corners=False)
+    ).eval()  # fmt: skip
     inputs = torch.randn(1, 3, 24, 32, generator=torch.Generator().manual_seed(0))
     network = JointHeads(model.segmentor, second, model.heads).eval()
     windows = [(0, 0, 24, 32)]
@@ -401,6 +406,8 @@ def test_two_heads_on_the_same_features(second, slide):
             main = model.segmentor.decode_head(features)
             if second == "mmdl":
                 other = model.heads["mmdl"].log_posterior(model.heads["mmdl"](features))
+            elif second == "classifier":
+                other = model.heads["classifier"](features)
             else:
                 other = model.segmentor.auxiliary_head(features)
             for target, logits in ((mains, main), (seconds, other)):
