@@ -11,4 +11,7 @@ model = dict(
     heads_shape_warmup=False,
     terms={{_base_.drsl_terms}},
 )
-default_hooks = dict(modes={{_base_.drsl_hook}})
+default_hooks = dict(
+    modes={{_base_.drsl_hook}},
+    self_training=dict(labeller=dict(policy={{_base_.drsl_label_policy}})),
+)

@@ -36,8 +36,8 @@ def stand_in_look(image: np.ndarray, reference: np.ndarray, rng: np.random.Gener
     """
     styled = match_lab_statistics(image, reference)
     light = swap_low_amplitudes(styled, reference, _LOW_FREQUENCIES).astype(np.float32)
-    light = cv2.GaussianBlur(light, (0, 0), rng.uniform(0.5, 1.0) * image.shape[1] / 256)
-    noisy = light + rng.normal(0, rng.uniform(4, 14), light.shape)
+    blurred = cv2.GaussianBlur(light, (0, 0), rng.uniform(0.5, 1.0) * image.shape[1] / 256)
+    noisy = blurred + rng.normal(0, rng.uniform(4, 14), light.shape)
     exposed = 255 * np.clip(noisy / 255, 0, 1) ** rng.uniform(0.7, 1.5)
     return compressed(np.round(exposed).astype(np.uint8), int(rng.integers(40, 80)))
 
@@ -48,7 +48,7 @@ def write_stand_in(
     """Write a set whose game scenes are those of another set and whose "camera" scenes are restyled game scenes.
 
     The restyled scenes are fresh draws of the game world; only the unlabelled training pictures of the camera lend them
-    their look. Their labels belong to the source side: scores on them may choose a method, its factors and its schedule.
+    their look. Their labels belong to the source side: scores on them may choose a method, its factors, its schedule.
 
     Args:
         out_dir: New folder of the set.
