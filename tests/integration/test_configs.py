@@ -55,10 +55,15 @@ def test_ablations_are_what_their_names_say(data):
     assert terms["mmdl_source_target"] - terms["mmdl_source"] == {"metric_target"}
     assert set(full.terms) - terms["mmdl_source_target"] == {"alignment"}
     assert model("one_mode").heads.mmdl.num_modes == 1
-    early = model("early_features")
-    features = MODELS.build(early.segmentor).extract_feat(torch.zeros(2, 3, 32, 64))
-    MODELS.build(early.heads.mmdl)(features)
-    assert early.heads.mmdl.in_index < full.heads.mmdl.in_index
+    assert full.heads.mmdl.in_index == "decoder"
+    for case, index in (("early_features", None), ("backbone_features", 3)):
+        changed = model(case)
+        features = MODELS.build(changed.segmentor).extract_feat(torch.zeros(2, 3, 32, 64))
+        MODELS.build(changed.heads.mmdl)(features)
+        assert changed.heads.mmdl.in_index == (index or changed.heads.mmdl.in_index) <= 3
+    for case, share in (("own_labels", 0.0), ("one_mode", 0.5)):
+        cfg = load(f"configs/drsl/ablations/deeplabv3plus_{data}_{case}.py")
+        assert cfg.default_hooks.self_training.labeller.policy.second_share == share
     for case, distance, stochastic in (
         ("alignment_pair", "pair", True),
         ("alignment_energy", "energy", True),
@@ -210,13 +215,13 @@ def test_drsl_steps_on_every_task_model(model, source):
     if model == "segnet":
         backbone.width = 0.125
         head.in_channels = (8, 16, 32, 64, 64)
-        cfg.heads.mmdl.in_channels = 64
+        cfg.heads.mmdl.in_channels = 8
     else:
         backbone.update(depth=18, stem_channels=8, base_channels=8)
         head.update(in_channels=64, channels=16)
         if "c1_in_channels" in head:
             head.update(c1_in_channels=8, c1_channels=8)
-        cfg.heads.mmdl.in_channels = 64
+        cfg.heads.mmdl.in_channels = 16
     adaptor = MODELS.build(cfg)
     classes = adaptor.num_classes
     generator = torch.Generator().manual_seed(0)
