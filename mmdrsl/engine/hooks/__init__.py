@@ -4,6 +4,7 @@ from .atomic_checkpoint_hook import AtomicCheckpointHook
 from .mode_maintenance_hook import ModeMaintenanceHook
 from .mode_memory_hook import ModeMemoryHook
 from .mode_monitor_hook import ModeMonitorHook
+from .run_cost_hook import RunCostHook
 from .self_training_hook import SelfTrainingHook
 from .step_seed_hook import StepSeedHook
 from .target_normalisation_hook import TargetNormalisationHook
@@ -14,6 +15,7 @@ __all__ = [
     "ModeMaintenanceHook",
     "ModeMemoryHook",
     "ModeMonitorHook",
+    "RunCostHook",
     "SelfTrainingHook",
     "StepSeedHook",
     "TargetNormalisationHook",
