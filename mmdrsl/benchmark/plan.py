@@ -146,7 +146,8 @@ def _plan_group(
         evaluation = _trimmed(cfg)
         use_evaluation_set(evaluation, source, settings.evaluation)
         warmup = None
-        warmup_cfg = warmup_config(cfg)
+        # Nobody else begins on the labelled target.
+        warmup_cfg = None if method == "oracle" else warmup_config(cfg)
         if warmup_cfg is not None:
             warmup = _planned(
                 warmup_cfg,
