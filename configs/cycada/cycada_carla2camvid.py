@@ -13,12 +13,12 @@ _base_ = [
 ]
 # Often changed: the segmentor that judges, the size of the networks, the length of the training.
 segmentor_checkpoint = "work_dirs/deeplabv3plus_carla2camvid/iter_900.pth"
-base_channels = 24
+base_channels = 16
 num_blocks = 4
-max_iters = 2000
-# Images keep their width of 320; crops follow the published share of it, 400 of 1024.
+max_iters = 3000
+# Images keep their width of 320; crops have the published share of it, 400 of 1024.
 load_scale = (320, 240)
-crop_size = (160, 160)
+crop_size = (128, 128)
 custom_imports = dict(imports=["mmdrsl", "mmdrsl.translation.cycada"], allow_failed_imports=False)
 augmentation = [
     dict(type="Resize", scale=load_scale, keep_ratio=True),
@@ -82,8 +82,8 @@ model = dict(
         checkpoint=segmentor_checkpoint,
         weight=1.0,
         # Translations that are still noise teach nothing about classes.
-        begin=500,
-        ramp=500,
+        begin=300,
+        ramp=300,
     ),
 )
 optimizer = dict(type="Adam", lr=2e-4, betas=(0.5, 0.999))
