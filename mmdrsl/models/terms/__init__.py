@@ -2,6 +2,7 @@
 
 from .adaptation_term import AdaptationProgress, AdaptationStep, AdaptationTerm, DomainBatch
 from .class_mix_term import ClassMixTerm
+from .feature_adaptation_term import FeatureAdaptationTerm
 from .mode_alignment_term import ModeAlignmentTerm
 from .mode_metric_term import ModeMetricTerm
 from .model_regularisation_term import ModelRegularisationTerm
@@ -13,6 +14,7 @@ __all__ = [
     "AdaptationTerm",
     "ClassMixTerm",
     "DomainBatch",
+    "FeatureAdaptationTerm",
     "ModeAlignmentTerm",
     "ModeMetricTerm",
     "ModelRegularisationTerm",
