@@ -19,7 +19,7 @@ from ..source_sample import unwrapped
 class DomainAccuracyHook(Hook):
     """After each step writes the accuracy of its batch, averaged over all ranks, into each `DomainAccuracyGate`.
 
-    The term ``NAME`` with a ``gate`` returns ``domain_accuracy``; a step without that value (a batch of one domain)
+    The term ``NAME`` with a ``gate`` returns ``discriminator_accuracy``; a step without that value (a batch of one domain)
     changes nothing. The rolling accuracy is logged as ``NAME.rolling_accuracy``.
     """
 
@@ -43,7 +43,7 @@ class DomainAccuracyHook(Hook):
     ) -> None:
         """Update the gates."""
         for name, gate in self._gates(runner):
-            value = (outputs or {}).get(f"{name}.domain_accuracy")
+            value = (outputs or {}).get(f"{name}.discriminator_accuracy")
             if value is None:
                 continue
             accuracy = torch.as_tensor(value, dtype=torch.float32).detach().clone()

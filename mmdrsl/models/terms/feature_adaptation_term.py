@@ -6,7 +6,8 @@ from mmseg.registry import MODELS
 from torch import Tensor
 
 from ..discriminators import DomainAccuracyGate, score_frozen
-from ..losses.domain_confusion import domain_accuracy, domain_cross_entropy, reverse_gradient
+from ..losses.adversarial import domain_loss, right_share
+from ..losses.gradient_reversal import reverse_gradient
 from .adaptation_term import AdaptationStep, AdaptationTerm, DomainBatch, ramp
 
 INPUTS = ("scores", "features")
@@ -16,7 +17,9 @@ INPUTS = ("scores", "features")
 class FeatureAdaptationTerm(AdaptationTerm):
     """Trains a discriminator between the domains, and the segmentor to be taken for the source on target images.
 
-    Call chain: the discriminator learns on detached maps of both domains (``loss_discriminator``); where its gate is
+    Unlike `AdversarialTerm`, which judges probabilities at full size and always lets the segmentor learn, this one judges
+    features or raw scores at their own size, and only a discriminator that is right often enough is listened to. The
+    discriminator learns on detached maps of both domains (``loss_discriminator``); where its gate is
     open, the segmentor learns through the frozen discriminator on the target's maps (``loss_adversarial``). Both are
     part of one objective, beside any other term, pseudo labels included. The released code of CyCADA also pauses the
     source's cross entropy while the gate is closed; here that runs on.
@@ -39,7 +42,7 @@ class FeatureAdaptationTerm(AdaptationTerm):
     def __init__(
         self,
         *,
-        discriminator: str = "domain",
+        discriminator: str = "scores",
         inputs: str = "scores",
         feature_index: int = -1,
         weight: float = 0.1,
@@ -91,7 +94,7 @@ class FeatureAdaptationTerm(AdaptationTerm):
         else:
             # Without a weight there is nothing to learn, but the graph stays whole.
             values["loss_adversarial"] = (
-                weight * domain_cross_entropy(score_frozen(discriminator, target), is_source=True)
+                weight * domain_loss(score_frozen(discriminator, target), of_source=True)
                 if weight > 0
                 else target.flatten()[:0].sum()
             )
@@ -100,13 +103,10 @@ class FeatureAdaptationTerm(AdaptationTerm):
         # Half of the sum: each domain counts as much as the other, whatever the mixture.
         values[name] = (
             self.discriminator_weight
-            * (
-                domain_cross_entropy(scores[0], is_source=True)
-                + domain_cross_entropy(scores[1], is_source=False)
-            )
+            * (domain_loss(scores[0], of_source=True) + domain_loss(scores[1], of_source=False))
             / 2
         )
-        values["domain_accuracy"] = domain_accuracy(*scores)
+        values["discriminator_accuracy"] = right_share(*scores, "cross_entropy")
         values["gate_open"] = target.new_tensor(float(is_open))
         return values
 
