@@ -2,17 +2,18 @@
 
 python tools/train.py configs/dacs/deeplabv3plus_carla2camvid.py
 
+Warm-up, steps, mixture of the batches and evaluation are those of the self-training twin; the teacher labels every
+batch anew.
 Not run here yet. A step costs two forward passes more than one of self-training, one of them without gradients.
 """
 
-_base_ = ["../source_only/deeplabv3plus_carla2camvid.py", "../_base_/methods/dacs.py"]
-model = dict(terms={{_base_.dacs_terms}})
+_base_ = [
+    "../self_training/deeplabv3plus_carla2camvid.py",
+    "../_base_/methods/dacs.py",
+]
+model = dict(terms=dict(_base_.dacs_terms, _delete_=True))
 default_hooks = dict(
-    teacher={{_base_.dacs_teacher}},
-    self_training=dict(
-        type="SelfTrainingHook",
-        warmup_iterations={{_base_.warmup_iterations}},
-        rounds={{_base_.rounds}},
-        online=True,
-    ),
+    # From the first step on, as released; the twin's begins where the warm-up ends.
+    teacher=dict(_base_.dacs_teacher, begin=0),
+    self_training=dict(online=True),
 )

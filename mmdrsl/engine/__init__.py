@@ -1,5 +1,5 @@
-"""What runs around the models: hooks and the start of a run."""
+"""What runs around the models: hooks, optimizers and the start of a run."""
 
-from . import hooks
+from . import hooks, optimizers
 
-__all__ = ["hooks"]
+__all__ = ["hooks", "optimizers"]

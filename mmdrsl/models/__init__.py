@@ -1,5 +1,21 @@
-"""Models: the adaptor, heads and backbones that MMSegmentation lacks, terms and losses."""
+"""Models: the adaptor, heads, discriminators and backbones that MMSegmentation lacks, terms and losses."""
 
-from . import backbones, data_preprocessors, decode_heads, losses, segmentors, terms
+from . import (
+    backbones,
+    data_preprocessors,
+    decode_heads,
+    discriminators,
+    losses,
+    segmentors,
+    terms,
+)
 
-__all__ = ["backbones", "data_preprocessors", "decode_heads", "losses", "segmentors", "terms"]
+__all__ = [
+    "backbones",
+    "data_preprocessors",
+    "decode_heads",
+    "discriminators",
+    "losses",
+    "segmentors",
+    "terms",
+]

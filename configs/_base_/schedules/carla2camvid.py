@@ -14,6 +14,8 @@ optim_wrapper = dict(
             "backbone": dict(lr_mult=0.4),
             # No decay on the sphere, and no higher rate: at ten times this one Adam moves them faster than pixels can follow.
             "representatives": dict(lr_mult=1.0, decay_mult=0.0),
+            # A discriminator's Adam, as AdaptSegNet has it; about its 1e-4 where the adaptation begins.
+            "discriminators": dict(lr_mult=0.4, decay_mult=0.0, betas=(0.9, 0.99)),
         },
     ),
 )

@@ -18,6 +18,8 @@ optim_wrapper = dict(
             "head": dict(lr_mult=10.0),
             # Representatives move freely on the sphere: no decay, a rate of their own.
             "representatives": dict(lr_mult=10.0, decay_mult=0.0),
+            # A discriminator's Adam, with the optimizer SGDWithAdam: 1e-4 at first; the floor of the schedule lifts it to 2e-4 in the rounds.
+            "discriminators": dict(lr_mult=0.04, decay_mult=0.0, betas=(0.9, 0.99)),
         }
     ),
 )

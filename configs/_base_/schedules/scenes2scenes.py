@@ -14,6 +14,8 @@ optim_wrapper = dict(
         custom_keys={
             # No decay on the sphere, and no higher rate: at ten times this one Adam moves them faster than pixels can follow.
             "representatives": dict(lr_mult=1.0, decay_mult=0.0),
+            # A discriminator's Adam, as AdaptSegNet has it; 2e-4 throughout.
+            "discriminators": dict(lr_mult=0.1, decay_mult=0.0, betas=(0.9, 0.99)),
         },
     ),
 )

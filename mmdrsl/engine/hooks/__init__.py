@@ -1,6 +1,7 @@
 """Hooks: what changes state between training steps."""
 
 from .atomic_checkpoint_hook import AtomicCheckpointHook
+from .domain_accuracy_hook import DomainAccuracyHook
 from .mode_maintenance_hook import ModeMaintenanceHook
 from .mode_memory_hook import ModeMemoryHook
 from .mode_monitor_hook import ModeMonitorHook
@@ -12,6 +13,7 @@ from .teacher_hook import TeacherHook
 
 __all__ = [
     "AtomicCheckpointHook",
+    "DomainAccuracyHook",
     "ModeMaintenanceHook",
     "ModeMemoryHook",
     "ModeMonitorHook",

@@ -22,6 +22,7 @@ from mmengine.optim import OptimWrapperDict
 from mmengine.registry import build_from_cfg
 from mmengine.runner import Runner
 from mmseg.registry import DATASETS, HOOKS
+from torch import nn
 from torch.optim import Optimizer
 
 from ...datasets.labelled import LabelledImageDataset
@@ -348,7 +349,10 @@ class SelfTrainingHook(Hook):
         """
         path = Path(runner.work_dir) / WARMUP
         model = self._model(runner)
-        networks = model.networks()
+        # Discriminators and their gates, too: they would know what the rounds before did.
+        networks = nn.ModuleDict(
+            dict(model.networks(), discriminators=model.discriminators, terms=model.terms)
+        )
         if phase.number == 1:
             if is_main_process():
                 temporary = path.with_suffix(".tmp")
@@ -372,7 +376,7 @@ class SelfTrainingHook(Hook):
         if model.teacher is not None:
             # Step 0 copies.
             model.teacher.steps.zero_()
-            model.teacher.update_parameters(networks)
+            model.teacher.update_parameters(model.networks())
         runner.logger.info(f"Round {phase.number}: restarted from the weights of the warm-up.")
 
     @staticmethod

@@ -7,6 +7,7 @@ from typing import Any
 
 import torch
 from mmengine.model import BaseAveragedModel
+from mmseg.models.decode_heads.decode_head import BaseDecodeHead
 from mmseg.models.segmentors.base import BaseSegmentor
 from mmseg.models.segmentors.encoder_decoder import EncoderDecoder
 from mmseg.registry import MODELS
@@ -39,6 +40,12 @@ class UDASegmentor(BaseSegmentor):
             running ones that prediction uses (after DSBN, Chang et al. 2019).
         terms: Configs of `AdaptationTerm` modules by name.
         heads: Configs of further heads on the features by name, read by terms.
+        discriminators: Configs of domain discriminators by name, such as `DomainDiscriminator`, trained by adversarial
+            terms in the same backward pass and by the same optimizer as everything else, see
+            `discriminators.score_frozen`. Rates, decay and Adam's betas of their own are ``custom_keys`` of
+            ``paramwise_cfg`` under ``discriminators``. They are in training checkpoints, not in the teacher and not in
+            exports. A batch without target images leaves them without gradients, so that distributed runs need
+            ``find_unused_parameters=True``.
         heads_shape_warmup: Whether losses on further heads reach the backbone in the warm-up. False lets the heads
             learn beside it: the segmentor's warm-up is then, bit for bit, that of source-only training with the same
             seed, and whatever follows is compared from one starting point.
@@ -53,6 +60,7 @@ class UDASegmentor(BaseSegmentor):
 
     segmentor: EncoderDecoder
     heads: nn.ModuleDict
+    discriminators: nn.ModuleDict
     terms: nn.ModuleDict
     progress: AdaptationProgress
     teacher: BaseAveragedModel | None
@@ -64,6 +72,7 @@ class UDASegmentor(BaseSegmentor):
         segmentor: dict,
         terms: dict[str, dict] | None = None,
         heads: dict[str, dict] | None = None,
+        discriminators: dict[str, dict] | None = None,
         heads_shape_warmup: bool = True,
         normalisation: str = "joint",
         data_preprocessor: dict | None = None,
@@ -83,10 +92,18 @@ class UDASegmentor(BaseSegmentor):
                 f"with any BaseDecodeHead; found {segmentor.get('type')!r} with {type(decode_head).__name__}."
             )
         self.heads_shape_warmup = heads_shape_warmup
-        # A method's heads draw their first weights aside, so that every method starts from the same segmentor.
+        # What a method adds draws its first weights aside, so that every method starts from the same segmentor.
         with torch.random.fork_rng(devices=[]):
             self.heads = nn.ModuleDict(
                 {name: MODELS.build(cfg) for name, cfg in (heads or {}).items()}
+            )
+            for head in self.heads.values():
+                # Only here: the segmentor's own heads are initialised by the Runner, in the main stream.
+                if isinstance(head, BaseDecodeHead):
+                    head.init_weights()
+        with torch.random.fork_rng(devices=[]):
+            self.discriminators = nn.ModuleDict(
+                {name: MODELS.build(cfg) for name, cfg in (discriminators or {}).items()}
             )
         for name, head in self.heads.items():
             classes = getattr(head, "num_classes", self.segmentor.num_classes)
@@ -218,6 +235,7 @@ class UDASegmentor(BaseSegmentor):
         step = AdaptationStep(
             segmentor=self.segmentor,
             heads=self.heads,
+            discriminators=self.discriminators,
             features=features,
             domains=batches,
             progress=self.progress,

@@ -62,6 +62,7 @@ class AdaptationStep:
         detach_heads: Whether further heads only observe: no gradient of theirs reaches the features.
         teacher: Modules ``segmentor`` and ``heads`` of the averaged copy that `TeacherHook` keeps; None without one,
             and before its first update.
+        discriminators: Domain discriminators, by name.
     """
 
     segmentor: nn.Module
@@ -71,6 +72,7 @@ class AdaptationStep:
     progress: AdaptationProgress
     detach_heads: bool = False
     teacher: nn.ModuleDict | None = None
+    discriminators: nn.ModuleDict = field(default_factory=nn.ModuleDict)
     _outputs: dict[str, dict[str, Tensor]] = field(default_factory=dict)
 
     def head(self, name: str) -> Any:
@@ -90,6 +92,25 @@ class AdaptationStep:
                 f"A term reads the head {name!r}, but the adaptor has {sorted(self.heads)}. Add it to model.heads."
             )
         return self.heads[name]
+
+    def discriminator(self, name: str) -> Any:
+        """A domain discriminator of the adaptor.
+
+        Args:
+            name: Key of the discriminator in the adaptor's ``discriminators``.
+
+        Returns:
+            The discriminator.
+
+        Raises:
+            ValueError: There is no discriminator of that name.
+        """
+        if name not in self.discriminators:
+            raise ValueError(
+                f"A term reads the discriminator {name!r}, but the adaptor has {sorted(self.discriminators)}. Add it "
+                "to model.discriminators."
+            )
+        return self.discriminators[name]
 
     def head_output(self, name: str, domain: str) -> Tensor:
         """Output of a further head for one domain; computed once per step, normalised as the segmentor is.

@@ -11,6 +11,7 @@ from torch import Tensor
 from torchvision.transforms.functional import gaussian_blur
 
 from ..class_mix import choose_classes, colour_jitter, paste
+from ..normalisation import running_statistics_of_target
 from .adaptation_term import AdaptationStep, AdaptationTerm
 
 
@@ -82,7 +83,10 @@ class ClassMixTerm(AdaptationTerm):
         if torch.rand(()) < self.blur:
             width = 0.15 + float(torch.rand(()))
             images = gaussian_blur(images, kernel_size=9, sigma=width)
-        logits = self._logits(segmentor, images)
+        # Where the domains are normalised apart, running statistics are the target's: mixed images stay out of them.
+        counted = "target" if step.features is not None else "source"
+        with running_statistics_of_target(segmentor, counted, step.domains):
+            logits = self._logits(segmentor, images)
         pixel_weights = weights[:, None, None].expand(mask.shape)
         loss = self.loss(
             logits,

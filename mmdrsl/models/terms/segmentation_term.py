@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
-from mmseg.models.utils import resize
 from mmseg.registry import MODELS
 from mmseg.utils import add_prefix
 from torch import Tensor, nn
 
 from ..label_maps import stack_confidences
-from .adaptation_term import AdaptationStep, AdaptationTerm
+from .adaptation_term import AdaptationStep, AdaptationTerm, DomainBatch
+from .outputs import full_size_logits
 
 
 @MODELS.register_module()
@@ -26,6 +26,8 @@ class SegmentationTerm(AdaptationTerm):
             multiplies the errors of rare classes.
         confidence: Weight every pixel by the confidence of its pseudo label, which `LoadPseudoLabelConfidence` and
             `PackTargetInputs` bring into the batch; needs a `loss`.
+        head: Train this classifier of ``model.heads`` instead of the segmentor's own heads; without a `loss`, by the
+            losses that it carries.
 
     Raises:
         ValueError: Unknown domain, or `confidence` without a loss.
@@ -38,6 +40,7 @@ class SegmentationTerm(AdaptationTerm):
         weight: float = 1.0,
         loss: dict | list[dict] | None = None,
         confidence: bool = False,
+        head: str | None = None,
     ) -> None:
         super().__init__()
         if domain not in ("source", "target"):
@@ -49,6 +52,7 @@ class SegmentationTerm(AdaptationTerm):
         losses = [loss] if isinstance(loss, dict) else loss or []
         self.losses = nn.ModuleList(MODELS.build(each) for each in losses)
         self.confidence = confidence
+        self.head = head
 
     def forward(self, step: AdaptationStep) -> dict[str, Tensor]:
         """Named losses and diagnostics; empty where the batch lacks the domain."""
@@ -58,12 +62,7 @@ class SegmentationTerm(AdaptationTerm):
         segmentor: Any = step.segmentor
         if len(self.losses):
             labels = batch.labels
-            logits = resize(
-                batch.logits,
-                size=labels.shape[1:],
-                mode="bilinear",
-                align_corners=segmentor.align_corners,
-            )
+            logits = full_size_logits(step, self.domain, self.head)
             weight = stack_confidences(batch.samples, labels.shape) if self.confidence else None
             values: dict[str, Tensor] = {}
             for loss in self.losses:
@@ -73,6 +72,18 @@ class SegmentationTerm(AdaptationTerm):
                 name = str(loss.loss_name)
                 values[name] = values.get(name, 0) + value * self.weight
             return values
+        if self.head is not None:
+            logits = step.head_output(self.head, self.domain)
+            values = dict(step.head(self.head).loss_by_feat(logits, batch.samples))
+        else:
+            values = self._own_losses(segmentor, batch)
+        return {
+            name: value * self.weight if "loss" in name else value for name, value in values.items()
+        }
+
+    @staticmethod
+    def _own_losses(segmentor: Any, batch: DomainBatch) -> dict[str, Tensor]:
+        """What the segmentor's own heads make of a batch."""
         values = dict(segmentor.decode_head.loss_by_feat(batch.logits, batch.samples))
         if segmentor.with_auxiliary_head:
             auxiliary = segmentor.auxiliary_head
@@ -80,6 +91,4 @@ class SegmentationTerm(AdaptationTerm):
             for index, head in enumerate(heads):
                 losses = head.loss(batch.features, batch.samples, segmentor.train_cfg)
                 values.update(add_prefix(losses, f"aux_{index}"))
-        return {
-            name: value * self.weight if "loss" in name else value for name, value in values.items()
-        }
+        return values

@@ -1,0 +1,21 @@
+"""The steps of gta2cs.py with SegFormer's optimizer: AdamW at 6e-5, ten times that for heads, no decay of norms."""
+
+_base_ = "gta2cs.py"
+optim_wrapper = dict(
+    _delete_=True,
+    type="OptimWrapper",
+    optimizer=dict(type="AdamW", lr=6e-5, betas=(0.9, 0.999), weight_decay=0.01),
+    paramwise_cfg=dict(
+        custom_keys={
+            "pos_block": dict(decay_mult=0.0),
+            "norm": dict(decay_mult=0.0),
+            "head": dict(lr_mult=10.0),
+            "representatives": dict(lr_mult=10.0, decay_mult=0.0),
+            "discriminators": dict(lr_mult=1.7, decay_mult=0.0, betas=(0.9, 0.99)),
+        }
+    ),
+)
+param_scheduler = [
+    dict(type="LinearLR", start_factor=1e-6, begin=0, end=1500, by_epoch=False),
+    dict(type="PolyLR", power=1.0, eta_min=0.0, begin=1500, end=_base_.max_iters, by_epoch=False),
+]

@@ -1,0 +1,19 @@
+"""DeepLabV3+ (MobileNetV2), CARLA to CamVid, AdaptSegNet: adversarial alignment of the output, one level.
+
+python tools/train.py configs/adaptsegnet/deeplabv3plus_carla2camvid.py
+
+Warm-up, steps, mixture of the batches and teacher are those of the self-training twin; no pseudo labels are made.
+Not run here yet.
+"""
+
+_base_ = [
+    "../self_training/deeplabv3plus_carla2camvid.py",
+    "../_base_/methods/adaptsegnet.py",
+]
+model = dict(
+    discriminators=dict(
+        output=dict(type="DomainDiscriminator", in_channels=10),
+    ),
+    terms=dict(_base_.adaptsegnet_terms, _delete_=True),
+)
+default_hooks = dict(self_training=dict(online=True))

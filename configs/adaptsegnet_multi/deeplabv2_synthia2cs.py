@@ -1,0 +1,28 @@
+"""DeepLab-V2 (ResNet-101), SYNTHIA to Cityscapes, AdaptSegNet: adversarial alignment of two outputs.
+
+python tools/train.py configs/adaptsegnet_multi/deeplabv2_synthia2cs.py
+
+Warm-up, steps and mixture of the batches are those of the self-training twin; no pseudo labels are made.
+Not run here on the full sets: they are not on the machine this was developed on.
+"""
+
+_base_ = ["../self_training/deeplabv2_synthia2cs.py", "../_base_/methods/adaptsegnet_multi.py"]
+model = dict(
+    heads=dict(
+        auxiliary=dict(
+            _base_.auxiliary_head,
+            in_channels=1024,
+            in_index=2,
+            num_classes=16,
+        )
+    ),
+    heads_shape_warmup=False,
+    discriminators=dict(
+        output=dict(type="DomainDiscriminator", in_channels=16),
+        auxiliary=dict(type="DomainDiscriminator", in_channels=16),
+    ),
+    terms=dict(_base_.adaptsegnet_multi_terms, _delete_=True),
+)
+default_hooks = dict(self_training=dict(online=True))
+# SGD for the network, Adam for the discriminator, as released.
+optim_wrapper = dict(optimizer=dict(type="SGDWithAdam"))

@@ -1,0 +1,14 @@
+"""DeepLab-V2 (ResNet-101), SYNTHIA to Cityscapes, DRSL: self-training with mode learning and mode alignment.
+
+python tools/train.py configs/drsl/deeplabv2_synthia2cs.py
+
+Not run here on the full sets: they are not on the machine this was developed on.
+"""
+
+_base_ = ["../self_training/deeplabv2_synthia2cs.py", "../_base_/methods/drsl.py"]
+model = dict(
+    heads=dict(mmdl=dict(type="MMDLHead", in_channels=2048, in_index=3, num_classes=16)),
+    heads_shape_warmup=False,
+    terms={{_base_.drsl_terms}},
+)
+default_hooks = dict(modes={{_base_.drsl_hook}})

@@ -1,0 +1,14 @@
+"""SegFormer (MiT-B5), GTA5 to Cityscapes, DRSL: self-training with mode learning and mode alignment.
+
+python tools/train.py configs/drsl/segformer_gta2cs.py
+
+Not run here on the full sets: they are not on the machine this was developed on.
+"""
+
+_base_ = ["../self_training/segformer_gta2cs.py", "../_base_/methods/drsl.py"]
+model = dict(
+    heads=dict(mmdl=dict(type="MMDLHead", in_channels=512, in_index=3, num_classes=19)),
+    heads_shape_warmup=False,
+    terms={{_base_.drsl_terms}},
+)
+default_hooks = dict(modes={{_base_.drsl_hook}})
