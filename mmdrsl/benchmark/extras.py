@@ -17,6 +17,8 @@ EXTRAS = {
 }
 """Extras by name, with what they do."""
 
+# Terms whose labels a teacher makes.
+_LABELLING_TERMS = ("ClassMixTerm",)
 # DAFormer's 3000 pixels of a crop of 512 x 512, for one of 192 x 256.
 RARE_CLASS_PIXELS = 560
 
@@ -49,8 +51,8 @@ def use_extras(
 ) -> None:
     """Give a run the extras, and take from it those of them that its config has by default.
 
-    Without ``teacher`` a teacher that only labels and predicts goes; one that a method cannot do without (an online
-    method's) begins where the warm-up ends and does not predict.
+    Without ``teacher`` a teacher that only labels and predicts goes; one that a method cannot do without (DACS) begins
+    where the warm-up ends and does not predict.
 
     Args:
         cfg: Config of a run, changed in place.
@@ -102,16 +104,16 @@ def _set_teacher(cfg: Config, *, evaluate: bool, configs: Path) -> None:
     """The same teacher for every method, or none but where it makes the labels online."""
     hooks = cfg.default_hooks
     rounds = hooks.get("self_training")
-    is_online = rounds is not None and rounds.get("online", False)
+    is_needed = any(term["type"] in _LABELLING_TERMS for term in cfg.model.terms.values())
     if evaluate and "teacher" not in hooks:
         average = _self_training_base(configs).teacher_average
         hooks.teacher = dict(type="TeacherHook", average=copy.deepcopy(average))
-    if not evaluate and not (is_online and "teacher" in hooks):
+    if not evaluate and not is_needed:
         hooks.pop("teacher", None)
     if "teacher" in hooks:
         hooks.teacher.begin = warmup_iterations(cfg)
         hooks.teacher.evaluate = evaluate
-    if rounds is not None and not is_online:
+    if rounds is not None:
         rounds.label_with = "teacher" if evaluate else "student"
 
 

@@ -18,11 +18,13 @@ class Method:
 
     Attributes:
         title: How tables call it.
+        config: Its config below the folder of configs; None for ``<id>/deeplabv3plus_carla2camvid.py``.
         terms: Types that must be among its ``model.terms``, so that a config under its name is the method.
         is_translated: Whether it trains on translated source images.
     """
 
     title: str
+    config: str | None = None
     terms: tuple[str, ...] = ("SegmentationTerm",)
     is_translated: bool = False
 
@@ -30,7 +32,10 @@ class Method:
 METHODS = {
     "source_only": Method(title="Source only"),
     "oracle": Method(title="Oracle"),
-    "self_training": Method(title="Self-training"),
+    # The usual config of this project is that of mrkld.
+    "self_training": Method(
+        title="Self-training", config="self_training/deeplabv3plus_carla2camvid_plain.py"
+    ),
     "drsl": Method(title="DRSL", terms=("SegmentationTerm", "ModeMetricTerm", "ModeAlignmentTerm")),
     "adaptsegnet": Method(title="AdaptSegNet", terms=("SegmentationTerm", "AdversarialTerm")),
     "adaptsegnet_multi": Method(
@@ -66,7 +71,7 @@ def method_config(name: str, configs: Path) -> Config:
     """
     if name not in METHODS:
         raise ValueError(f"unknown method {name!r}: use some of {list(METHODS)}.")
-    path = configs / name / CONFIG_NAME
+    path = configs / (METHODS[name].config or f"{name}/{CONFIG_NAME}")
     if not path.is_file():
         raise FileNotFoundError(
             f"method {name!r} has no config {path}: add it, or leave {name!r} out of --methods."

@@ -51,10 +51,12 @@ def protocol_of(cfg: Config) -> dict[str, Any]:
     hooks = cfg.default_hooks
     rounds = hooks.get("self_training")
     teacher = hooks.get("teacher")
+    labels: str
     if rounds is None:
         labels = "none"
     elif rounds.get("online", False):
-        labels = "online" if teacher is not None else "none"
+        mixes = any(term["type"] == "ClassMixTerm" for term in cfg.model.terms.values())
+        labels = "every batch, by the teacher" if mixes else "none"
     else:
         labeller = rounds.get("labeller", {})
         policy = labeller.get("policy", {}).get("type", "ClassBalancedPolicy")
