@@ -33,6 +33,16 @@ OPTIONS = [
 MEASURED = ("mIoU", "aAcc", "IoU", "sequences", "mean_of_sequences", "gap_recovered", "config_hash")
 
 
+# Files whose appearance is a moment to kill: while a warm-up trains, while a round is labelled or trained, while a run is
+# evaluated, late in a training; and whether the trainings are killed too, or live on alone.
+MOMENTS = (
+    ("warmup_*/iter_[23].pth", True),
+    ("self_training/pseudo_labels/round_1/labels", True),
+    ("*/evaluation_*/config.py", False),
+    ("drsl/iter_[67].pth", True),
+)
+
+
 def command(data, out, *more, methods=("source_only", "oracle", "self_training", "drsl")):
     return [
         *(sys.executable, "tools/run_benchmark.py", "--data", str(data), "--out", str(out)),
@@ -51,6 +61,8 @@ def start(*arguments, **options):
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
+        # A group of its own, to be killed as one.
+        start_new_session=True,
     )
 
 
@@ -140,16 +152,18 @@ def test_done_runs_are_skipped_and_others_added(whole, data):
 
 @pytest.mark.slow
 def test_killed_runs_end_with_the_same_results(whole, data, tmp_path):
-    # Killed at moments that differ from machine to machine, until it is through.
     methods = ("source_only", "oracle", "self_training", "drsl")
-    for seconds in (9, 14, 20, 26):
+    for moment, with_children in MOMENTS:
         process = start(data, tmp_path, "--jobs", "2", methods=methods)
-        try:
-            process.wait(timeout=seconds)
-        except subprocess.TimeoutExpired:
-            process.send_signal(signal.SIGKILL)
-            process.wait()
-            time.sleep(0.5)
+        while process.poll() is None and not any(tmp_path.glob(f"plain/*/seed_0/{moment}")):
+            time.sleep(0.02)
+        assert process.poll() is None, process.communicate()[0][-6000:]
+        if with_children:
+            os.killpg(process.pid, signal.SIGKILL)
+        else:
+            process.kill()
+        process.wait()
+        process.stdout.close()
     call(data, tmp_path, "--jobs", "2", methods=methods)
     expected = measured(whole)
     assert measured(tmp_path) == {key: expected[key] for key in measured(tmp_path)}
