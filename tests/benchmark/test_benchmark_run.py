@@ -33,8 +33,8 @@ OPTIONS = [
 MEASURED = ("mIoU", "aAcc", "IoU", "sequences", "mean_of_sequences", "gap_recovered", "config_hash")
 
 
-# Files whose appearance is a moment to kill: while a warm-up trains, while a round is labelled or trained, while a run is
-# evaluated, late in a training; and whether the trainings are killed too, or live on alone.
+# Files whose appearance is a moment to kill: a warm-up trains, a round is labelled or trained, a run is
+# evaluated, a training is near its end; and whether the trainings are killed too, or live on alone.
 MOMENTS = (
     ("warmup_*/iter_[23].pth", True),
     ("self_training/pseudo_labels/round_1/labels", True),
