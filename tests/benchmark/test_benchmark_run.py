@@ -12,6 +12,8 @@ import pytest
 import torch
 from benchmark_data import CAMVID, write_benchmark, write_classes, write_images, write_list
 
+# A dozen processes, most of whose time is their start.
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(1800)]
 ROOT = Path(__file__).resolve().parents[2]
 OPTIONS = [
     "warmup_iterations=4",
@@ -68,7 +70,7 @@ def start(*arguments, **options):
 
 def call(*arguments, **options):
     process = start(*arguments, **options)
-    output = process.communicate(timeout=500)[0]
+    output = process.communicate(timeout=1500)[0]
     assert process.returncode == 0, output[-6000:]
     return output
 
@@ -96,7 +98,6 @@ def whole(data, tmp_path_factory):
     return out
 
 
-@pytest.mark.slow
 def test_results_are_complete(whole):
     rows = json.loads((whole / "results.json").read_text())["runs"]
     assert [row["method"] for row in rows] == ["source_only", "oracle", "self_training", "drsl"]
@@ -118,7 +119,6 @@ def test_results_are_complete(whole):
     assert "random weights, no ImageNet" in (whole / "benchmark.log").read_text()
 
 
-@pytest.mark.slow
 def test_shared_warm_up_gives_the_weights_of_a_whole_run(whole, data, tmp_path):
     # The same config from step 0, without the benchmark's sharing.
     config = whole / "plain/deeplabv3plus_small/seed_0/self_training.py"
@@ -137,7 +137,6 @@ def test_shared_warm_up_gives_the_weights_of_a_whole_run(whole, data, tmp_path):
     assert all(torch.equal(alone[name], shared[name]) for name in alone)
 
 
-@pytest.mark.slow
 def test_done_runs_are_skipped_and_others_added(whole, data):
     before = measured(whole)
     files = {path: path.stat().st_mtime_ns for path in whole.glob("plain/*/*/*/iter_8.pth")}
@@ -150,7 +149,6 @@ def test_done_runs_are_skipped_and_others_added(whole, data):
     assert ("dacs", 0) in after
 
 
-@pytest.mark.slow
 def test_killed_runs_end_with_the_same_results(whole, data, tmp_path):
     methods = ("source_only", "oracle", "self_training", "drsl")
     for moment, with_children in MOMENTS:
@@ -173,7 +171,6 @@ def test_killed_runs_end_with_the_same_results(whole, data, tmp_path):
         assert all(torch.equal(first[name], second[name]) for name in first)
 
 
-@pytest.mark.slow
 def test_other_data_are_evaluated_without_training_anew(whole, data, tmp_path):
     # Other ids, another split, other images.
     folder = tmp_path / "night"
@@ -195,7 +192,6 @@ def test_other_data_are_evaluated_without_training_anew(whole, data, tmp_path):
     assert set(rows[0]["sequences"]) == {"0001TP", "Seq05VD"}
 
 
-@pytest.mark.slow
 def test_other_settings_are_refused_in_the_same_folder(whole, data):
     process = subprocess.run(
         [*command(data, whole, methods=("drsl",)), "optim_wrapper.optimizer.lr=0.1"],
