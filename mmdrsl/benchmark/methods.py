@@ -55,6 +55,19 @@ METHODS = {
 """Methods by id, in the order of the tables."""
 
 
+def config_file(name: str, configs: Path) -> Path:
+    """Where the config of a method is, or should be.
+
+    Args:
+        name: Key of `METHODS`.
+        configs: Folder of the configs.
+
+    Returns:
+        The file.
+    """
+    return configs / (METHODS[name].config or f"{name}/{CONFIG_NAME}")
+
+
 def method_config(name: str, configs: Path) -> Config:
     """Load the config of a method.
 
@@ -71,7 +84,7 @@ def method_config(name: str, configs: Path) -> Config:
     """
     if name not in METHODS:
         raise ValueError(f"unknown method {name!r}: use some of {list(METHODS)}.")
-    path = configs / (METHODS[name].config or f"{name}/{CONFIG_NAME}")
+    path = config_file(name, configs)
     if not path.is_file():
         raise FileNotFoundError(
             f"method {name!r} has no config {path}: add it, or leave {name!r} out of --methods."

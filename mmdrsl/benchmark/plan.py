@@ -16,7 +16,7 @@ import mmdrsl
 from .config_options import merge_options
 from .evaluation_set import EvaluationSet, use_evaluation_set
 from .extras import use_extras, use_translations
-from .methods import METHODS, method_config
+from .methods import METHODS, config_file, method_config
 from .networks import use_network, weights_of
 from .protocol import CHECKPOINT_INTERVAL, check_equal, protocol_of, use_protocol
 from .training_run import ROOT, TrainingRun, fingerprint
@@ -114,8 +114,13 @@ def plan_runs(settings: Settings) -> list[BenchmarkRun]:
         FileNotFoundError: A config, the data or weights are missing.
     """
     sources = {method: method_config(method, settings.configs) for method in settings.methods}
-    # An option of the rounds is no mistake where only methods without rounds are asked for.
-    judge = {"self_training": method_config("self_training", settings.configs), **sources}
+    # An option of one method is no mistake where only others are asked for: the same options fit every call.
+    others = {
+        method: method_config(method, settings.configs)
+        for method in METHODS
+        if method not in sources and config_file(method, settings.configs).is_file()
+    }
+    judge = {**others, **sources}
     merge_options(
         judge, {"default_hooks.checkpoint.interval": CHECKPOINT_INTERVAL, **settings.options}
     )

@@ -11,18 +11,14 @@ from mmseg.registry import MODELS
 from mmseg.structures import SegDataSample
 
 from mmdrsl.benchmark.evaluation_set import read_evaluation_set
-from mmdrsl.benchmark.methods import METHODS, method_config
+from mmdrsl.benchmark.methods import METHODS, config_file, method_config
 from mmdrsl.benchmark.networks import DEFAULT_NETWORK, NETWORKS, use_network, weights_of
 from mmdrsl.benchmark.plan import CONFIGS, Settings, plan_runs
 from mmdrsl.benchmark.protocol import check_equal
 from mmdrsl.benchmark.warmup import warmup_config, warmup_iterations
 from mmdrsl.engine.launch import resolve_mmseg_bases
 
-PRESENT = [
-    name
-    for name, method in METHODS.items()
-    if (CONFIGS / (method.config or f"{name}/deeplabv3plus_carla2camvid.py")).is_file()
-]
+PRESENT = [name for name in METHODS if config_file(name, CONFIGS).is_file()]
 AVAILABLE = [
     name for name, network in NETWORKS.items() if (CONFIGS / f"_base_/models/{name}.py").is_file()
 ]
@@ -308,6 +304,18 @@ def test_runs_of_unlike_length_are_refused(settings):
     cfg.warmup_iterations = 900
     with pytest.raises(ValueError, match=r"warmup_iterations is 900, expected 1\.\.899"):
         warmup_iterations(cfg)
+
+
+def test_options_of_methods_that_are_not_asked_for_change_nothing(settings):
+    modes = {"default_hooks.modes.kmeans_iteration": 7}
+    alone, optioned = (
+        plan_runs(settings(methods=("source_only",), options=options))[0] for options in ({}, modes)
+    )
+    assert alone.hash == optioned.hash
+    drsl = plan_runs(settings(methods=("drsl",), options=modes))[0].training.cfg
+    assert drsl.default_hooks.modes.kmeans_iteration == 7
+    with pytest.raises(ValueError, match="none of .* has 'no'"):
+        plan_runs(settings(methods=("source_only",), options={"no.entry": 1}))
 
 
 def test_other_data_are_refused(settings, tmp_path):
