@@ -314,7 +314,7 @@ def test_options_of_methods_that_are_not_asked_for_change_nothing(settings):
     assert alone.hash == optioned.hash
     drsl = plan_runs(settings(methods=("drsl",), options=modes))[0].training.cfg
     assert drsl.default_hooks.modes.kmeans_iteration == 7
-    with pytest.raises(ValueError, match="none of .* has 'no'"):
+    with pytest.raises(ValueError, match=r"none of .* has 'no'"):
         plan_runs(settings(methods=("source_only",), options={"no.entry": 1}))
 
 
