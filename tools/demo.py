@@ -9,12 +9,10 @@ report.html in the work folder.
 from __future__ import annotations
 
 import argparse
-import hashlib
 import json
 import os
 import shutil
 import signal
-import subprocess
 import sys
 import time
 from collections.abc import Mapping, Sequence
@@ -26,6 +24,15 @@ from typing import Any
 from mmengine.config import Config, DictAction
 
 import mmdrsl
+from mmdrsl.benchmark.config_options import merge_options
+from mmdrsl.benchmark.processes import Processes
+from mmdrsl.benchmark.training_run import (
+    ROOT,
+    TrainingError,
+    TrainingRun,
+    fingerprint,
+    format_duration,
+)
 from mmdrsl.engine.launch import resolve_mmseg_bases
 from mmdrsl.scenes import write_scenes
 from mmdrsl.visualization import (
@@ -41,52 +48,21 @@ from mmdrsl.visualization import (
     table_rows,
 )
 
-ROOT = Path(__file__).resolve().parents[1]
 CONFIG_NAME = "deeplabv3plus_scenes2scenes.py"
 WORLD_SEED = 0
-LOG_LINES_SHOWN = 30
 LINE_INTERVAL_SECONDS = 30.0
 BAR_INTERVAL_SECONDS = 1.0
 
 
-class TrainingError(RuntimeError):
-    """A training process ended with an error."""
-
-
 @dataclass(frozen=True, kw_only=True)
-class Run:
+class Run(TrainingRun):
     """One training of the comparison.
 
     Attributes:
         method: Name of the method, a key of `METHOD_TITLES`.
-        cfg: Its config.
-        config_file: Where that config is written.
-        folder: Its work folder.
-        first_step: Step at which it starts: 0, or the end of a warm-up that another run trains.
-        warmup_checkpoint: Checkpoint of that warm-up, None where the run has its own.
     """
 
     method: str
-    cfg: Config
-    config_file: Path
-    folder: Path
-    first_step: int
-    warmup_checkpoint: Path | None
-
-    @property
-    def max_steps(self) -> int:
-        """Length of the run."""
-        return int(self.cfg.train_cfg.max_iters)
-
-    @property
-    def checkpoint(self) -> Path:
-        """The final checkpoint."""
-        return self.folder / f"iter_{self.max_steps}.pth"
-
-    @property
-    def log(self) -> Path:
-        """What the training process prints."""
-        return self.folder / "train.log"
 
     def is_finished(self) -> bool:
         """Whether the final weights exist and were evaluated."""
@@ -127,34 +103,10 @@ def load_configs(seed: int, options: Mapping[str, Any]) -> dict[str, Config]:
     configs = {
         method: Config.fromfile(ROOT / "configs" / method / CONFIG_NAME) for method in METHOD_TITLES
     }
-    for name, value in {
-        "default_hooks.logger.interval": 10,
-        **options,
-        "randomness.seed": seed,
-    }.items():
-        takers = [cfg for cfg in configs.values() if has_parent(cfg, name)]
-        if not takers:
-            raise ValueError(
-                f"--cfg-options {name}: none of {sorted(configs)} has {name.rpartition('.')[0]!r}; "
-                "name an entry of configs/<method>/" + CONFIG_NAME
-            )
-        for cfg in takers:
-            cfg.merge_from_dict({name: value})
+    merge_options(
+        configs, {"default_hooks.logger.interval": 10, **options, "randomness.seed": seed}
+    )
     return configs
-
-
-def has_parent(cfg: Any, name: str) -> bool:
-    """Whether everything but the last part of a dotted name exists in a config."""
-    for part in name.split(".")[:-1]:
-        if isinstance(cfg, list | tuple):
-            if not part.isdigit() or int(part) >= len(cfg):
-                return False
-            cfg = cfg[int(part)]
-        elif isinstance(cfg, Config | dict) and part in cfg:
-            cfg = cfg[part]
-        else:
-            return False
-    return True
 
 
 def plan_runs(configs: Mapping[str, Config], folder: Path) -> dict[str, Run]:
@@ -191,6 +143,7 @@ def plan_runs(configs: Mapping[str, Config], folder: Path) -> dict[str, Run]:
     return {
         method: Run(
             method=method,
+            title=METHOD_TITLES[method],
             cfg=cfg,
             config_file=folder / f"{method}.py",
             folder=folder / method,
@@ -215,101 +168,35 @@ def prepare_run(run: Run, scenes: Path) -> None:
         run.config_file.read_text(encoding="utf-8"),
         (scenes / "scenes.json").read_text(encoding="utf-8"),
     ]
-    fingerprint = hashlib.sha256("\n".join(parts).encode()).hexdigest()
+    code = fingerprint(parts)
     record = run.folder / "fingerprint.txt"
-    known = record.is_file() and record.read_text(encoding="utf-8") == fingerprint
+    known = record.is_file() and record.read_text(encoding="utf-8") == code
     # Weights without an evaluation come from a kill between the two; training would not evaluate.
     unevaluated = run.checkpoint.is_file() and not run.is_finished()
     if run.folder.exists() and (not known or unevaluated):
         shutil.rmtree(run.folder)
     run.folder.mkdir(parents=True, exist_ok=True)
-    record.write_text(fingerprint, encoding="utf-8")
+    record.write_text(code, encoding="utf-8")
 
 
-def training_command(run: Run) -> list[str]:
-    """Command that starts a run, or continues it from its last checkpoint.
-
-    Args:
-        run: The run.
-
-    Returns:
-        Program and arguments.
-    """
-    command = [sys.executable, str(ROOT / "tools/train.py"), str(run.config_file)]
-    command += ["--work-dir", str(run.folder), "--resume"]
-    if run.warmup_checkpoint is not None and not (run.folder / "last_checkpoint").is_file():
-        command += ["--cfg-options", f"load_from={run.warmup_checkpoint}"]
-    return command
-
-
-class Trainer:
-    """Runs training processes and ends them when one fails or the demo is interrupted.
+def train_chain(chain: Sequence[Run], processes: Processes) -> None:
+    """Train runs one after another, leaving out finished ones.
 
     Args:
-        environment: Environment variables of the processes.
+        chain: The runs.
+        processes: Starts their processes.
+
+    Raises:
+        TrainingError: A process failed; the message has the end of its log.
     """
-
-    def __init__(self, *, environment: Mapping[str, str]) -> None:
-        self.environment = dict(environment)
-        self.processes: list[subprocess.Popen] = []
-        self.stopped = False
-
-    def train_chain(self, chain: Sequence[Run]) -> None:
-        """Train runs one after another, leaving out finished ones.
-
-        Args:
-            chain: The runs.
-
-        Raises:
-            TrainingError: A process failed; the message has the end of its log.
-        """
-        for run in chain:
-            if self.stopped or run.is_finished():
-                continue
-            with run.log.open("a", encoding="utf-8") as log:
-                process = subprocess.Popen(
-                    training_command(run),
-                    cwd=ROOT,
-                    env=self.environment,
-                    stdout=log,
-                    stderr=subprocess.STDOUT,
-                )
-                self.processes.append(process)
-                # A stop that came while the process started did not see it.
-                if self.stopped:
-                    process.terminate()
-                status = process.wait()
-            if self.stopped:
-                return
-            if status != 0 or not run.is_finished():
-                raise TrainingError(failure_message(run, status))
-
-    def stop(self) -> None:
-        """End all processes; safe to call twice."""
-        self.stopped = True
-        for process in self.processes:
-            if process.poll() is None:
-                process.terminate()
-
-
-def failure_message(run: Run, status: int) -> str:
-    """Say which run failed, where its log is and how that ends.
-
-    Args:
-        run: The run.
-        status: Exit status of its process.
-
-    Returns:
-        The message.
-    """
-    lines = run.log.read_text(encoding="utf-8", errors="replace").splitlines()
-    return "\n".join(
-        [
-            f"{METHOD_TITLES[run.method]} failed with exit status {status}. The log ends with:",
-            *lines[-LOG_LINES_SHOWN:],
-            f"The whole log: {run.log}",
-        ]
-    )
+    for run in chain:
+        if run.is_finished():
+            continue
+        status = processes.run(run.command(), log=run.log)
+        if status is None:
+            return
+        if status != 0 or not run.is_finished():
+            raise TrainingError(run.failure_message(status))
 
 
 class Progress:
@@ -353,8 +240,7 @@ class Progress:
         else:
             time_left = f"{format_duration(max(known))} left"
         steps = ", ".join(
-            f"{METHOD_TITLES[run.method]} {max(latest_step(run.folder), run.first_step)}"
-            f"/{run.max_steps}"
+            f"{run.title} {max(latest_step(run.folder), run.first_step)}/{run.max_steps}"
             for chain in self.chains
             for run in chain
         )
@@ -379,12 +265,6 @@ class Progress:
             print("\r\033[K", end="", flush=True)
 
 
-def format_duration(seconds: float) -> str:
-    """Minutes and seconds, such as ``3 min 05 s``."""
-    minutes, rest = divmod(round(seconds), 60)
-    return f"{minutes} min {rest:02d} s" if minutes else f"{rest} s"
-
-
 def train(runs: Mapping[str, Run]) -> None:
     """Train what is not finished: DRSL beside the other two where there are two cores.
 
@@ -395,17 +275,17 @@ def train(runs: Mapping[str, Run]) -> None:
         TrainingError: A training failed.
     """
     chains = [[runs["source_only"], runs["self_training"]], [runs["drsl"]]]
-    trainer = Trainer(environment={**os.environ, "OMP_NUM_THREADS": "1"})
+    processes = Processes(environment={**os.environ, "OMP_NUM_THREADS": "1"}, folder=ROOT)
     with ThreadPoolExecutor(max_workers=2 if (os.cpu_count() or 1) >= 2 else 1) as pool:
         try:
             progress = Progress(chains=chains)
-            futures = [pool.submit(trainer.train_chain, chain) for chain in chains]
+            futures = [pool.submit(train_chain, chain, processes) for chain in chains]
             progress.follow(futures)
             for future in futures:
                 if future.done():
                     future.result()
         finally:
-            trainer.stop()
+            processes.stop()
 
 
 def write_results(

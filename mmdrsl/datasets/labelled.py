@@ -49,7 +49,7 @@ class LabelledImageDataset(BaseSegDataset):
         table: What takes the place of the dataset's `TABLE`: a mapping, or the path of a JSON file,
             see `LabelTable.load`.
         renames: Raw class name to class of the label space, or to None for ignored, in addition
-            to the dataset's own `RENAMES`.
+            to the dataset's own `RENAMES` (of names that `table` has).
         data_prefix: Folders `img_path` and `seg_map_path` below the root (or several alternatives
             each, of which the first that exists is used), where they differ from
             the dataset's usual ones.
@@ -103,8 +103,13 @@ class LabelledImageDataset(BaseSegDataset):
         check_sample: int = 8,
     ) -> None:
         self.label_space = get_label_space(label_space or self.LABEL_SPACE)
-        all_renames = {**self.RENAMES.get(self.label_space.name, {}), **(renames or {})}
         self.table = self.TABLE if table is None else LabelTable.load(table)
+        own_renames = self.RENAMES.get(self.label_space.name, {})
+        if table is not None:
+            # Those of the dataset's usual table; another may lack some of its names.
+            names = set(self.table.ids.values())
+            own_renames = {raw: name for raw, name in own_renames.items() if raw in names}
+        all_renames = {**own_renames, **(renames or {})}
         self._label_lookup = build_lookup(self.table, self.label_space, all_renames)
         self._check = check
         self._check_sample = check_sample

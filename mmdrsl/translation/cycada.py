@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from .mmagic_loader import load_mmagic
 from .semantic_consistency import SemanticConsistency
+from .shortcut_generator import ShortcutGenerator  # noqa: F401 - registers it
 
 load_mmagic()
 

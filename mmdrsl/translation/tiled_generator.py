@@ -52,7 +52,7 @@ def translate_in_tiles(generator: nn.Module, image: Tensor, tile_size: int) -> T
     """Run a generator on an image in tiles.
 
     Args:
-        generator: An MMagic ``ResnetGenerator`` with instance normalisation.
+        generator: An MMagic ``ResnetGenerator`` with instance normalisation, or a `ShortcutGenerator`.
         image: Shape (1, 3, H, W), H and W multiples of 4; may be on the CPU while the generator is not.
         tile_size: Side of the tiles' cores in pixels, a positive multiple of 4.
 
@@ -83,7 +83,7 @@ def translate_in_tiles(generator: nn.Module, image: Tensor, tile_size: int) -> T
     for tile in tiles:
         top, left, height, width = tile.core
         result[..., top : top + height, left : left + width] = tile.of_core()
-    return result
+    return image.cpu() + result if getattr(generator, "adds_image", False) else result
 
 
 def receptive_radius(generator: nn.Module) -> int:

@@ -161,6 +161,22 @@ def test_resumed_teacher_is_exact(tmp_path):
     assert all(torch.equal(expected[name], found[name]) for name in expected)
 
 
+def test_run_that_begins_with_a_warm_up_without_a_teacher_is_the_whole_run(tmp_path):
+    # Otherwise the teacher would begin one step late, as a copy of the next student.
+    whole, _ = train(tmp_path / "whole", 6, begin=3)
+    train(tmp_path / "warmup", 3, begin=100)
+    shared = tmp_path / "shared.pth"
+    checkpoint = torch.load(tmp_path / "warmup/iter_3.pth", weights_only=False)
+    for name in [name for name in checkpoint["state_dict"] if name.startswith("teacher.")]:
+        del checkpoint["state_dict"][name]
+    torch.save(checkpoint, shared)
+    run, _ = train(tmp_path / "run", 6, begin=3, resume=True, load_from=str(shared))
+    assert whole.model.teacher.steps == run.model.teacher.steps == 4
+    expected, found = whole.model.state_dict(), run.model.state_dict()
+    assert expected.keys() == found.keys()
+    assert all(torch.equal(expected[name], found[name]) for name in expected)
+
+
 def test_teacher_is_the_student_until_it_begins(tmp_path):
     runner, recorder = train(tmp_path, 4, begin=5)
     assert runner.model.teacher.steps == 0

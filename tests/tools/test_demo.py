@@ -36,6 +36,7 @@ def demo():
 def make_run(demo, folder, *, method="drsl", max_steps=100, first_step=0, warmup=None):
     return demo.Run(
         method=method,
+        title=demo.METHOD_TITLES[method],
         cfg=Config(dict(train_cfg=dict(max_iters=max_steps))),
         config_file=folder / f"{method}.py",
         folder=folder / method,
@@ -88,10 +89,10 @@ def test_warm_up_must_leave_steps(demo, tmp_path):
 
 def test_command_prefers_the_own_checkpoint_to_the_warm_up(demo, tmp_path):
     run = make_run(demo, tmp_path, method="self_training", warmup=tmp_path / "iter_10.pth")
-    assert demo.training_command(run)[-1] == f"load_from={tmp_path / 'iter_10.pth'}"
+    assert run.command()[-1] == f"load_from={tmp_path / 'iter_10.pth'}"
     run.folder.mkdir()
     (run.folder / "last_checkpoint").write_text("somewhere")
-    assert demo.training_command(run)[-1] == "--resume"
+    assert run.command()[-1] == "--resume"
 
 
 def test_folder_is_kept_for_the_same_config_only(demo, tmp_path):
@@ -144,9 +145,9 @@ def test_failure_names_the_log_and_shows_its_end(demo, tmp_path, monkeypatch):
     run = make_run(demo, tmp_path)
     run.folder.mkdir()
     script = "import sys; print('the reason'); sys.exit(3)"
-    monkeypatch.setattr(demo, "training_command", lambda run: [sys.executable, "-c", script])
+    monkeypatch.setattr(demo.Run, "command", lambda run: [sys.executable, "-c", script])
     with pytest.raises(demo.TrainingError) as caught:
-        demo.Trainer(environment={}).train_chain([run])
+        demo.train_chain([run], demo.Processes(environment={}, folder=ROOT))
     message = str(caught.value)
     assert "DRSL failed with exit status 3" in message
     assert "the reason" in message
@@ -158,9 +159,9 @@ def test_stop_ends_the_running_process_and_starts_no_other(demo, tmp_path, monke
     for run in runs:
         run.folder.mkdir()
     script = "import time; time.sleep(60)"
-    monkeypatch.setattr(demo, "training_command", lambda run: [sys.executable, "-c", script])
-    trainer = demo.Trainer(environment={})
-    chain = threading.Thread(target=trainer.train_chain, args=(runs,))
+    monkeypatch.setattr(demo.Run, "command", lambda run: [sys.executable, "-c", script])
+    trainer = demo.Processes(environment={}, folder=ROOT)
+    chain = threading.Thread(target=demo.train_chain, args=(runs, trainer))
     chain.start()
     deadline = time.monotonic() + 10
     while not trainer.processes and time.monotonic() < deadline:
@@ -175,8 +176,8 @@ def test_finished_runs_start_no_process(demo, tmp_path):
     run = make_run(demo, tmp_path)
     run.folder.mkdir()
     finish(run)
-    trainer = demo.Trainer(environment={})
-    trainer.train_chain([run])
+    trainer = demo.Processes(environment={}, folder=ROOT)
+    demo.train_chain([run], trainer)
     assert trainer.processes == []
 
 

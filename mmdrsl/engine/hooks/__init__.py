@@ -1,9 +1,11 @@
 """Hooks: what changes state between training steps."""
 
 from .atomic_checkpoint_hook import AtomicCheckpointHook
+from .domain_accuracy_hook import DomainAccuracyHook
 from .mode_maintenance_hook import ModeMaintenanceHook
 from .mode_memory_hook import ModeMemoryHook
 from .mode_monitor_hook import ModeMonitorHook
+from .run_cost_hook import RunCostHook
 from .self_training_hook import SelfTrainingHook
 from .step_seed_hook import StepSeedHook
 from .target_normalisation_hook import TargetNormalisationHook
@@ -11,9 +13,11 @@ from .teacher_hook import TeacherHook
 
 __all__ = [
     "AtomicCheckpointHook",
+    "DomainAccuracyHook",
     "ModeMaintenanceHook",
     "ModeMemoryHook",
     "ModeMonitorHook",
+    "RunCostHook",
     "SelfTrainingHook",
     "StepSeedHook",
     "TargetNormalisationHook",

@@ -349,8 +349,10 @@ class SelfTrainingHook(Hook):
         """
         path = Path(runner.work_dir) / WARMUP
         model = self._model(runner)
-        # Discriminators, too: they learn in the rounds and would know what the rounds before did.
-        networks = nn.ModuleDict(dict(model.networks(), discriminators=model.discriminators))
+        # Discriminators and their gates, too: they would know what the rounds before did.
+        networks = nn.ModuleDict(
+            dict(model.networks(), discriminators=model.discriminators, terms=model.terms)
+        )
         if phase.number == 1:
             if is_main_process():
                 temporary = path.with_suffix(".tmp")

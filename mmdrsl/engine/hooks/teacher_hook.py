@@ -55,8 +55,12 @@ class TeacherHook(Hook):
         model.predict_with_teacher = self.evaluate
 
     def before_train(self, runner: Runner) -> None:
-        """Say where a resumed checkpoint brought no teacher."""
-        if runner.iter > self.begin and self._model(runner).teacher.steps == 0:
+        """Say where a resumed checkpoint brought no teacher; begin one where that is its first step."""
+        model = self._model(runner)
+        if runner.iter == self.begin > 0 and model.teacher.steps == 0:
+            # The warm-up is that of a run without a teacher: the copy that it would have ended with.
+            model.teacher.update_parameters(model.networks())
+        if runner.iter > self.begin and model.teacher.steps == 0:
             runner.logger.warning(
                 "The checkpoint holds no teacher that was updated; it starts as a copy of the student."
             )

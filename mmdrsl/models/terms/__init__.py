@@ -4,6 +4,7 @@ from .adaptation_term import AdaptationProgress, AdaptationStep, AdaptationTerm,
 from .adversarial_term import AdversarialTerm
 from .class_mix_term import ClassMixTerm
 from .entropy_term import EntropyTerm
+from .feature_adaptation_term import FeatureAdaptationTerm
 from .mode_alignment_term import ModeAlignmentTerm
 from .mode_metric_term import ModeMetricTerm
 from .model_regularisation_term import ModelRegularisationTerm
@@ -18,6 +19,7 @@ __all__ = [
     "ClassMixTerm",
     "DomainBatch",
     "EntropyTerm",
+    "FeatureAdaptationTerm",
     "ModeAlignmentTerm",
     "ModeMetricTerm",
     "ModelRegularisationTerm",

@@ -1,0 +1,43 @@
+"""Options of the command line that go to several configs at once."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from mmengine.config import Config
+
+
+def has_parent(cfg: Any, name: str) -> bool:
+    """Whether everything but the last part of a dotted name exists in a config."""
+    for part in name.split(".")[:-1]:
+        if isinstance(cfg, list | tuple):
+            if not part.isdigit() or int(part) >= len(cfg):
+                return False
+            cfg = cfg[int(part)]
+        elif isinstance(cfg, Config | dict) and part in cfg:
+            cfg = cfg[part]
+        else:
+            return False
+    return True
+
+
+def merge_options(configs: Mapping[str, Config], options: Mapping[str, Any]) -> None:
+    """Override entries in every config that has their parent.
+
+    Args:
+        configs: Config by method, changed in place.
+        options: Value by dotted name.
+
+    Raises:
+        ValueError: No config has the parent of an option.
+    """
+    for name, value in options.items():
+        takers = [cfg for cfg in configs.values() if has_parent(cfg, name)]
+        if not takers:
+            raise ValueError(
+                f"--cfg-options {name}: none of {sorted(configs)} has {name.rpartition('.')[0]!r}; name an entry of "
+                "their configs."
+            )
+        for cfg in takers:
+            cfg.merge_from_dict({name: value})

@@ -1,0 +1,206 @@
+"""A labelled folder on which a benchmark evaluates, its classes found by name."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from mmengine.config import Config
+
+from ..datasets.label_spaces import IGNORE_INDEX, LabelSpace, get_label_space
+
+_SUFFIXES = (".png", ".jpg", ".jpeg")
+COMMON_CLASSES = "common_classes.json"
+
+
+@dataclass(frozen=True, kw_only=True)
+class EvaluationSet:
+    """Images with labels: ``images/``, ``labels/<name>.png``, ``classes.json`` and ``<split>.txt``.
+
+    Attributes:
+        folder: The folder.
+        split: Name of the list of images.
+        table: Raw class name by raw id.
+        renames: Class of the label space by raw class name, None for ignored.
+        img_suffix: End of image names.
+        images: Number of images.
+        identity: Hash of list, classes and label files: equal for equal ground truth.
+    """
+
+    folder: Path
+    split: str
+    table: dict[str, str]
+    renames: dict[str, str | None]
+    img_suffix: str
+    images: int
+    identity: str
+
+    @property
+    def title(self) -> str:
+        """Folder and split without the way there, which differs between machines."""
+        return f"{self.folder.name}/{self.split}"
+
+
+def read_evaluation_set(folder: Path, split: str, *, label_space: str, data: Path) -> EvaluationSet:
+    """Read a labelled folder and map its classes onto those of a model.
+
+    Ids of ``classes.json`` meet the classes of the label space by name: over ``to_common`` and ``common_classes.json``
+    (in the folder, beside it, or in the benchmark) where an id has an entry there, else by its own name, else it must
+    be among ``ignore_ids``.
+
+    Args:
+        folder: The folder.
+        split: Name of the list, without ``.txt``.
+        label_space: Label space of the models.
+        data: Folder of the benchmark.
+
+    Returns:
+        The set.
+
+    Raises:
+        FileNotFoundError: A file is missing.
+        ValueError: A class is unknown, or the images are of several types.
+    """
+    folder = folder.resolve()
+    listed = _existing(folder / f"{split}.txt", "the list of images")
+    description = json.loads(_existing(folder / "classes.json", "names of the ids").read_text())
+    candidates = [folder / COMMON_CLASSES, folder.parent / COMMON_CLASSES, data / COMMON_CLASSES]
+    common = next((path for path in candidates if path.is_file()), None)
+    table = {str(key): str(name) for key, name in description["ids"].items()}
+    renames = _renames(
+        table, description, _common_names(common), get_label_space(label_space), folder
+    )
+    names = listed.read_text().split()
+    if not names:
+        raise ValueError(f"{listed} is empty: expected one image name per line.")
+    digest = hashlib.sha256(json.dumps([names, table, renames]).encode())
+    for name in names:
+        stem = _stem(name)
+        label = _existing(folder / "labels" / f"{stem}.png", "a label")
+        digest.update(label.read_bytes())
+    return EvaluationSet(
+        folder=folder,
+        split=split,
+        table=table,
+        renames=renames,
+        img_suffix=_image_suffix(folder, names),
+        images=len(names),
+        identity=digest.hexdigest()[:16],
+    )
+
+
+def use_evaluation_set(cfg: Config, template: Config, chosen: EvaluationSet) -> None:
+    """Let a config test on a set, at the full size of its images.
+
+    Args:
+        cfg: Config of a run, changed in place.
+        template: The method's config, for test pipeline, label space and metric.
+        chosen: The set.
+    """
+    usual = template.val_dataloader.dataset
+    dataset: dict[str, Any] = dict(
+        type="LabelledImageDataset",
+        data_root=str(chosen.folder),
+        ann_file=f"{chosen.split}.txt",
+        label_space=usual.label_space,
+        img_suffix=chosen.img_suffix,
+        table=dict(name=f"{chosen.folder.name}/classes.json", ids=chosen.table),
+        renames=chosen.renames,
+        test_mode=True,
+        pipeline=usual.pipeline,
+    )
+    cfg.test_cfg = dict(type="TestLoop")
+    cfg.test_dataloader = dict(
+        batch_size=1,
+        num_workers=1,
+        persistent_workers=False,
+        sampler=dict(type="DefaultSampler", shuffle=False),
+        dataset=dataset,
+    )
+    cfg.test_evaluator = template.val_evaluator
+
+
+def _existing(path: Path, what: str) -> Path:
+    if not path.is_file():
+        raise FileNotFoundError(f"there is no {path}, {what} of the evaluation data.")
+    return path
+
+
+def _stem(name: str) -> str:
+    suffix = Path(name).suffix
+    return name[: -len(suffix)] if suffix.lower() in _SUFFIXES else name
+
+
+def _image_suffix(folder: Path, names: list[str]) -> str:
+    """The one ending that all images have."""
+    suffixes = set()
+    for name in names:
+        stem = _stem(name)
+        found = [end for end in _SUFFIXES if (folder / "images" / f"{stem}{end}").is_file()]
+        if len(found) != 1:
+            raise FileNotFoundError(
+                f"{folder / 'images'} has {len(found)} files for {stem!r}, expected one with an ending of "
+                f"{list(_SUFFIXES)}."
+            )
+        suffixes.add(found[0])
+    if len(suffixes) != 1:
+        raise ValueError(f"{folder / 'images'} mixes {sorted(suffixes)}: convert them to one type.")
+    return suffixes.pop()
+
+
+def _common_names(path: Path | None) -> dict[str, str]:
+    """Class name by common id; empty where there is no such file."""
+    if path is None:
+        return {}
+    return {str(key): str(name) for key, name in json.loads(path.read_text())["ids"].items()}
+
+
+def _renames(
+    table: dict[str, str],
+    description: dict[str, Any],
+    common: dict[str, str],
+    space: LabelSpace,
+    folder: Path,
+) -> dict[str, str | None]:
+    to_common = {str(key): str(value) for key, value in description.get("to_common", {}).items()}
+    ignored = {str(value) for value in description.get("ignore_ids", ())}
+    strangers = sorted(set(to_common) - set(table))
+    if strangers:
+        raise ValueError(
+            f"{folder / 'classes.json'}: to_common maps ids {strangers}, which ids does not name."
+        )
+    renames: dict[str, str | None] = {}
+    for raw_id, name in table.items():
+        target: str | None
+        if to_common.get(raw_id) == str(IGNORE_INDEX):
+            target = None
+        elif raw_id in to_common:
+            target = common.get(to_common[raw_id])
+            if target is None:
+                raise ValueError(
+                    f"{folder / 'classes.json'}: to_common maps {name!r} to {to_common[raw_id]}, which "
+                    f"{COMMON_CLASSES} does not name; it has {common or 'no ids, or is missing'}."
+                )
+        elif name in space.classes:
+            target = name
+        elif raw_id in ignored:
+            target = None
+        else:
+            raise ValueError(
+                f"{folder / 'classes.json'}: unknown class {name!r} (id {raw_id}); give it an entry in to_common or "
+                f"in ignore_ids, or one of the names {list(space.classes)}."
+            )
+        if target is not None and target not in space.classes:
+            raise ValueError(
+                f"{folder / 'classes.json'}: {name!r} is mapped to {target!r}, which is no class of "
+                f"'{space.name}': {list(space.classes)}."
+            )
+        if renames.setdefault(name, target) != target:
+            raise ValueError(
+                f"{folder / 'classes.json'}: two ids named {name!r} are mapped to {renames[name]!r} and {target!r}; "
+                "name them apart."
+            )
+    return renames

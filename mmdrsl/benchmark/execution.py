@@ -1,0 +1,244 @@
+"""Does the runs of a benchmark: trains what is not trained, evaluates what is not evaluated."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import sys
+from collections.abc import Callable, Iterable, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from ..engine.hooks.run_cost_hook import COST_FILE
+from ..self_training.artefact import write_atomically
+from ..visualization.run_records import latest_step
+from .evaluation_set import EvaluationSet
+from .jobs import Job
+from .plan import BenchmarkRun, PlannedRun
+from .processes import Processes, locked
+from .results import environment, scores_of
+from .training_run import ROOT, TrainingError, failure_message
+
+HASH_FILE = "hash.txt"
+
+
+class StoppedError(RuntimeError):
+    """The benchmark was stopped while a process ran."""
+
+
+class Execution:
+    """Trains and evaluates runs in processes of their own.
+
+    Everything that decides what is left to do is a file: a final checkpoint, a result. So a benchmark that was killed
+    at any time continues when it is started again, and two may share a folder.
+
+    Args:
+        processes: Starts the processes.
+        evaluation: What the runs are evaluated on.
+        threads: Threads of each process, for the record.
+        say: Prints a line.
+    """
+
+    def __init__(
+        self,
+        *,
+        processes: Processes,
+        evaluation: EvaluationSet,
+        threads: int,
+        say: Callable[[str], None],
+    ) -> None:
+        self.processes = processes
+        self.evaluation = evaluation
+        self.threads = threads
+        self.say = say
+
+    def jobs(self, runs: Sequence[BenchmarkRun]) -> list[Job]:
+        """Jobs of all runs, each after its warm-up.
+
+        Args:
+            runs: The runs.
+
+        Returns:
+            The jobs; a warm-up that all its runs are done with is left out.
+        """
+        jobs: dict[str, Job] = {}
+        for run in runs:
+            warmup = run.warmup
+            if self.result_file(run).is_file():
+                continue
+            if warmup is not None:
+                name = self._name(warmup)
+                jobs[name] = Job(name=name, action=partial(self.train, warmup))
+            name = self._name(run)
+            jobs[name] = Job(
+                name=name,
+                action=partial(self.train_and_evaluate, run),
+                after=None if warmup is None else self._name(warmup),
+            )
+        return list(jobs.values())
+
+    @staticmethod
+    def _name(run: PlannedRun) -> str:
+        return str(run.training.folder)
+
+    def result_file(self, run: BenchmarkRun) -> Path:
+        """Where the result of a run on the evaluation set is."""
+        return run.training.folder / f"result_{self.evaluation.identity}.json"
+
+    def train(self, run: PlannedRun) -> None:
+        """Train a run, or what is left of it.
+
+        Args:
+            run: The run.
+
+        Raises:
+            TrainingError: The process failed.
+            StoppedError: The benchmark was stopped.
+        """
+        with self._lock(run) as lock:
+            self._train(run, lock)
+
+    def train_and_evaluate(self, run: BenchmarkRun) -> None:
+        """Train a run, evaluate its last iterate and write its result, as far as that is not done.
+
+        Args:
+            run: The run.
+
+        Raises:
+            TrainingError: A process failed.
+            StoppedError: The benchmark was stopped.
+        """
+        with self._lock(run) as lock:
+            self._train(run, lock)
+            if not self.result_file(run).is_file():
+                row = self._row(run, self._evaluate(run, lock))
+                write_atomically(self.result_file(run), json.dumps(row, indent=1) + "\n")
+                self.say(f"{run.training.title}: {row['mean_of_sequences']:.1f}")
+
+    def _lock(self, run: PlannedRun) -> Any:
+        folder = run.training.folder
+        return locked(
+            folder.with_name(f".{folder.name}.lock"),
+            waiting=lambda: self.say(f"{run.training.title}: another process works on it, waiting"),
+        )
+
+    def _train(self, run: PlannedRun, lock: int) -> None:
+        training = run.training
+        if _recorded_hash(run) is None:
+            # Never begun, or killed while beginning.
+            shutil.rmtree(training.folder, ignore_errors=True)
+            training.folder.mkdir(parents=True)
+            training.cfg.dump(training.config_file)
+            write_atomically(training.folder / HASH_FILE, run.hash)
+        if training.checkpoint.is_file():
+            return
+        self.say(f"{training.title}: training")
+        self._process(training.command(), training.title, training.log, lock)
+        if not training.checkpoint.is_file():
+            raise TrainingError(training.failure_message(0))
+
+    def _evaluate(self, run: BenchmarkRun, lock: int) -> dict[str, float]:
+        """Metrics of the last iterate."""
+        training = run.training
+        folder = training.folder / f"evaluation_{self.evaluation.identity}"
+        # What an evaluation that was killed left is of no use.
+        shutil.rmtree(folder, ignore_errors=True)
+        folder.mkdir()
+        config_file = folder / "config.py"
+        run.evaluation.dump(config_file)
+        command = [sys.executable, str(ROOT / "tools/test.py"), str(config_file)]
+        command += [str(training.checkpoint), "--work-dir", str(folder)]
+        log = folder / "test.log"
+        self._process(command, f"{training.title}: the evaluation", log, lock)
+        records = list(folder.glob("*/*.json"))
+        if len(records) != 1:
+            raise TrainingError(failure_message(f"{training.title}: the evaluation", log, 0))
+        return json.loads(records[0].read_text(encoding="utf-8"))
+
+    def _process(self, command: Sequence[str], title: str, log: Path, lock: int) -> None:
+        status = self.processes.run(command, log=log, lock=lock)
+        if status is None:
+            raise StoppedError(f"{title} was stopped.")
+        if status != 0:
+            raise TrainingError(failure_message(title, log, status))
+
+    def _row(self, run: BenchmarkRun, metrics: dict[str, float]) -> dict[str, Any]:
+        """Everything that is known of a finished run, but what other runs say about it."""
+        cost = json.loads((run.training.folder / COST_FILE).read_text(encoding="utf-8"))
+        return {
+            "method": run.method,
+            "model": run.network,
+            "seed": run.seed,
+            "extras": list(run.extras),
+            "evaluation": {"set": self.evaluation.title, "hash": self.evaluation.identity},
+            **scores_of(metrics),
+            "minutes": round((cost["seconds"] - cost["warmup_seconds"]) / 60, 2),
+            "warmup_minutes": round(cost["warmup_seconds"] / 60, 2),
+            "peak_memory_mb": round(cost["peak_memory_mb"]),
+            "shared_warmup": run.warmup is not None,
+            "initial_weights": run.initial_weights,
+            "protocol": run.protocol,
+            "threads": self.threads,
+            "config_hash": run.hash[:16],
+            "environment": environment(),
+        }
+
+    def progress(self, runs: Sequence[BenchmarkRun]) -> str:
+        """Say how far everything is.
+
+        Args:
+            runs: The runs.
+
+        Returns:
+            One line.
+        """
+        left = [run for run in runs if not self.result_file(run).is_file()]
+        warmups = {id(run.warmup): run.warmup.training for run in left if run.warmup is not None}
+        begun = []
+        for training in [
+            *(warmup for warmup in warmups.values() if not warmup.checkpoint.is_file()),
+            *(run.training for run in left),
+        ]:
+            step = latest_step(training.folder)
+            if step > 0:
+                begun.append(f"{training.title} {step}/{training.max_steps}")
+        done = len(runs) - len(left)
+        return f"{done} of {len(runs)} runs done; begun: {', '.join(begun) or 'none'}"
+
+
+def check_folders(runs: Sequence[BenchmarkRun]) -> None:
+    """Refuse to go on in folders that hold something else.
+
+    Args:
+        runs: The runs.
+
+    Raises:
+        ValueError: A folder holds a run with another config, other data or of another version.
+    """
+    for run in runs:
+        recorded = _recorded_hash(run)
+        if recorded is not None and recorded != run.hash:
+            raise ValueError(
+                f"{run.training.folder} was trained with another config, other data or another version. Choose another "
+                "--out, or delete the folder to train it anew."
+            )
+
+
+def _recorded_hash(run: PlannedRun) -> str | None:
+    path = run.training.folder / HASH_FILE
+    return path.read_text(encoding="utf-8") if path.is_file() else None
+
+
+def finished_rows(out: Path, evaluation: EvaluationSet) -> list[dict[str, Any]]:
+    """Rows of all runs below a folder that were evaluated on a set.
+
+    Args:
+        out: Folder of a benchmark.
+        evaluation: The set.
+
+    Returns:
+        Rows without gaps; of evaluations on another set, none.
+    """
+    files: Iterable[Path] = out.glob(f"*/*/seed_*/*/result_{evaluation.identity}.json")
+    return [json.loads(path.read_text(encoding="utf-8")) for path in sorted(files)]

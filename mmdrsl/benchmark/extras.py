@@ -1,0 +1,130 @@
+"""Extras that every method may be given, so that a second table compares methods with them."""
+
+from __future__ import annotations
+
+import copy
+from pathlib import Path
+
+from mmengine.config import Config
+
+from .warmup import warmup_iterations
+
+EXTRAS = {
+    "rare_classes": "source images drawn by rare classes (DAFormer)",
+    "target_noise": "blur, noise and cut-out on the target images that the student sees",
+    "teacher": "an averaged network from the end of the warm-up on, which labels and predicts",
+    "translated": "the translated source images in place of the originals",
+}
+"""Extras by name, with what they do."""
+
+# Terms whose labels a teacher makes.
+_LABELLING_TERMS = ("ClassMixTerm",)
+# DAFormer's 3000 pixels of a crop of 512 x 512, for one of 192 x 256.
+RARE_CLASS_PIXELS = 560
+
+
+def check_extras(names: list[str] | tuple[str, ...]) -> tuple[str, ...]:
+    """Sort the names of extras.
+
+    Args:
+        names: Keys of `EXTRAS`.
+
+    Returns:
+        The same without repetition, in the order of `EXTRAS`.
+
+    Raises:
+        ValueError: A name is unknown.
+    """
+    unknown = sorted(set(names) - set(EXTRAS))
+    if unknown:
+        raise ValueError(f"unknown extras {unknown}: use some of {list(EXTRAS)}.")
+    return tuple(name for name in EXTRAS if name in names)
+
+
+def use_extras(
+    cfg: Config,
+    names: tuple[str, ...],
+    *,
+    configs: Path,
+    translations: Path | None,
+    is_oracle: bool,
+) -> None:
+    """Give a run the extras, and take from it those of them that its config has by default.
+
+    Without ``teacher`` a teacher that only labels and predicts goes; one that a method cannot do without (DACS) begins
+    where the warm-up ends and does not predict.
+
+    Args:
+        cfg: Config of a run, changed in place.
+        names: Keys of `EXTRAS`.
+        configs: Folder of the configs.
+        translations: Folder of the translated set; needed by ``translated``.
+        is_oracle: Whether the run trains on the labelled target, which is not translated.
+
+    Raises:
+        ValueError: There is no folder of the translated set.
+    """
+    _set_teacher(cfg, evaluate="teacher" in names, configs=configs)
+    if "rare_classes" in names:
+        cfg.train_dataloader.sampler.rare_classes = dict(min_pixels=RARE_CLASS_PIXELS)
+    if "target_noise" in names and "target" in cfg.train_dataloader.dataset:
+        _add_noise(cfg, _self_training_base(configs).strong_noise)
+    if "translated" in names and not is_oracle:
+        use_translations(cfg, translations)
+
+
+def use_translations(cfg: Config, translations: Path | None) -> None:
+    """Let the source be drawn from a translated set.
+
+    Args:
+        cfg: Config of a run, changed in place.
+        translations: Folder of the set.
+
+    Raises:
+        ValueError: It is None.
+    """
+    if translations is None:
+        raise ValueError(
+            "translated source images are needed: give --translations DIR, made by tools/translate_dataset.py."
+        )
+    source = cfg.train_dataloader.dataset.source
+    if source.type == "TranslatedDataset":
+        source.translations = str(translations)
+    else:
+        cfg.train_dataloader.dataset.source = dict(
+            type="TranslatedDataset", dataset=source, translations=str(translations)
+        )
+
+
+def _self_training_base(configs: Path) -> Config:
+    return Config.fromfile(configs / "_base_/methods/self_training.py")
+
+
+def _set_teacher(cfg: Config, *, evaluate: bool, configs: Path) -> None:
+    """The same teacher for every method, or none but where it makes the labels online."""
+    hooks = cfg.default_hooks
+    rounds = hooks.get("self_training")
+    is_needed = any(term["type"] in _LABELLING_TERMS for term in cfg.model.terms.values())
+    if evaluate and "teacher" not in hooks:
+        average = _self_training_base(configs).teacher_average
+        hooks.teacher = dict(type="TeacherHook", average=copy.deepcopy(average))
+    if not evaluate and not is_needed:
+        hooks.pop("teacher", None)
+    if "teacher" in hooks:
+        hooks.teacher.begin = warmup_iterations(cfg)
+        hooks.teacher.evaluate = evaluate
+    if rounds is not None:
+        rounds.label_with = "teacher" if evaluate else "student"
+
+
+def _add_noise(cfg: Config, noise: list[dict]) -> None:
+    """Put noise into the target's pipeline after the geometric transforms, once."""
+    pipeline = cfg.train_dataloader.dataset.target.pipeline
+    added = {entry["type"] for entry in noise}
+    kept = [entry for entry in pipeline if entry["type"] not in added]
+    last = max(index for index, entry in enumerate(kept) if entry["type"] == "RandomFlip")
+    cfg.train_dataloader.dataset.target.pipeline = [
+        *kept[: last + 1],
+        *copy.deepcopy(noise),
+        *kept[last + 1 :],
+    ]

@@ -1,0 +1,144 @@
+"""The networks of a benchmark, and how a method's config takes another one."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from mmengine.config import Config, ConfigDict
+
+DEFAULT_NETWORK = "deeplabv3plus_mobilenetv2"
+SCRATCH = "scratch"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Network:
+    """A network that ``configs/_base_/models`` describes.
+
+    Attributes:
+        channels: Channels of the backbone's outputs that heads and terms may read, shallow to deep.
+        weights: Name of the ImageNet weights in the benchmark's ``weights`` folder; None where it has none.
+    """
+
+    channels: tuple[int, ...]
+    weights: str | None = None
+
+
+_RESNET = (256, 512, 1024, 2048)
+NETWORKS = {
+    DEFAULT_NETWORK: Network(channels=(24, 32, 96, 320), weights="mobilenet_v2_in1k.pth"),
+    "deeplabv3plus_small": Network(channels=(16, 32, 64, 128)),
+    "fcn_r50": Network(channels=_RESNET),
+    "segnet_vgg16bn": Network(channels=(64, 128, 256, 512, 512)),
+    "deeplabv3plus_r50": Network(channels=_RESNET),
+    "deeplabv3plus_r101": Network(channels=_RESNET),
+    "deeplabv2_r101": Network(channels=_RESNET),
+    "segformer_b0": Network(channels=(32, 64, 160, 256)),
+}
+"""Networks by name."""
+
+
+def weights_of(name: str, *, data: Path, given: dict[str, str]) -> Path | None:
+    """The file that a network's backbone starts from.
+
+    Args:
+        name: Key of `NETWORKS`.
+        data: Folder of the benchmark.
+        given: File by network, or ``scratch``, from the command line.
+
+    Returns:
+        The file; None for random weights.
+
+    Raises:
+        ValueError: The network is unknown.
+        FileNotFoundError: The file is missing.
+    """
+    if name not in NETWORKS:
+        raise ValueError(f"unknown model {name!r}: use some of {list(NETWORKS)}.")
+    usual = NETWORKS[name].weights
+    if (name not in given and usual is None) or given.get(name) == SCRATCH:
+        return None
+    path = Path(given[name]) if name in given else data / "weights" / str(usual)
+    if not path.is_file():
+        raise FileNotFoundError(
+            f"{name} starts from {path}, which does not exist: put it there, or give --weights {name}=FILE, or "
+            f"--weights {name}={SCRATCH} to train from random weights."
+        )
+    return path.resolve()
+
+
+def use_network(cfg: Config, name: str, *, configs: Path, weights: Path | None) -> None:
+    """Put a network into the config of a method that was written for `DEFAULT_NETWORK`.
+
+    The segmentor is that of ``_base_/models/<name>.py`` with the method's number of classes and loss. Whatever reads
+    features of the backbone reads those as far from its end as before, and takes their channels.
+
+    Args:
+        cfg: Config of a method, changed in place.
+        name: Key of `NETWORKS`.
+        configs: Folder of the configs.
+        weights: Weights of the backbone; None for random ones.
+
+    Raises:
+        FileNotFoundError: There is no config of that network.
+        ValueError: The method changes the segmentor in a way that no other network can follow.
+    """
+    if name != DEFAULT_NETWORK:
+        path = configs / "_base_/models" / f"{name}.py"
+        if not path.is_file():
+            raise FileNotFoundError(
+                f"model {name!r} has no config {path}: add it, or leave it out."
+            )
+        usual = Config.fromfile(configs / "_base_/models" / f"{DEFAULT_NETWORK}.py").model
+        _check_carries_over(cfg.model.segmentor, usual.segmentor)
+        other = Config.fromfile(path).model
+        segmentor = copy.deepcopy(other.segmentor)
+        for key in ("num_classes", "loss_decode"):
+            segmentor.decode_head[key] = cfg.model.segmentor.decode_head[key]
+        cfg.model.segmentor = segmentor
+        cfg.model.data_preprocessor = other.data_preprocessor
+        _follow_channels(cfg.model, NETWORKS[name].channels)
+    cfg.model.segmentor.backbone.pop("init_cfg", None)
+    if weights is not None:
+        cfg.model.segmentor.backbone.init_cfg = dict(type="Pretrained", checkpoint=str(weights))
+
+
+def _check_carries_over(segmentor: ConfigDict, usual: ConfigDict) -> None:
+    """Refuse a method whose segmentor has parts that the swap would silently drop."""
+    ignored = {"num_classes", "loss_decode", "init_cfg"}
+    for part in ("", "backbone", "decode_head"):
+        own, base = (entry[part] if part else entry for entry in (segmentor, usual))
+        skipped = ignored if part else {"backbone", "decode_head"}
+        changed = sorted(key for key in {*own, *base} - skipped if own.get(key) != base.get(key))
+        if changed:
+            raise ValueError(
+                f"The method changes model.segmentor.{part} in {changed}, which belongs to {DEFAULT_NETWORK}: it "
+                "has no other networks."
+            )
+
+
+def _follow_channels(model: ConfigDict, channels: tuple[int, ...]) -> None:
+    """Set the indices and channels of everything outside the segmentor that reads features."""
+    usual = NETWORKS[DEFAULT_NETWORK].channels
+    shift = len(channels) - len(usual)
+    extras = [model[key] for key in ("heads", "discriminators", "terms") if key in model]
+    for entry in _dictionaries(extras):
+        index = entry.get("in_index")
+        if isinstance(index, int):
+            # A negative index counts from the end already.
+            entry["in_index"] = index if index < 0 else index + shift
+        if entry.get("in_channels") in usual:
+            entry["in_channels"] = channels[usual.index(entry["in_channels"]) + shift]
+
+
+def _dictionaries(node: Any) -> Iterator[dict]:
+    """All dictionaries below a node of a config."""
+    if isinstance(node, dict):
+        yield node
+        node = list(node.values())
+    if isinstance(node, list | tuple):
+        for child in node:
+            yield from _dictionaries(child)

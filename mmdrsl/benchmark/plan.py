@@ -1,0 +1,260 @@
+"""From the options of a benchmark to its runs, each a training with an evaluation, and the warm-ups they share."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from mmengine.config import Config
+
+import mmdrsl
+
+from .config_options import merge_options
+from .evaluation_set import EvaluationSet, use_evaluation_set
+from .extras import use_extras, use_translations
+from .methods import METHODS, config_file, method_config
+from .networks import use_network, weights_of
+from .protocol import CHECKPOINT_INTERVAL, check_equal, protocol_of, use_protocol
+from .training_run import ROOT, TrainingRun, fingerprint
+from .warmup import RUN_KEYS, warmup_config
+
+CONFIGS = ROOT / "configs"
+_DATA_FILES = ("carla/classes.json", "carla/train.txt", "camvid/classes.json", "camvid/train.txt")
+_NOT_VALIDATED = tuple(
+    f"{part}_{key}" for part in ("val", "test") for key in ("cfg", "dataloader", "evaluator")
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings:
+    """What a benchmark is asked for.
+
+    Attributes:
+        data: Folder laid out as the benchmark: ``carla/``, ``camvid/``, ``weights/``.
+        out: Folder of runs and results.
+        methods: Keys of `METHODS`.
+        networks: Keys of `NETWORKS`.
+        seeds: Training seeds.
+        evaluation: Labelled images to evaluate on.
+        extras: Keys of `EXTRAS`, given to every method.
+        weights: Backbone file by network, or ``scratch``.
+        translations: Folder of the translated source.
+        options: Config entries to override in every run that has them.
+        configs: Folder of the configs.
+    """
+
+    data: Path
+    out: Path
+    methods: tuple[str, ...]
+    networks: tuple[str, ...]
+    seeds: tuple[int, ...]
+    evaluation: EvaluationSet
+    extras: tuple[str, ...] = ()
+    weights: Mapping[str, str] = field(default_factory=dict)
+    translations: Path | None = None
+    options: Mapping[str, Any] = field(default_factory=dict)
+    configs: Path = CONFIGS
+
+
+@dataclass(frozen=True, kw_only=True)
+class PlannedRun:
+    """A training with the hash of all that its weights depend on.
+
+    Attributes:
+        training: The training.
+        hash: See `fingerprint`.
+        warmup: The shared warm-up that it continues; None where it has its own.
+    """
+
+    training: TrainingRun
+    hash: str
+    warmup: PlannedRun | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class BenchmarkRun(PlannedRun):
+    """A run of the comparison: a training with an evaluation.
+
+    Attributes:
+        method: Key of `METHODS`.
+        network: Key of `NETWORKS`.
+        seed: Training seed.
+        extras: Keys of `EXTRAS`.
+        initial_weights: Name of the backbone's file, or ``scratch``.
+        protocol: What `protocol_of` says.
+        evaluation: Config of the evaluation.
+    """
+
+    method: str
+    network: str
+    seed: int
+    extras: tuple[str, ...]
+    initial_weights: str
+    protocol: dict[str, Any]
+    evaluation: Config
+
+
+def plan_runs(settings: Settings) -> list[BenchmarkRun]:
+    """Lay out all runs of a benchmark, network by network and seed by seed.
+
+    The environment variable ``MMDRSL_BENCHMARK`` must name the data, since the configs read it.
+
+    Args:
+        settings: What is asked for.
+
+    Returns:
+        The runs.
+
+    Raises:
+        ValueError: A name is unknown, an option fits no config, or the methods differ in what must be equal.
+        FileNotFoundError: A config, the data or weights are missing.
+    """
+    sources = {method: method_config(method, settings.configs) for method in settings.methods}
+    # An option of one method is no mistake where only others are asked for: the same options fit every call.
+    others = {
+        method: method_config(method, settings.configs)
+        for method in METHODS
+        if method not in sources and config_file(method, settings.configs).is_file()
+    }
+    judge = {**others, **sources}
+    merge_options(
+        judge, {"default_hooks.checkpoint.interval": CHECKPOINT_INTERVAL, **settings.options}
+    )
+    identity = _data_identity(settings)
+    runs: list[BenchmarkRun] = []
+    for network in settings.networks:
+        for seed in settings.seeds:
+            runs += _plan_group(settings, sources, network, seed, identity)
+    return runs
+
+
+def _plan_group(
+    settings: Settings, sources: dict[str, Config], network: str, seed: int, identity: list[str]
+) -> list[BenchmarkRun]:
+    """Runs of one network and seed; equal warm-ups are one."""
+    folder = settings.out / ("+".join(settings.extras) or "plain") / network / f"seed_{seed}"
+    weights = weights_of(network, data=settings.data, given=dict(settings.weights))
+    inputs = [*identity, _hash_of(weights)]
+    paths = {str(settings.data): "DATA"}
+    if settings.translations is not None:
+        paths[str(settings.translations)] = "TRANSLATIONS"
+    if weights is not None:
+        paths[str(weights)] = "WEIGHTS"
+    warmups: dict[str, PlannedRun] = {}
+    runs = []
+    for method, source in sources.items():
+        cfg = _run_config(settings, source, method, network, seed, weights)
+        evaluation = _trimmed(cfg)
+        use_evaluation_set(evaluation, source, settings.evaluation)
+        warmup = None
+        # Nobody else begins on the labelled target.
+        warmup_cfg = None if method == "oracle" else warmup_config(cfg)
+        if warmup_cfg is not None:
+            warmup = _planned(
+                warmup_cfg,
+                f"warm-up, {network}, seed {seed}",
+                folder,
+                "warmup_{hash}",
+                inputs,
+                paths,
+            )
+            warmup = warmups.setdefault(warmup.hash, warmup)
+        planned = _planned(
+            _trimmed(cfg),
+            f"{METHODS[method].title}, {network}, seed {seed}",
+            folder,
+            method,
+            inputs,
+            paths,
+            warmup,
+        )
+        runs.append(
+            BenchmarkRun(
+                training=planned.training,
+                hash=planned.hash,
+                warmup=warmup,
+                method=method,
+                network=network,
+                seed=seed,
+                extras=settings.extras,
+                initial_weights="scratch" if weights is None else weights.name,
+                protocol=protocol_of(cfg),
+                evaluation=evaluation,
+            )
+        )
+    check_equal({run.method: run.protocol for run in runs})
+    return runs
+
+
+def _run_config(
+    settings: Settings, source: Config, method: str, network: str, seed: int, weights: Path | None
+) -> Config:
+    """A method's config with network, seed, extras and protocol."""
+    cfg = source.copy()
+    use_network(cfg, network, configs=settings.configs, weights=weights)
+    if METHODS[method].is_translated:
+        use_translations(cfg, settings.translations)
+    use_extras(
+        cfg,
+        settings.extras,
+        configs=settings.configs,
+        translations=settings.translations,
+        is_oracle=method == "oracle",
+    )
+    use_protocol(cfg, seed=seed)
+    return cfg
+
+
+def _planned(
+    cfg: Config,
+    title: str,
+    folder: Path,
+    name: str,
+    inputs: list[str],
+    paths: dict[str, str],
+    warmup: PlannedRun | None = None,
+) -> PlannedRun:
+    """A run whose hash does not depend on where data and results are."""
+    text = json.dumps(cfg.to_dict(), sort_keys=True, default=str)
+    # The longest path first: one may be inside another.
+    for path in sorted(paths, key=len, reverse=True):
+        text = text.replace(path, paths[path])
+    code = fingerprint([mmdrsl.__version__, text, *inputs])
+    name = name.format(hash=code[:8])
+    training = TrainingRun(
+        title=title,
+        cfg=cfg,
+        config_file=folder / f"{name}.py",
+        folder=folder / name,
+        first_step=0 if warmup is None else warmup.training.max_steps,
+        warmup_checkpoint=None if warmup is None else warmup.training.checkpoint,
+    )
+    return PlannedRun(training=training, hash=code, warmup=warmup)
+
+
+def _trimmed(cfg: Config) -> Config:
+    """Only the entries that a Runner reads."""
+    return Config({key: cfg[key] for key in (*RUN_KEYS, *_NOT_VALIDATED) if key in cfg}).copy()
+
+
+def _data_identity(settings: Settings) -> list[str]:
+    """Hashes of what lists the training data; the images themselves are taken on trust."""
+    for name in _DATA_FILES:
+        if not (settings.data / name).is_file():
+            raise FileNotFoundError(
+                f"--data {settings.data} has no {name}: expected a folder laid out as the benchmark, with "
+                "carla/, camvid/ and weights/."
+            )
+    hashes = [_hash_of(settings.data / name) for name in _DATA_FILES]
+    if settings.translations is not None:
+        manifest = settings.translations / "manifest.json"
+        hashes.append(_hash_of(manifest) if manifest.is_file() else "no manifest")
+    return hashes
+
+
+def _hash_of(path: Path | None) -> str:
+    return "none" if path is None else hashlib.sha256(path.read_bytes()).hexdigest()

@@ -1,0 +1,94 @@
+"""What is equal for every method of a comparison, and what a method does differently."""
+
+from __future__ import annotations
+
+import copy
+from typing import Any
+
+from mmengine.config import Config
+
+from .warmup import warmup_iterations
+
+EQUAL = ("steps", "warmup_steps", "images_per_step", "crop")
+"""Entries of `protocol_of` that must be the same for all methods."""
+
+CHECKPOINT_INTERVAL = 100
+
+
+def use_protocol(cfg: Config, *, seed: int) -> None:
+    """Seed a run, and let it train without ever looking at labels of the target.
+
+    Validation is left out: the last iterate is evaluated by a process of its own.
+
+    Args:
+        cfg: Config of a run, changed in place.
+        seed: Training seed.
+    """
+    cfg.randomness.seed = seed
+    for key in ("val_cfg", "val_dataloader", "val_evaluator"):
+        cfg[key] = None
+    for key in ("test_cfg", "test_dataloader", "test_evaluator"):
+        cfg[key] = None
+    cfg.train_cfg.pop("val_interval", None)
+    rounds = cfg.default_hooks.get("self_training")
+    if rounds is not None:
+        rounds.evaluate_rounds = False
+        rounds.pop("analysis", None)
+        rounds.pop("analysis_dataset", None)
+    cfg.default_hooks.cost = dict(type="RunCostHook", warmup_iterations=warmup_iterations(cfg))
+
+
+def protocol_of(cfg: Config) -> dict[str, Any]:
+    """Summarise what a comparison must hold fixed, or say.
+
+    Args:
+        cfg: Config of a run.
+
+    Returns:
+        ``steps``, ``warmup_steps``, ``images_per_step``, ``crop`` (height and width in pixels), ``optimizer``,
+        ``labels`` (how target images are labelled) and ``network`` (which one is evaluated).
+    """
+    hooks = cfg.default_hooks
+    rounds = hooks.get("self_training")
+    teacher = hooks.get("teacher")
+    labels: str
+    if rounds is None:
+        labels = "none"
+    elif rounds.get("online", False):
+        mixes = any(term["type"] == "ClassMixTerm" for term in cfg.model.terms.values())
+        labels = "every batch, by the teacher" if mixes else "none"
+    else:
+        labeller = rounds.get("labeller", {})
+        policy = labeller.get("policy", {}).get("type", "ClassBalancedPolicy")
+        portions = [entry.get("portion") for entry in rounds.rounds]
+        views = "flip" if labeller.get("flip", False) else "one view"
+        labels = (
+            f"{policy}, portions {portions}, {views}, by the {rounds.get('label_with', 'student')}"
+        )
+    return {
+        "steps": int(cfg.train_cfg.max_iters),
+        "warmup_steps": warmup_iterations(cfg),
+        "images_per_step": int(cfg.train_dataloader.batch_size),
+        "crop": list(cfg.get("crop_size", ())),
+        "optimizer": cfg.optim_wrapper.optimizer.type,
+        "labels": labels,
+        "network": "teacher" if teacher is not None and teacher.get("evaluate") else "student",
+    }
+
+
+def check_equal(protocols: dict[str, dict[str, Any]]) -> None:
+    """Refuse a comparison of runs of unlike length or batch.
+
+    Args:
+        protocols: What `protocol_of` says, by method.
+
+    Raises:
+        ValueError: They differ in one of `EQUAL`.
+    """
+    for key in EQUAL:
+        values = {method: copy.copy(protocol[key]) for method, protocol in protocols.items()}
+        if any(value != next(iter(values.values())) for value in values.values()):
+            raise ValueError(
+                f"the methods differ in {key}: {values}. A comparison needs it equal; change the configs, or "
+                "--cfg-options for all of them."
+            )

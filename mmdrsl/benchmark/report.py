@@ -1,0 +1,230 @@
+"""Rows of a benchmark as tables in Markdown."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from itertools import groupby
+from pathlib import Path
+from typing import Any
+
+from .aggregate import paired_differences, spread
+from .methods import METHODS
+from .networks import DEFAULT_NETWORK
+
+REFERENCE = "drsl"
+NOT_MEASURED = "not measured"
+NONE = "-"
+BEGIN, END = "<!-- benchmark:{} -->", "<!-- /benchmark:{} -->"
+Row = Mapping[str, Any]
+
+
+def report(rows: Iterable[Row]) -> str:
+    """All tables: one section per evaluation set, extras and model.
+
+    Args:
+        rows: Rows with gaps.
+
+    Returns:
+        Markdown.
+    """
+
+    def comparison(row: Row) -> tuple:
+        return (json.dumps(row["evaluation"]), row["extras"], row["model"])
+
+    sections = [
+        "# Benchmark",
+        "",
+        "Percent; mean and sample standard deviation over seeds; last iterate.",
+    ]
+    for _, group in groupby(sorted(rows, key=comparison), key=comparison):
+        sections += ["", *_section(list(group))]
+    return "\n".join(sections) + "\n"
+
+
+def _section(rows: list[Row]) -> list[str]:
+    first = rows[0]
+    extras = ", ".join(first["extras"]) or "none"
+    return [
+        f"## {first['model']} on {first['evaluation']['set']}, extras: {extras}",
+        "",
+        *main_table(rows),
+        "",
+        f"Difference to {METHODS[REFERENCE].title}, mean of the sequences, seed by seed:",
+        "",
+        *difference_table(rows),
+        "",
+        "IoU per class:",
+        "",
+        *class_table(rows),
+        "",
+        "What differs between the methods, and what they cost:",
+        "",
+        *protocol_table(rows),
+    ]
+
+
+def main_table(rows: Sequence[Row]) -> list[str]:
+    """Headline, mIoU, accuracy, every sequence and the gaps, one line per method.
+
+    Args:
+        rows: Rows of one model, evaluation set and choice of extras; may be empty.
+
+    Returns:
+        Lines of Markdown; methods without rows are said to be not measured.
+    """
+    sequences = list(dict.fromkeys(name for row in rows for name in row["sequences"]))
+    columns: dict[str, Callable[[Row], float | None]] = {
+        "mean of sequences": lambda row: row["mean_of_sequences"],
+        **{name: lambda row, name=name: row["sequences"].get(name) for name in sequences},
+        "mIoU": lambda row: row["mIoU"],
+        "pixel accuracy": lambda row: row["aAcc"],
+        "gap, %": lambda row: _percent(row["gap_recovered"]),
+        "gap of the mean, %": lambda row: _percent(row["gap_recovered_headline"]),
+        "gap, known classes, %": lambda row: _percent(row["gap_recovered_known_classes"]),
+    }
+    lines = _head(["method", "seeds", *columns])
+    for method, own in _by_method(rows).items():
+        if not own:
+            lines.append(
+                _line([METHODS[method].title, "0", NOT_MEASURED, *[""] * (len(columns) - 1)])
+            )
+            continue
+        cells = [_text(spread(own, value)) for value in columns.values()]
+        lines.append(_line([METHODS[method].title, str(len(own)), *cells]))
+    return lines
+
+
+def difference_table(rows: Sequence[Row]) -> list[str]:
+    """Differences of every method to the reference, seed by seed.
+
+    Args:
+        rows: Rows of one comparison.
+
+    Returns:
+        Lines of Markdown; a method without a seed in common with the reference is left out.
+    """
+    methods = _by_method(rows)
+    seeds = sorted({row["seed"] for row in rows})
+    lines = _head(["method", "mean", *(f"seed {seed}" for seed in seeds)])
+    for method, own in methods.items():
+        found = paired_differences(own, methods[REFERENCE], lambda row: row["mean_of_sequences"])
+        if method == REFERENCE or found is None:
+            continue
+        cells = [f"{found.values[seed]:+.1f}" if seed in found.values else NONE for seed in seeds]
+        lines.append(_line([METHODS[method].title, found.text(), *cells]))
+    return lines
+
+
+def class_table(rows: Sequence[Row]) -> list[str]:
+    """IoU per class, one line per method.
+
+    Args:
+        rows: Rows of one comparison.
+
+    Returns:
+        Lines of Markdown.
+    """
+    classes = list(dict.fromkeys(name for row in rows for name in row["IoU"]))
+    lines = _head(["method", *classes])
+    for method, own in _by_method(rows).items():
+        if own:
+            cells = [
+                _text(spread(own, lambda row, name=name: row["IoU"].get(name))) for name in classes
+            ]
+            lines.append(_line([METHODS[method].title, *cells]))
+    return lines
+
+
+def protocol_table(rows: Sequence[Row]) -> list[str]:
+    """Labels, evaluated network and cost, one line per method.
+
+    Args:
+        rows: Rows of one comparison.
+
+    Returns:
+        Lines of Markdown.
+    """
+    lines = _head(
+        ["method", "labels", "evaluated", "optimizer", "warm-up, min", "then, min", "memory, MB"]
+    )
+    for method, own in _by_method(rows).items():
+        if own:
+            protocol = own[0]["protocol"]
+            warmup = _text(spread(own, lambda row: row["warmup_minutes"]))
+            cells = [
+                protocol["labels"],
+                protocol["network"],
+                protocol["optimizer"],
+                f"{warmup} ({'shared' if own[0]['shared_warmup'] else 'own'})",
+                _text(spread(own, lambda row: row["minutes"])),
+                _text(spread(own, lambda row: row["peak_memory_mb"]), digits=0),
+            ]
+            lines.append(_line([METHODS[method].title, *cells]))
+    return lines
+
+
+def fill_page(page: Path, rows: Sequence[Row]) -> str:
+    """Put the main tables of the default network into a page, between its markers.
+
+    ``<!-- benchmark:plain -->`` gets the table without extras, ``<!-- benchmark:extras -->`` those with; each ends at
+    ``<!-- /benchmark:... -->``. Text outside the markers stays.
+
+    Args:
+        page: The page.
+        rows: Rows with gaps.
+
+    Returns:
+        The new text.
+
+    Raises:
+        FileNotFoundError: There is no such page.
+        ValueError: A marker is missing.
+    """
+    text = page.read_text(encoding="utf-8")
+    rows = [row for row in rows if row["model"] == DEFAULT_NETWORK]
+    plain = [row for row in rows if not row["extras"]]
+    with_extras = [row for row in rows if row["extras"]]
+    for name, own in (("plain", plain), ("extras", with_extras)):
+        begin, end = BEGIN.format(name), END.format(name)
+        if text.count(begin) != 1 or text.count(end) != 1 or text.index(begin) > text.index(end):
+            raise ValueError(f"{page} must have {begin} and {end} once each, in this order.")
+        head, rest = text.split(begin)
+        tail = rest.split(end)[1]
+        text = "\n".join([head + begin, *_tables(own), end + tail])
+    return text
+
+
+def _tables(rows: Sequence[Row]) -> list[str]:
+    """Main tables and differences of every set and choice of extras; an empty table without any."""
+    lines: list[str] = []
+
+    def comparison(row: Row) -> tuple:
+        return (json.dumps(row["evaluation"]), row["extras"])
+
+    for _, group in groupby(sorted(rows, key=comparison), key=comparison):
+        own = list(group)
+        extras = f", extras: {', '.join(own[0]['extras'])}" if own[0]["extras"] else ""
+        lines += [f"On {own[0]['evaluation']['set']}{extras}:", "", *main_table(own), ""]
+        lines += [f"Difference to {METHODS[REFERENCE].title}:", "", *difference_table(own), ""]
+    return lines[:-1] if lines else main_table([])
+
+
+def _by_method(rows: Sequence[Row]) -> dict[str, list[Row]]:
+    return {method: [row for row in rows if row["method"] == method] for method in METHODS}
+
+
+def _percent(share: float | None) -> float | None:
+    return None if share is None else 100 * share
+
+
+def _text(found: Any, digits: int = 1) -> str:
+    return NONE if found is None else found.text(digits)
+
+
+def _head(cells: Sequence[str]) -> list[str]:
+    return [_line(cells), _line(["---"] * len(cells))]
+
+
+def _line(cells: Sequence[str]) -> str:
+    return f"| {' | '.join(cells)} |"

@@ -1,0 +1,205 @@
+"""Results of runs as rows: written one by one, put together, compared with source-only and oracle."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import json
+import platform
+from collections.abc import Iterable, Mapping, Sequence
+from math import isfinite
+from pathlib import Path
+from typing import Any
+
+import torch
+
+import mmdrsl
+
+from .methods import METHODS
+
+FORMAT = 1
+_IOU = "IoU."
+_OF_SEQUENCE = ".mIoU"
+_KEY = ("evaluation", "extras", "model", "method", "seed")
+
+
+def environment() -> str:
+    """Versions and device in one line, kept with every row."""
+    packages = {
+        "torch": "torch",
+        "onedl-mmengine": "mmengine",
+        "onedl-mmsegmentation": "mmseg",
+        "numpy": "numpy",
+    }
+    versions = [f"mmdrsl {mmdrsl.__version__}", f"Python {platform.python_version()}"]
+    for distribution, name in packages.items():
+        try:
+            versions.append(f"{name} {importlib.metadata.version(distribution)}")
+        except importlib.metadata.PackageNotFoundError:
+            versions.append(f"{name} unknown")
+    device = torch.cuda.get_device_name() if torch.cuda.is_available() else "CPU"
+    return ", ".join([*versions, device])
+
+
+def scores_of(metrics: Mapping[str, float]) -> dict[str, Any]:
+    """Arrange what `ClassIoUMetric` says.
+
+    Args:
+        metrics: Percentages by name; a value that is not finite is a class that does not occur.
+
+    Returns:
+        ``mIoU``, ``aAcc``, ``IoU`` by class, ``sequences`` (mIoU by sequence) and ``mean_of_sequences``, the headline:
+        the mean of the latter.
+    """
+    finite = {name: value for name, value in metrics.items() if isfinite(value)}
+    sequences = {
+        name.removesuffix(_OF_SEQUENCE): value
+        for name, value in finite.items()
+        if name.endswith(_OF_SEQUENCE)
+    }
+    headline = list(sequences.values()) or [finite["mIoU"]]
+    return {
+        "mIoU": finite["mIoU"],
+        "aAcc": finite["aAcc"],
+        "IoU": {
+            name.removeprefix(_IOU): value
+            for name, value in finite.items()
+            if name.startswith(_IOU)
+        },
+        "sequences": sequences,
+        "mean_of_sequences": round(sum(headline) / len(headline), 3),
+    }
+
+
+def gap_recovered(value: float, source: float, oracle: float) -> float | None:
+    """Share of the distance from source-only training to the oracle: ``(value - source) / (oracle - source)``.
+
+    Args:
+        value: Score of a method.
+        source: Score of source-only training.
+        oracle: Score of the oracle.
+
+    Returns:
+        The share, 1 where the method reaches the oracle; None where the two ends coincide.
+    """
+    return None if oracle == source else (value - source) / (oracle - source)
+
+
+def with_gaps(rows: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """Add to every row what it recovers of the gap between source-only and oracle of its own model and seed.
+
+    Args:
+        rows: Rows of any number of comparisons.
+
+    Returns:
+        The rows in a fixed order, with ``gap_recovered`` (of mIoU), ``gap_recovered_headline`` (of the mean of the
+        sequences) and ``gap_recovered_known_classes`` (of the mean IoU over the classes on which source-only training
+        scores above zero); None where source-only or oracle is missing.
+    """
+    found = sorted((dict(row) for row in rows), key=_sort_key)
+    by_key = {_key(row): row for row in found}
+    for row in found:
+        ends = [by_key.get(_key({**row, "method": method})) for method in ("source_only", "oracle")]
+        row.update(_gaps(row, *ends))
+    return found
+
+
+def _gaps(
+    row: Mapping[str, Any], source: Mapping[str, Any] | None, oracle: Mapping[str, Any] | None
+) -> dict[str, float | None]:
+    names = ("gap_recovered", "gap_recovered_headline", "gap_recovered_known_classes")
+    if source is None or oracle is None:
+        return dict.fromkeys(names)
+    known = [name for name, value in source["IoU"].items() if value > 0]
+
+    def over_known(entry: Mapping[str, Any]) -> float:
+        # A class of the source-only row that does not occur here has neither ground truth nor predictions.
+        values = [entry["IoU"][name] for name in known if name in entry["IoU"]]
+        return sum(values) / len(values) if values else 0.0
+
+    gaps = [
+        gap_recovered(*(entry["mIoU"] for entry in (row, source, oracle))),
+        gap_recovered(*(entry["mean_of_sequences"] for entry in (row, source, oracle))),
+        gap_recovered(*(over_known(entry) for entry in (row, source, oracle))),
+    ]
+    return {
+        name: None if gap is None else round(gap, 4) for name, gap in zip(names, gaps, strict=True)
+    }
+
+
+def _key(row: Mapping[str, Any]) -> tuple:
+    return tuple(json.dumps(row[name]) for name in _KEY)
+
+
+def _sort_key(row: Mapping[str, Any]) -> tuple:
+    order = list(METHODS)
+    return (
+        json.dumps(row["evaluation"]),
+        row["extras"],
+        row["model"],
+        row["seed"],
+        order.index(row["method"]),
+    )
+
+
+def merge_rows(groups: Sequence[Iterable[Mapping[str, Any]]]) -> list[dict[str, Any]]:
+    """Put rows of several benchmarks together.
+
+    Args:
+        groups: Rows of each.
+
+    Returns:
+        Every run once, with new gaps.
+
+    Raises:
+        ValueError: Two groups have different results of the same run.
+    """
+    known: dict[tuple, dict[str, Any]] = {}
+    for rows in groups:
+        for row in rows:
+            plain = {name: value for name, value in row.items() if not name.startswith("gap_")}
+            other = known.setdefault(_key(plain), plain)
+            differing = [
+                name for name in ("config_hash", "IoU", "sequences") if other[name] != plain[name]
+            ]
+            if differing:
+                raise ValueError(
+                    f"two results of {plain['method']}, {plain['model']}, seed {plain['seed']} differ in {differing}: "
+                    "leave one of the files out."
+                )
+    return with_gaps(known.values())
+
+
+def read_results(path: Path) -> list[dict[str, Any]]:
+    """Read the rows of a file that `results_text` made.
+
+    Args:
+        path: The file.
+
+    Returns:
+        Its rows.
+
+    Raises:
+        FileNotFoundError: There is no such file.
+        ValueError: It holds something else.
+    """
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+        if content["format"] != FORMAT:
+            raise ValueError(f"format {content['format']}")
+        return list(content["runs"])
+    except (KeyError, TypeError, ValueError) as error:
+        raise ValueError(
+            f"{path} holds no results of format {FORMAT} ({error!r}): expected what tools/run_benchmark.py writes."
+        ) from error
+
+
+def results_text(rows: Iterable[Mapping[str, Any]]) -> str:
+    """Rows as the text of a results.json.
+
+    Args:
+        rows: Rows, gaps included.
+
+    Returns:
+        JSON.
+    """
+    return json.dumps({"format": FORMAT, "unit": "percent", "runs": list(rows)}, indent=1) + "\n"

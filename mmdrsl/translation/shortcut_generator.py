@@ -1,0 +1,45 @@
+"""A generator that begins as the identity; importing this module needs MMagic."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from torch import Tensor, nn
+
+from .mmagic_loader import load_mmagic
+
+load_mmagic()
+
+from mmagic.models.editors.cyclegan.cyclegan_generator import ResnetGenerator  # noqa: E402
+from mmagic.registry import MODELS  # noqa: E402
+
+
+@MODELS.register_module()
+class ShortcutGenerator(ResnetGenerator):
+    """MMagic's ``ResnetGenerator``, whose output is added to the image (this project's own).
+
+    For short trainings: a generator that has to rebuild the image needs tens of thousands of steps to be sharp, and
+    what it cannot rebuild it invents. This one learns the difference alone. It starts at zero, so that the first
+    translation is the image itself, and lies in [-1, 1], so that a translation may leave [-1, 1]; the discriminators
+    see that, and the export cuts it off. Arguments are those of ``ResnetGenerator``.
+    """
+
+    adds_image = True
+
+    def init_weights(self) -> None:
+        """Initialise as the parent does, and the last convolution with zeros."""
+        super().init_weights()
+        last: Any = self.model[-1]
+        nn.init.zeros_(last.conv.weight)
+        nn.init.zeros_(last.conv.bias)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Translate.
+
+        Args:
+            x: Images, red, green, blue in [-1, 1], (B, 3, H, W).
+
+        Returns:
+            Same shape, in [-2, 2].
+        """
+        return x + super().forward(x)

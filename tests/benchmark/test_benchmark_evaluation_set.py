@@ -1,0 +1,105 @@
+import json
+
+import cv2
+import numpy as np
+import pytest
+from benchmark_data import CAMVID, COMMON, write_benchmark, write_classes, write_list
+
+from mmdrsl.benchmark.evaluation_set import read_evaluation_set
+from mmdrsl.datasets import CamVidDataset, LabelledImageDataset
+
+
+@pytest.fixture
+def root(tmp_path):
+    return write_benchmark(tmp_path / "data")
+
+
+def read(root, folder="camvid", split="val"):
+    return read_evaluation_set(root / folder, split, label_space="street10", data=root)
+
+
+def dataset_of(chosen):
+    return LabelledImageDataset(
+        data_root=str(chosen.folder),
+        ann_file=f"{chosen.split}.txt",
+        label_space="street10",
+        img_suffix=chosen.img_suffix,
+        table=dict(name="classes.json", ids=chosen.table),
+        renames=chosen.renames,
+    )
+
+
+def test_camvid_reads_as_the_class_of_camvid_reads_it(root):
+    chosen = read(root)
+    assert (chosen.images, chosen.title, chosen.img_suffix) == (4, "camvid/val", ".jpg")
+    usual = CamVidDataset(data_root=str(root / "camvid"), ann_file="val.txt")
+    found = dataset_of(chosen)
+    lookup = usual.label_format["label_lookup"]
+    np.testing.assert_array_equal(found.label_format["label_lookup"], lookup)
+    assert [info["sample_id"] for info in map(found.get_data_info, range(4))] == [
+        info["sample_id"] for info in map(usual.get_data_info, range(4))
+    ]
+
+
+def test_other_ids_are_mapped_over_to_common_by_name(root):
+    # Ids in another order, common ids in another order: only the names say what is what.
+    folder = root / "camvid"
+    ids = {20 + number: name for number, name in CAMVID.items()}
+    common = {str(9 - number): name for number, name in enumerate(COMMON)}
+    (folder / "common_classes.json").write_text(json.dumps({"ids": common}))
+    to_common = {20 + number: 9 - number if number < 10 else 255 for number in CAMVID}
+    write_classes(folder, ids=ids, to_common=to_common)
+    for path in (folder / "labels").glob("*.png"):
+        cv2.imwrite(str(path), cv2.imread(str(path), cv2.IMREAD_UNCHANGED) + 20)
+    lookup = dataset_of(read(root)).label_format["label_lookup"]
+    assert lookup[20:32].tolist() == [*range(10), 255, 255]
+
+
+def test_names_of_classes_need_no_map(root):
+    write_classes(
+        root / "camvid", ids=dict(enumerate([*COMMON, "sea"])), to_common={}, ignore_ids=[10]
+    )
+    chosen = read(root)
+    assert chosen.renames == {**{name: name for name in COMMON}, "sea": None}
+
+
+@pytest.mark.parametrize(
+    ("ids", "to_common", "message"),
+    [
+        ({0: "sky", 1: "Moon"}, {}, r"unknown class 'Moon' \(id 1\)"),
+        ({0: "Sky"}, {0: 12}, r"maps 'Sky' to 12, which common_classes.json does not name"),
+        ({0: "Sky"}, {0: 0, 7: 1}, r"to_common maps ids \['7'\]"),
+        ({0: "Sky", 1: "Sky"}, {0: 0, 1: 1}, r"two ids named 'Sky'"),
+    ],
+)
+def test_unknown_classes_are_errors(root, ids, to_common, message):
+    write_classes(root / "camvid", ids=ids, to_common=to_common)
+    with pytest.raises(ValueError, match=message):
+        read(root)
+
+
+def test_common_names_must_be_classes_of_the_model(root):
+    text = (root / "common_classes.json").read_text().replace("fence", "hedge")
+    (root / "common_classes.json").write_text(text)
+    with pytest.raises(ValueError, match="'Fence' is mapped to 'hedge', which is no class"):
+        read(root)
+
+
+def test_missing_files_are_named(root):
+    with pytest.raises(FileNotFoundError, match=r"night\.txt"):
+        read(root, split="night")
+    write_list(root / "camvid", "val", ["0016E5_00001", "0016E5_99999"])
+    with pytest.raises(FileNotFoundError, match=r"labels/0016E5_99999\.png"):
+        read(root)
+
+
+def test_identity_follows_the_labels_and_not_the_place(root, tmp_path):
+    before = read(root).identity
+    (root).rename(tmp_path / "moved")
+    moved = tmp_path / "moved"
+    assert read(moved).identity == before
+    path = moved / "camvid/labels/0016E5_00001.png"
+    label = cv2.imread(str(path), cv2.IMREAD_UNCHANGED)
+    label[0, 0] = (label[0, 0] + 1) % 10
+    cv2.imwrite(str(path), label)
+    assert read(moved).identity != before

@@ -1,0 +1,323 @@
+"""Resolved runs of the real configs, checked against what their networks do."""
+
+import copy
+from pathlib import Path
+
+import pytest
+import torch
+from benchmark_data import write_benchmark
+from mmengine.structures import PixelData
+from mmseg.registry import MODELS
+from mmseg.structures import SegDataSample
+
+from mmdrsl.benchmark.evaluation_set import read_evaluation_set
+from mmdrsl.benchmark.methods import METHODS, config_file, method_config
+from mmdrsl.benchmark.networks import DEFAULT_NETWORK, NETWORKS, use_network, weights_of
+from mmdrsl.benchmark.plan import CONFIGS, Settings, plan_runs
+from mmdrsl.benchmark.protocol import check_equal
+from mmdrsl.benchmark.warmup import warmup_config, warmup_iterations
+from mmdrsl.engine.launch import resolve_mmseg_bases
+
+PRESENT = [name for name in METHODS if config_file(name, CONFIGS).is_file()]
+AVAILABLE = [
+    name for name, network in NETWORKS.items() if (CONFIGS / f"_base_/models/{name}.py").is_file()
+]
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory):
+    return write_benchmark(tmp_path_factory.mktemp("benchmark") / "data")
+
+
+@pytest.fixture(autouse=True)
+def environment(monkeypatch, data):
+    resolve_mmseg_bases()
+    monkeypatch.setenv("MMDRSL_BENCHMARK", str(data))
+
+
+@pytest.fixture
+def settings(data, tmp_path):
+    def build(**changes):
+        values = dict(
+            data=data,
+            out=tmp_path / "out",
+            methods=tuple(PRESENT),
+            networks=(DEFAULT_NETWORK,),
+            seeds=(3,),
+            evaluation=read_evaluation_set(
+                data / "camvid", "val", label_space="street10", data=data
+            ),
+            weights={DEFAULT_NETWORK: "scratch"},
+            translations=data,
+        )
+        return Settings(**{**values, **changes})
+
+    return build
+
+
+def by_method(runs):
+    return {run.method: run for run in runs}
+
+
+def test_every_method_of_the_start_is_there():
+    assert {"source_only", "oracle", "self_training", "drsl", "cycada", "dacs"} <= set(PRESENT)
+
+
+def test_the_usual_table_is_equal_for_all_methods(settings):
+    runs = by_method(plan_runs(settings()))
+    assert list(runs) == PRESENT
+    for run in runs.values():
+        protocol = run.protocol
+        assert (protocol["steps"], protocol["warmup_steps"]) == (900, 600)
+        assert (protocol["images_per_step"], protocol["network"]) == (4, "student")
+        cfg = run.training.cfg
+        assert cfg.randomness.seed == 3
+        assert cfg.val_dataloader is None
+        assert "analysis_dataset" not in cfg.default_hooks.get("self_training", {})
+        teacher = cfg.default_hooks.get("teacher")
+        assert (teacher is not None) == (run.method == "dacs")
+        if teacher is not None:
+            assert (teacher.begin, teacher.evaluate) == (600, False)
+        rounds = cfg.default_hooks.get("self_training")
+        if rounds is not None:
+            assert [entry.iterations for entry in rounds.rounds] == [150, 150]
+            assert rounds.label_with == "student"
+        # Same segmentor, optimizer and schedule.
+        source = runs["source_only"].training.cfg
+        assert cfg.model.segmentor == source.model.segmentor
+        assert cfg.optim_wrapper.optimizer == source.optim_wrapper.optimizer
+        assert cfg.param_scheduler == source.param_scheduler
+    labelled = {run.protocol["labels"] for run in runs.values()} - {
+        "none",
+        "every batch, by the teacher",
+    }
+    assert len(labelled) == 1
+
+
+def test_warm_ups_are_shared_where_the_configs_allow_it(settings):
+    runs = by_method(
+        plan_runs(settings(methods=("source_only", "oracle", "self_training", "drsl", "dacs")))
+    )
+    shared = runs["source_only"].warmup
+    assert [name for name, run in runs.items() if run.warmup is shared] == [
+        "source_only",
+        "self_training",
+        "dacs",
+    ]
+    assert runs["drsl"].warmup is None
+    assert runs["oracle"].warmup is None
+    assert runs["dacs"].training.warmup_checkpoint == shared.training.folder / "iter_600.pth"
+    assert runs["dacs"].training.first_step == 600
+
+
+def batch():
+    """Two labelled source images, normalised."""
+    generator = torch.Generator().manual_seed(0)
+    samples = []
+    for _ in range(2):
+        label = torch.randint(0, 10, (1, 64, 64), generator=generator)
+        samples.append(
+            SegDataSample(gt_sem_seg=PixelData(data=label), metainfo=dict(domain="source"))
+        )
+    return torch.randn(2, 3, 64, 64, generator=generator), samples
+
+
+@pytest.mark.parametrize("method", PRESENT)
+def test_shared_warm_up_is_the_methods_own(settings, method):
+    # By what the model does: before any round a run that shares has the parameters and losses of the warm-up alone.
+    run = plan_runs(settings(methods=(method,)))[0]
+    cfg = run.training.cfg
+    if run.warmup is None:
+        return
+    warmup = run.warmup.training.cfg
+    models = [MODELS.build(copy.deepcopy(config.model)) for config in (cfg, warmup)]
+    names = [[name for name, _ in model.named_parameters()] for model in models]
+    assert names[0] == names[1]
+    models[1].load_state_dict(models[0].state_dict())
+    inputs, samples = batch()
+    values = []
+    for model in models:
+        torch.manual_seed(1)
+        model.train()
+        values.append(
+            {key: value for key, value in model.loss(inputs, samples).items() if "loss" in key}
+        )
+    assert {key for key, value in values[0].items() if value.requires_grad and value != 0} == set(
+        values[1]
+    )
+    for key, value in values[1].items():
+        assert torch.equal(values[0][key], value)
+    assert warmup.train_cfg.max_iters == 600
+    for key in ("optim_wrapper", "param_scheduler", "randomness"):
+        assert warmup[key] == cfg[key]
+    assert warmup.train_dataloader.dataset.source == cfg.train_dataloader.dataset.source
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"model.heads": {"mmdl": {"type": "MMDLHead"}}},
+        {"model.terms.extra": {"type": "SegmentationTerm", "domain": "source"}},
+        {"model.terms.extra": {"type": "ModeMetricTerm", "domains": ["target", "source"]}},
+        {"model.discriminators": {"output": {"type": "DomainDiscriminator"}}},
+        {"default_hooks.teacher": {"type": "TeacherHook", "begin": 599}},
+        {"default_hooks.modes": {"type": "ModeMaintenanceHook"}},
+        {"custom_hooks": [{"type": "ModeMonitorHook"}]},
+    ],
+)
+def test_what_acts_in_the_warm_up_forbids_sharing(change):
+    cfg = method_config("self_training", CONFIGS)
+    cfg.default_hooks.teacher.begin = 600
+    assert warmup_config(cfg) is not None
+    cfg.merge_from_dict(change)
+    assert warmup_config(cfg) is None
+
+
+def test_seeds_and_extras_have_warm_ups_of_their_own(settings):
+    runs = plan_runs(settings(methods=("source_only", "self_training"), seeds=(0, 1)))
+    assert len({run.warmup.hash for run in runs}) == 2
+    rare = plan_runs(settings(methods=("source_only",), seeds=(0,), extras=("rare_classes",)))
+    assert rare[0].warmup.hash not in {run.warmup.hash for run in runs}
+    # The target's noise is no part of a warm-up on the source.
+    noise = plan_runs(settings(methods=("source_only",), seeds=(0,), extras=("target_noise",)))
+    assert noise[0].warmup.hash == runs[0].warmup.hash
+    assert noise[0].warmup.training.folder != runs[0].warmup.training.folder
+
+
+def test_hash_depends_on_the_data_and_not_on_their_place(settings, data, tmp_path, monkeypatch):
+    before = plan_runs(settings(methods=("self_training",)))[0].hash
+    moved = write_benchmark(tmp_path / "elsewhere" / "data")
+    monkeypatch.setenv("MMDRSL_BENCHMARK", str(moved))
+    changes = dict(methods=("self_training",), data=moved, translations=moved)
+    assert plan_runs(settings(**changes))[0].hash == before
+    (moved / "camvid/train.txt").write_text("0001TP_00000\n")
+    assert plan_runs(settings(**changes))[0].hash != before
+
+
+def test_extras_go_to_every_method(settings):
+    extras = ("rare_classes", "target_noise", "teacher", "translated")
+    for run in plan_runs(settings(extras=extras)):
+        cfg = run.training.cfg
+        assert run.protocol["network"] == "teacher"
+        assert cfg.default_hooks.teacher.evaluate
+        assert cfg.default_hooks.teacher.begin == 600
+        assert run.evaluation.default_hooks.teacher.evaluate
+        assert cfg.train_dataloader.sampler.rare_classes.min_pixels == 560
+        source = cfg.train_dataloader.dataset.source.type
+        assert source == ("CamVidDataset" if run.method == "oracle" else "TranslatedDataset")
+        if "target" in cfg.train_dataloader.dataset:
+            kinds = [entry.type for entry in cfg.train_dataloader.dataset.target.pipeline]
+            assert kinds[-4:] == [
+                "RandomGaussianBlur",
+                "RandomGaussianNoise",
+                "RandomCutOut",
+                "PackSegInputs",
+            ]
+            assert kinds.count("PhotoMetricDistortion") == 1
+
+
+def test_evaluation_is_of_the_last_iterate_on_the_chosen_set(settings, data):
+    run = plan_runs(settings(methods=("drsl",)))[0]
+    dataset = run.evaluation.test_dataloader.dataset
+    assert (dataset.data_root, dataset.ann_file) == (str(data / "camvid"), "val.txt")
+    assert run.training.checkpoint.name == "iter_900.pth"
+    assert [entry.type for entry in dataset.pipeline] == [
+        "LoadImage",
+        "LoadLabels",
+        "PackSegInputs",
+    ]
+
+
+@pytest.mark.parametrize("network", [name for name in AVAILABLE if name != DEFAULT_NETWORK])
+def test_networks_give_the_channels_that_are_written_down(network):
+    cfg = method_config("drsl", CONFIGS)
+    use_network(cfg, network, configs=CONFIGS, weights=None)
+    backbone = MODELS.build(cfg.model.segmentor.backbone)
+    # MMSegmentation's ResNet returns nothing from eval().
+    backbone.eval()
+    with torch.no_grad():
+        outputs = backbone(torch.zeros(1, 3, 64, 64))
+    channels = tuple(output.shape[1] for output in outputs)
+    assert channels[: len(NETWORKS[network].channels)] == NETWORKS[network].channels
+    head = cfg.model.heads.mmdl
+    assert head.in_channels == channels[head.in_index] == NETWORKS[network].channels[-1]
+    assert cfg.model.segmentor.decode_head.num_classes == 10
+    assert len(cfg.model.segmentor.decode_head.loss_decode.class_weight) == 10
+
+
+@pytest.mark.parametrize("method", PRESENT)
+def test_every_method_steps_on_another_network(settings, method):
+    run = plan_runs(settings(methods=(method,), networks=("deeplabv3plus_small",)))[0]
+    model = MODELS.build(copy.deepcopy(run.training.cfg.model)).train()
+    inputs, samples = batch()
+    total = sum(value.sum() for key, value in model.loss(inputs, samples).items() if "loss" in key)
+    total.backward()
+    assert torch.isfinite(total)
+
+
+def test_method_that_changes_the_segmentor_has_no_other_networks():
+    cfg = method_config("drsl", CONFIGS)
+    cfg.model.segmentor.decode_head.channels = 64
+    with pytest.raises(ValueError, match=r"changes model.segmentor.decode_head in \['channels'\]"):
+        use_network(cfg, "fcn_r50", configs=CONFIGS, weights=None)
+
+
+def test_weights_must_be_there_or_be_waived(tmp_path):
+    with pytest.raises(FileNotFoundError, match="--weights deeplabv3plus_mobilenetv2=scratch"):
+        weights_of(DEFAULT_NETWORK, data=tmp_path, given={})
+    assert weights_of(DEFAULT_NETWORK, data=tmp_path, given={DEFAULT_NETWORK: "scratch"}) is None
+    assert weights_of("fcn_r50", data=tmp_path, given={}) is None
+    file = tmp_path / "resnet.pth"
+    file.touch()
+    assert weights_of("fcn_r50", data=tmp_path, given={"fcn_r50": str(file)}) == file.resolve()
+    with pytest.raises(ValueError, match="unknown model 'vgg'"):
+        weights_of("vgg", data=tmp_path, given={})
+
+
+def test_missing_and_wrong_configs_are_named(tmp_path):
+    with pytest.raises(
+        FileNotFoundError, match=r"'advent' has no config .*advent/deeplabv3plus_carla2camvid\.py"
+    ):
+        method_config("advent", tmp_path)
+    with pytest.raises(ValueError, match="unknown method 'best'"):
+        method_config("best", CONFIGS)
+    folder = tmp_path / "minent"
+    folder.mkdir()
+    (folder / "deeplabv3plus_carla2camvid.py").write_text(
+        "model = dict(terms=dict(source=dict(type='SegmentationTerm', domain='source')))"
+    )
+    with pytest.raises(ValueError, match=r"model.terms lacks \['EntropyTerm'\]"):
+        method_config("minent", tmp_path)
+
+
+def test_runs_of_unlike_length_are_refused(settings):
+    with pytest.raises(ValueError, match="the methods differ in warmup_steps"):
+        plan_runs(
+            settings(
+                methods=("source_only", "self_training"),
+                options={"default_hooks.self_training.warmup_iterations": 500},
+            )
+        )
+    with pytest.raises(ValueError, match="the methods differ in steps"):
+        check_equal({"a": {"steps": 1}, "b": {"steps": 2}})
+    cfg = method_config("source_only", CONFIGS)
+    cfg.warmup_iterations = 900
+    with pytest.raises(ValueError, match=r"warmup_iterations is 900, expected 1\.\.899"):
+        warmup_iterations(cfg)
+
+
+def test_options_of_methods_that_are_not_asked_for_change_nothing(settings):
+    modes = {"default_hooks.modes.kmeans_iteration": 7}
+    alone, optioned = (
+        plan_runs(settings(methods=("source_only",), options=options))[0] for options in ({}, modes)
+    )
+    assert alone.hash == optioned.hash
+    drsl = plan_runs(settings(methods=("drsl",), options=modes))[0].training.cfg
+    assert drsl.default_hooks.modes.kmeans_iteration == 7
+    with pytest.raises(ValueError, match=r"none of .* has 'no'"):
+        plan_runs(settings(methods=("source_only",), options={"no.entry": 1}))
+
+
+def test_other_data_are_refused(settings, tmp_path):
+    with pytest.raises(FileNotFoundError, match=r"has no carla/classes\.json"):
+        plan_runs(settings(data=Path(tmp_path)))

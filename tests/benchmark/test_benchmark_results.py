@@ -1,0 +1,219 @@
+import json
+
+import numpy as np
+import pytest
+
+from mmdrsl.benchmark.aggregate import paired_differences, spread
+from mmdrsl.benchmark.report import difference_table, fill_page, main_table, report
+from mmdrsl.benchmark.results import (
+    merge_rows,
+    read_results,
+    results_text,
+    scores_of,
+    with_gaps,
+)
+
+CLASSES = ["sky", "road", "pole"]
+PROTOCOL = {"steps": 9, "labels": "none", "network": "student", "optimizer": "AdamW"}
+
+
+def row(method, seed, iou, *, sequences=None, model="deeplabv3plus_mobilenetv2", extras=()):
+    sequences = sequences or {"a": iou[0], "b": iou[1]}
+    return {
+        "method": method,
+        "model": model,
+        "seed": seed,
+        "extras": list(extras),
+        "evaluation": {"set": "camvid/val", "hash": "h"},
+        "mIoU": float(np.mean(iou)),
+        "aAcc": 50.0 + seed,
+        "IoU": dict(zip(CLASSES, iou, strict=True)),
+        "sequences": sequences,
+        "mean_of_sequences": float(np.mean(list(sequences.values()))),
+        "minutes": 2.0,
+        "warmup_minutes": 1.0,
+        "peak_memory_mb": 100,
+        "shared_warmup": True,
+        "protocol": PROTOCOL,
+        "config_hash": method,
+    }
+
+
+@pytest.fixture
+def rows():
+    generator = np.random.default_rng(0)
+    return [
+        row(method, seed, generator.uniform(5, 95, 3).round(2).tolist())
+        for method in ("source_only", "oracle", "drsl", "mrkld")
+        for seed in (0, 1, 2)
+    ]
+
+
+def test_scores_by_hand():
+    found = scores_of(
+        {
+            "mIoU": 30.0,
+            "aAcc": 80.0,
+            "mAcc": 1.0,
+            "IoU.sky": 60.0,
+            "IoU.pole": float("nan"),
+            "0016E5.mIoU": 20.0,
+            "0016E5.aAcc": 70.0,
+            "0006R0.mIoU": 25.0,
+        }
+    )
+    assert found == {
+        "mIoU": 30.0,
+        "aAcc": 80.0,
+        "IoU": {"sky": 60.0},
+        "sequences": {"0016E5": 20.0, "0006R0": 25.0},
+        "mean_of_sequences": 22.5,
+    }
+
+
+def test_gap_by_hand():
+    # Source 20, oracle 60, method 30: a quarter. Pole is 0 in source-only training and left out of the last gap:
+    # (30 + 30) / 2, (60 + 50) / 2 and (40 + 35) / 2 give 7.5 of 25.
+    rows = with_gaps(
+        [
+            row("source_only", 0, [30.0, 30.0, 0.0]),
+            row("oracle", 0, [60.0, 50.0, 70.0]),
+            row("drsl", 0, [40.0, 35.0, 15.0]),
+            row("drsl", 1, [40.0, 35.0, 15.0]),
+        ]
+    )
+    found = {(entry["method"], entry["seed"]): entry for entry in rows}
+    assert found["drsl", 0]["gap_recovered"] == 0.25
+    assert found["drsl", 0]["gap_recovered_headline"] == 0.3
+    assert found["drsl", 0]["gap_recovered_known_classes"] == 0.3
+    assert found["oracle", 0]["gap_recovered"] == 1
+    assert found["source_only", 0]["gap_recovered"] == 0
+    # No source-only row of seed 1.
+    assert found["drsl", 1]["gap_recovered"] is None
+
+
+def test_gap_is_none_where_its_ends_coincide():
+    rows = with_gaps([row(method, 0, [1.0, 2.0, 3.0]) for method in ("source_only", "oracle")])
+    assert [entry["gap_recovered"] for entry in rows] == [None, None]
+
+
+def test_gaps_do_not_mix_models(rows):
+    other = row("drsl", 0, [1.0, 2.0, 3.0], model="fcn_r50")
+    found = [entry for entry in with_gaps([*rows, other]) if entry["model"] == "fcn_r50"]
+    assert found[0]["gap_recovered"] is None
+
+
+def test_mean_and_deviation_equal_numpy(rows):
+    own = [entry for entry in rows if entry["method"] == "drsl"]
+    for name in CLASSES:
+        values = np.array([entry["IoU"][name] for entry in own])
+        found = spread(own, lambda entry, name=name: entry["IoU"].get(name))
+        assert found.mean == pytest.approx(values.mean())
+        assert found.deviation == pytest.approx(np.sqrt(((values - values.mean()) ** 2).sum() / 2))
+    assert spread(own[:1], lambda entry: entry["mIoU"]).deviation is None
+    assert spread(own, lambda entry: None) is None
+
+
+def test_paired_differences_take_common_seeds(rows):
+    first = [entry for entry in rows if entry["method"] == "mrkld"]
+    second = [entry for entry in rows if entry["method"] == "drsl"][:2]
+    found = paired_differences(first, second, lambda entry: entry["mean_of_sequences"])
+    naive = {
+        a["seed"]: a["mean_of_sequences"] - b["mean_of_sequences"]
+        for a, b in zip(first, second, strict=False)
+    }
+    assert found.values == pytest.approx(naive)
+    assert paired_differences(first, [], lambda entry: 0.0) is None
+
+
+def cells(lines, title):
+    line = next(line for line in lines if line.startswith(f"| {title} |"))
+    return [cell.strip() for cell in line.strip("|").split("|")]
+
+
+def test_main_table_equals_numpy(rows):
+    lines = main_table(with_gaps(rows))
+    header = [cell.strip() for cell in lines[0].strip("|").split("|")]
+    found = dict(zip(header, cells(lines, "DRSL"), strict=True))
+    own = [entry for entry in rows if entry["method"] == "drsl"]
+    source = [entry for entry in rows if entry["method"] == "source_only"]
+    oracle = [entry for entry in rows if entry["method"] == "oracle"]
+
+    def text(values):
+        return f"{np.mean(values):.1f} ± {np.std(values, ddof=1):.1f}"
+
+    assert found["seeds"] == "3"
+    assert found["a"] == text([entry["sequences"]["a"] for entry in own])
+    assert found["mIoU"] == text([entry["mIoU"] for entry in own])
+    gaps = [
+        100 * (m["mIoU"] - s["mIoU"]) / (o["mIoU"] - s["mIoU"])
+        for m, s, o in zip(own, source, oracle, strict=True)
+    ]
+    assert found["gap, %"] == text(np.round(gaps, 2))
+    assert cells(lines, "ADVENT")[1:3] == ["0", "not measured"]
+
+
+def test_difference_table_leaves_the_reference_out(rows):
+    lines = difference_table(rows)
+    by_seed = {(entry["method"], entry["seed"]): entry["mean_of_sequences"] for entry in rows}
+    expected = [f"{by_seed['mrkld', seed] - by_seed['drsl', seed]:+.1f}" for seed in (0, 1, 2)]
+    assert cells(lines, "MRKLD")[2:] == expected
+    assert not any(line.startswith("| DRSL |") for line in lines)
+
+
+def test_results_survive_the_file_and_add_up(rows, tmp_path):
+    first, second = tmp_path / "first.json", tmp_path / "second.json"
+    first.write_text(results_text(with_gaps(rows[:6])))
+    second.write_text(results_text(with_gaps(rows[6:])))
+    merged = merge_rows([read_results(first), read_results(second), read_results(first)])
+    assert merged == with_gaps(rows)
+    # DRSL alone had no gap; together with the other file it has one.
+    assert all(entry["gap_recovered"] is None for entry in read_results(second))
+    assert all(entry["gap_recovered"] is not None for entry in merged)
+
+
+def test_conflicting_results_are_refused(rows):
+    changed = json.loads(json.dumps(rows[0]))
+    changed["IoU"]["sky"] += 1
+    with pytest.raises(
+        ValueError, match=r"two results of source_only, .*, seed 0 differ in \['IoU'\]"
+    ):
+        merge_rows([rows, [changed]])
+
+
+def test_another_file_is_refused(tmp_path):
+    path = tmp_path / "other.json"
+    path.write_text('{"seed": 0}')
+    with pytest.raises(ValueError, match="no results of format 1"):
+        read_results(path)
+
+
+def test_report_has_a_section_per_comparison(rows):
+    more = [
+        row("drsl", 0, [1.0, 2.0, 3.0], model="fcn_r50"),
+        row("drsl", 0, [1, 2, 3], extras=["teacher"]),
+    ]
+    text = report(with_gaps([*rows, *more]))
+    assert text.count("## ") == 3
+    assert "## fcn_r50 on camvid/val, extras: none" in text
+    assert "## deeplabv3plus_mobilenetv2 on camvid/val, extras: teacher" in text
+
+
+def test_page_is_filled_between_its_markers(rows, tmp_path):
+    page = tmp_path / "page.md"
+    page.write_text(
+        "before\n<!-- benchmark:plain -->\nold\n<!-- /benchmark:plain -->\nbetween\n"
+        "<!-- benchmark:extras -->\n<!-- /benchmark:extras -->\nafter\n"
+    )
+    text = fill_page(page, with_gaps(rows))
+    assert "old" not in text
+    assert text.startswith("before\n")
+    assert text.endswith("\nafter\n")
+    plain, extras = text.split("between")
+    assert "On camvid/val:" in plain
+    assert cells(extras.splitlines(), "DRSL")[1:3] == ["0", "not measured"]
+    page.write_text(text)
+    assert fill_page(page, with_gaps(rows)) == text
+    page.write_text("no markers")
+    with pytest.raises(ValueError, match="must have <!-- benchmark:plain -->"):
+        fill_page(page, rows)

@@ -1,0 +1,336 @@
+"""Compare methods on CARLA to CamVid, or on data laid out like it, over networks and seeds.
+
+python tools/run_benchmark.py --data DIR --methods source_only oracle drsl --seeds 0 1 2 --out DIR [--models M ...]
+    [--eval-data DIR --eval-split NAME] [--jobs N] [--extras NAME ...] [--translations DIR|fourier|lab]
+python tools/run_benchmark.py --merge FILE ... --out DIR          # put several results.json together
+python tools/run_benchmark.py --report FILE ... [--page PAGE]     # their tables, printed or put into a page
+
+A benchmark that was interrupted, or killed, continues with the same command; what is done is kept. --out receives
+results.json and results.md, after every run. Protocol and tables: docs/benchmark.md.
+"""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+from mmengine.config import Config, DictAction
+
+from mmdrsl.benchmark.evaluation_set import EvaluationSet, read_evaluation_set
+from mmdrsl.benchmark.execution import Execution, StoppedError, check_folders, finished_rows
+from mmdrsl.benchmark.extras import EXTRAS, check_extras
+from mmdrsl.benchmark.jobs import run_jobs
+from mmdrsl.benchmark.methods import METHODS
+from mmdrsl.benchmark.networks import DEFAULT_NETWORK, NETWORKS
+from mmdrsl.benchmark.plan import CONFIGS, BenchmarkRun, Settings, plan_runs
+from mmdrsl.benchmark.processes import Processes
+from mmdrsl.benchmark.protocol import check_equal
+from mmdrsl.benchmark.report import fill_page, report
+from mmdrsl.benchmark.results import merge_rows, read_results, results_text
+from mmdrsl.benchmark.training_run import ROOT, TrainingError
+from mmdrsl.engine.launch import resolve_mmseg_bases
+from mmdrsl.self_training.artefact import write_atomically
+
+PROGRESS_SECONDS = 60.0
+CHEAP_TRANSLATORS = ("fourier", "lab")
+
+
+def parse_args(arguments: Sequence[str] | None = None) -> argparse.Namespace:
+    """Read the command line."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--data", type=Path, help="folder with carla/, camvid/ and weights/")
+    parser.add_argument("--methods", nargs="+", metavar="METHOD", help=", ".join(METHODS))
+    parser.add_argument(
+        "--models", nargs="+", metavar="MODEL", default=[DEFAULT_NETWORK], help=", ".join(NETWORKS)
+    )
+    parser.add_argument("--seeds", nargs="+", type=int, default=[0], help="training seeds")
+    parser.add_argument("--out", type=Path, help="folder of runs and results")
+    parser.add_argument("--eval-data", type=Path, help="labelled folder; default: DATA/camvid")
+    parser.add_argument("--eval-split", default="val", help="its list of images, without .txt")
+    parser.add_argument("--jobs", type=int, default=1, help="processes at a time")
+    parser.add_argument(
+        "--threads", type=int, help="CPU threads of each; default: the cores shared out"
+    )
+    parser.add_argument("--extras", nargs="+", metavar="EXTRA", default=[], help=", ".join(EXTRAS))
+    parser.add_argument(
+        "--translations", help="folder of the translated source, or fourier or lab to make one"
+    )
+    parser.add_argument(
+        "--weights",
+        nargs="+",
+        metavar="MODEL=FILE",
+        default=[],
+        help="ImageNet weights of a model's backbone, or MODEL=scratch",
+    )
+    parser.add_argument(
+        "--cfg-options",
+        nargs="+",
+        action=DictAction,
+        default={},
+        help="config entries to override in every run that has them, key=value",
+    )
+    parser.add_argument("--merge", nargs="+", type=Path, metavar="FILE", help="results.json files")
+    parser.add_argument("--report", nargs="+", type=Path, metavar="FILE", help="results.json files")
+    parser.add_argument("--page", type=Path, help="--report: page with markers to fill")
+    args = parser.parse_args(arguments)
+    if args.merge is not None and args.out is None:
+        parser.error("--merge needs --out")
+    needed = ("data", "methods", "out")
+    missing = [f"--{name}" for name in needed if getattr(args, name) is None]
+    if args.merge is None and args.report is None and missing:
+        parser.error(f"missing {' '.join(missing)}")
+    if args.jobs < 1 or (args.threads is not None and args.threads < 1) or min(args.seeds) < 0:
+        parser.error("--jobs and --threads must be at least 1, --seeds at least 0")
+    return args
+
+
+def read_pairs(pairs: Sequence[str]) -> dict[str, str]:
+    """Split ``MODEL=FILE`` options.
+
+    Args:
+        pairs: The options.
+
+    Returns:
+        File by model.
+
+    Raises:
+        ValueError: One is no such pair, or names an unknown model.
+    """
+    wrong = [pair for pair in pairs if pair.partition("=")[0] not in NETWORKS or "=" not in pair]
+    if wrong:
+        raise ValueError(f"--weights {wrong}: expected MODEL=FILE with MODEL of {list(NETWORKS)}.")
+    return dict(pair.split("=", 1) for pair in pairs)
+
+
+def write_results(folder: Path, rows: Sequence[dict]) -> None:
+    """Write results.json and results.md.
+
+    Args:
+        folder: Where they go.
+        rows: Rows with gaps.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    write_atomically(folder / "results.json", results_text(rows))
+    write_atomically(folder / "results.md", report(rows))
+
+
+def make_translations(name: str, *, data: Path, out: Path) -> Path:
+    """Find a translated source, or make one without training.
+
+    Args:
+        name: A folder, ``fourier`` or ``lab``.
+        data: Folder of the benchmark.
+        out: Folder of the results.
+
+    Returns:
+        Folder of the translated set.
+
+    Raises:
+        FileNotFoundError: There is no such folder.
+        TrainingError: The translation failed.
+    """
+    if name not in CHEAP_TRANSLATORS:
+        if not Path(name).is_dir():
+            raise FileNotFoundError(
+                f"--translations {name}: no such folder; make one with tools/translate_dataset.py, or name one of "
+                f"{list(CHEAP_TRANSLATORS)}."
+            )
+        return Path(name).resolve()
+    folder = out / "translated" / name
+    config = CONFIGS / "source_only/deeplabv3plus_carla2camvid.py"
+    command = [sys.executable, str(ROOT / "tools/translate_dataset.py"), str(config), name]
+    environment = {**os.environ, "MMDRSL_BENCHMARK": str(data)}
+    done = subprocess.run([*command, "--out", str(folder)], cwd=ROOT, env=environment, check=False)
+    if done.returncode != 0:
+        raise TrainingError(f"the translation failed with exit status {done.returncode}.")
+    return folder
+
+
+class Log:
+    """Prints lines with the time and keeps them in a file.
+
+    Args:
+        path: The file.
+    """
+
+    def __init__(self, *, path: Path) -> None:
+        self.path = path
+
+    def __call__(self, line: str) -> None:
+        """Say a line."""
+        text = f"{time.strftime('%H:%M:%S')} {line}"
+        print(text, flush=True)
+        with self.path.open("a", encoding="utf-8") as file:
+            file.write(text + "\n")
+
+
+def read_settings(args: argparse.Namespace) -> Settings:
+    """Turn the command line into settings, and check them.
+
+    Args:
+        args: Parsed command line.
+
+    Returns:
+        The settings.
+
+    Raises:
+        ValueError: A name is unknown.
+        FileNotFoundError: Data are missing.
+    """
+    data, out = args.data.resolve(), args.out.resolve()
+    os.environ["MMDRSL_BENCHMARK"] = str(data)
+    resolve_mmseg_bases()
+    template = Config.fromfile(CONFIGS / "source_only/deeplabv3plus_carla2camvid.py")
+    evaluation = read_evaluation_set(
+        args.eval_data or data / "camvid",
+        args.eval_split,
+        label_space=template.val_dataloader.dataset.label_space,
+        data=data,
+    )
+    out.mkdir(parents=True, exist_ok=True)
+    translations = (
+        None
+        if args.translations is None
+        else make_translations(args.translations, data=data, out=out)
+    )
+    return Settings(
+        data=data,
+        out=out,
+        methods=tuple(dict.fromkeys(args.methods)),
+        networks=tuple(dict.fromkeys(args.models)),
+        seeds=tuple(dict.fromkeys(args.seeds)),
+        evaluation=evaluation,
+        extras=check_extras(args.extras),
+        weights=read_pairs(args.weights),
+        translations=translations,
+        options=args.cfg_options,
+    )
+
+
+def collect(out: Path, evaluation: EvaluationSet) -> None:
+    """Write the results of everything that is finished.
+
+    Args:
+        out: Folder of the benchmark.
+        evaluation: What the runs were evaluated on.
+    """
+    rows = finished_rows(out, evaluation)
+    check_equal({f"{row['method']} {row['model']} {row['seed']}": row["protocol"] for row in rows})
+    write_results(out, merge_rows([rows]))
+
+
+def say_plan(runs: Sequence[BenchmarkRun], settings: Settings, say: Log) -> None:
+    """Say what a benchmark will do and from which weights.
+
+    Args:
+        runs: Its runs.
+        settings: What was asked for.
+        say: Where to.
+    """
+    warmups = {id(run.warmup) for run in runs if run.warmup is not None}
+    own = list(dict.fromkeys(run.method for run in runs if run.warmup is None))
+    say(
+        f"{len(runs)} runs, {len(warmups)} shared warm-ups; with a warm-up of their own: {own or 'none'}; evaluation "
+        f"on {settings.evaluation.title}, {settings.evaluation.images} images"
+    )
+    for network in settings.networks:
+        weights = next(run.initial_weights for run in runs if run.network == network)
+        note = "random weights, no ImageNet" if weights == "scratch" else weights
+        say(f"{network} starts from {note}")
+
+
+def run_benchmark(args: argparse.Namespace) -> int:
+    """Train, evaluate and write what is not there yet.
+
+    Args:
+        args: Parsed command line.
+
+    Returns:
+        Exit status: 1 where a run failed.
+
+    Raises:
+        ValueError: An option does not fit, or the folder holds something else.
+        FileNotFoundError: A config, data or weights are missing.
+        TrainingError: The translation failed.
+    """
+    settings = read_settings(args)
+    runs = plan_runs(settings)
+    check_folders(runs)
+    say = Log(path=settings.out / "benchmark.log")
+    say_plan(runs, settings, say)
+    threads = args.threads or max(1, len(os.sched_getaffinity(0)) // args.jobs)
+    variables = dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS"), str(threads))
+    processes = Processes(environment={**os.environ, **variables}, folder=ROOT)
+    execution = Execution(
+        processes=processes, evaluation=settings.evaluation, threads=threads, say=say
+    )
+    seen: dict[str, float] = {"finished": -1.0, "said": time.monotonic()}
+
+    def tick() -> None:
+        finished = sum(execution.result_file(run).is_file() for run in runs)
+        if finished != seen["finished"]:
+            seen["finished"] = finished
+            collect(settings.out, settings.evaluation)
+        if time.monotonic() - seen["said"] >= PROGRESS_SECONDS:
+            seen["said"] = time.monotonic()
+            say(execution.progress(runs))
+
+    # The pool of jobs waits for its threads, and these for their processes.
+    stop_on_signal(processes)
+    failures = run_jobs(execution.jobs(runs), workers=args.jobs, tick=tick)
+    tick()
+    if processes.stopped:
+        raise StoppedError
+    for error in failures.values():
+        say(str(error))
+    say(execution.progress(runs))
+    say(f"results: {settings.out / 'results.md'}")
+    return 1 if failures else 0
+
+
+def stop_on_signal(processes: Processes) -> None:
+    """End the processes where this one is asked to end.
+
+    Args:
+        processes: The processes.
+    """
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: processes.stop())
+
+
+def main() -> int:
+    """Run, merge or report; return the exit status."""
+    args = parse_args()
+    # MMEngine says at every config that it found the data; results are what is read here.
+    logging.disable(logging.INFO)
+    try:
+        if args.merge is not None:
+            write_results(args.out, merge_rows([read_results(path) for path in args.merge]))
+            return 0
+        if args.report is not None:
+            rows = merge_rows([read_results(path) for path in args.report])
+            if args.page is None:
+                print(report(rows), end="")
+            else:
+                write_atomically(args.page, fill_page(args.page, rows))
+            return 0
+        return run_benchmark(args)
+    except (ValueError, FileNotFoundError, TrainingError) as error:
+        print(f"run_benchmark: {error}", file=sys.stderr)
+        return 1
+    except StoppedError:
+        print("run_benchmark: stopped; the same command continues from the last checkpoints")
+        return 130
+
+
+if __name__ == "__main__":
+    sys.exit(main())
