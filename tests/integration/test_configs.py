@@ -86,6 +86,102 @@ def test_modes_do_not_decay_and_have_a_learning_rate_of_their_own(data):
     assert len(group["params"]) == 1
 
 
+COMPARED = (
+    "adaptsegnet",
+    "adaptsegnet_multi",
+    "advent",
+    "dacs",
+    "minent",
+    "mrkld",
+    "seg_uncertainty",
+)
+# Methods that see target images without labels.
+UNLABELLED = {"adaptsegnet", "adaptsegnet_multi", "advent", "dacs", "minent"}
+
+
+@pytest.mark.parametrize(
+    "path", [path for path in CONFIGS if Path(path).parts[1] in COMPARED], ids=str
+)
+def test_methods_differ_from_self_training_in_their_terms_alone(path):
+    """Same warm-up, steps, images per step, share of target images, labels, evaluation and data."""
+    method, name = Path(path).parts[1:]
+    cfg, twin = load(path), load(f"configs/self_training/{name}")
+    hooks, twin_hooks = cfg.default_hooks, twin.default_hooks
+    assert hooks.self_training.get("online", False) is (method in UNLABELLED)
+    hooks.self_training.pop("online", None)
+    if method == "dacs":
+        # DACS has its own pace of the same average, from the first step on.
+        assert hooks.teacher.pop("begin") == 0
+        twin_hooks.teacher.pop("begin")
+    assert hooks == twin_hooks
+    optimizer, twin_optimizer = (each.optim_wrapper.optimizer for each in (cfg, twin))
+    if optimizer.type == "SGDWithAdam":
+        assert optimizer.type != twin_optimizer.type == "SGD"
+        optimizer.type = "SGD"
+    parts = ("train_dataloader", "val_dataloader", "test_dataloader", "val_evaluator", "train_cfg",
+             "optim_wrapper", "param_scheduler", "randomness", "load_from")  # fmt: skip
+    assert all(cfg[part] == twin[part] for part in parts)
+    assert cfg.model.segmentor == twin.model.segmentor
+    assert cfg.model.terms.source == twin.model.terms.source
+    changed = {key for key in cfg.model | twin.model if cfg.model.get(key) != twin.model.get(key)}
+    assert changed <= {"terms", "heads", "heads_shape_warmup", "discriminators"}
+    if "heads" in changed:
+        assert cfg.model.heads_shape_warmup is False
+
+
+def test_every_compared_method_has_both_development_sets():
+    for method in COMPARED:
+        for data in ("carla2camvid", "scenes2scenes"):
+            assert f"configs/{method}/deeplabv3plus_{data}.py" in CONFIGS
+
+
+@pytest.mark.parametrize("data", ["carla2camvid", "scenes2scenes"])
+def test_regularisation_is_what_plain_self_training_lacks(data):
+    full = load(f"configs/mrkld/deeplabv3plus_{data}.py")
+    plain = load(f"configs/self_training/deeplabv3plus_{data}_plain.py")
+    assert full.model.terms.pop("regularisation").type == "ModelRegularisationTerm"
+    assert full.model == plain.model
+
+
+@pytest.mark.parametrize("data", ["carla2camvid", "scenes2scenes"])
+def test_methods_start_from_one_segmentor(data):
+    # The weights file of the backbone is not needed to see that nothing shifts the random stream.
+    def start(method):
+        cfg = load(f"configs/{method}/deeplabv3plus_{data}.py").model
+        cfg.segmentor.backbone.pop("init_cfg", None)
+        torch.manual_seed(0)
+        model = MODELS.build(cfg)
+        model.init_weights()
+        return model.segmentor.state_dict()
+
+    expected = start("source_only")
+    for method in ("self_training", "drsl", *COMPARED):
+        found = start(method)
+        assert found.keys() == expected.keys()
+        assert all(torch.equal(value, expected[name]) for name, value in found.items()), method
+
+
+@pytest.mark.parametrize(
+    "path",
+    [f"configs/adaptsegnet/{name}.py" for name in
+     ("deeplabv3plus_carla2camvid", "deeplabv3plus_scenes2scenes", "deeplabv2_gta2cs")],
+)  # fmt: skip
+def test_discriminators_learn_as_adam_at_their_own_rate(path):
+    cfg = load(path)
+    model = MODELS.build(cfg.model)
+    optimizer = build_optim_wrapper(model, cfg.optim_wrapper).optimizer
+    own = {id(p) for p in model.discriminators.parameters()}
+    groups = [g for g in optimizer.param_groups if id(g["params"][0]) in own]
+    others = [g for g in optimizer.param_groups if id(g["params"][0]) not in own]
+    assert len(groups) == len(own) == 10
+    assert type(optimizer).__name__ in ("AdamW", "SGDWithAdam")
+    for group in groups:
+        assert tuple(group["betas"]) == (0.9, 0.99)
+        assert group["weight_decay"] == 0
+        assert 1e-4 <= group["lr"] <= 2e-4
+    assert all(group["betas"] in (None, (0.9, 0.999)) for group in others)
+
+
 @pytest.mark.parametrize("path", CONFIGS)
 def test_config_loads_and_says_what_it_is(path):
     cfg = load(path)

@@ -193,6 +193,13 @@ def test_wrong_use_is_refused():
         ("deeplabv3plus_small", 4),
         ("fcn_r50", 8),
         ("segnet_vgg16bn", 1),
+        ("deeplabv2_r101", 8),
+        ("segformer_b0", 4),
+        ("segformer_b1", 4),
+        ("segformer_b2", 4),
+        ("segformer_b3", 4),
+        ("segformer_b4", 4),
+        ("segformer_b5", 4),
     ],
 )
 def test_base_models_run(name, output_stride):
@@ -206,7 +213,11 @@ def test_base_models_run(name, output_stride):
         outs = model.backbone(images)
         logits = model.decode_head(outs)
     assert logits.shape == (1, 19, 64 // output_stride, 96 // output_stride)
-    if name != "segnet_vgg16bn":
+    if name.startswith("segformer"):
+        assert [
+            feature.shape[1] for feature in outs
+        ] == config.model.segmentor.decode_head.in_channels
+    elif name != "segnet_vgg16bn":
         assert outs[-1].shape[-2:] == (8, 12)
 
 
