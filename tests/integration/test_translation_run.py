@@ -155,11 +155,16 @@ def naive_scores(network, pairs):
         found = {}
         for kind, path in (("original", original), ("translated", translation)):
             image = torch.from_numpy(cv2.imread(str(path))[..., ::-1].copy()).permute(2, 0, 1)
-            mean, std = torch.tensor([123.675, 116.28, 103.53]), torch.tensor([58.395, 57.12, 57.375])
+            mean, std = (
+                torch.tensor([123.675, 116.28, 103.53]),
+                torch.tensor([58.395, 57.12, 57.375]),
+            )
             image = ((image - mean[:, None, None]) / std[:, None, None])[None].float()
             with torch.no_grad():
                 logits = network.decode_head(network.backbone(image))
-                logits = F.interpolate(logits, image.shape[2:], mode="bilinear", align_corners=False)
+                logits = F.interpolate(
+                    logits, image.shape[2:], mode="bilinear", align_corners=False
+                )
             found[kind] = logits.argmax(1)[0].numpy()
             right[kind] += int((found[kind] == labels)[labels != 255].sum())
         same += int((found["original"] == found["translated"]).sum())

@@ -145,9 +145,7 @@ def test_ramped_mixture_follows_the_position_and_resumes(translated, workers):
 def test_draws_from_elsewhere_have_the_last_probability(translated):
     root, source, _ = translated
     ramp = dict(end=0.0, start=1.0, finish=10, batch_size=1)
-    dataset = TranslatedDataset(
-        dataset=source, translations=str(root / "out"), probability=ramp
-    )
+    dataset = TranslatedDataset(dataset=source, translations=str(root / "out"), probability=ramp)
     original = cv2.imread(dataset.get_data_info(2)["img_path"])
     assert np.array_equal(image_of(dataset[2]), original)
     assert not np.array_equal(
