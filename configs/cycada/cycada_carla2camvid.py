@@ -3,7 +3,9 @@
 python tools/train.py configs/cycada/cycada_carla2camvid.py
 python tools/translate_dataset.py configs/cycada/cycada_carla2camvid.py CHECKPOINT --out data/translated/carla2camvid
 
-Needs a segmentor trained on the source: configs/source_only/deeplabv3plus_carla2camvid.py. Not run here yet.
+Needs a segmentor trained on the source:
+python tools/train.py configs/source_only/deeplabv3plus_carla2camvid.py --work-dir work_dirs/source_only/deeplabv3plus_carla2camvid
+ Not run here yet.
 """
 
 _base_ = [
@@ -12,7 +14,7 @@ _base_ = [
     "../_base_/default_runtime.py",
 ]
 # Often changed: the segmentor that judges, the size of the networks, the length of the training.
-segmentor_checkpoint = "work_dirs/deeplabv3plus_carla2camvid/iter_900.pth"
+segmentor_checkpoint = "work_dirs/source_only/deeplabv3plus_carla2camvid/iter_900.pth"
 base_channels = 16
 num_blocks = 4
 max_iters = 1200

@@ -3,7 +3,9 @@
 python tools/train.py configs/cycada/cycada_scenes2scenes.py
 python tools/translate_dataset.py configs/cycada/cycada_scenes2scenes.py CHECKPOINT --out data/translated/scenes2scenes
 
-Needs a segmentor trained on the source: configs/source_only/deeplabv3plus_scenes2scenes.py. Not run here yet.
+Needs a segmentor trained on the source:
+python tools/train.py configs/source_only/deeplabv3plus_scenes2scenes.py --work-dir work_dirs/source_only/deeplabv3plus_scenes2scenes
+ Not run here yet.
 """
 
 _base_ = [
@@ -12,7 +14,7 @@ _base_ = [
     "../_base_/default_runtime.py",
 ]
 # Often changed: the segmentor that judges, the size of the networks, the length of the training.
-segmentor_checkpoint = "work_dirs/deeplabv3plus_scenes2scenes/iter_1080.pth"
+segmentor_checkpoint = "work_dirs/source_only/deeplabv3plus_scenes2scenes/iter_1080.pth"
 base_channels = 16
 num_blocks = 3
 max_iters = 1500

@@ -11,6 +11,7 @@ import torch.nn.functional as F
 from mmengine.config import Config
 from mmseg.registry import DATASETS, MODELS
 from run_tools import ROOT, run_tool, tool_environment
+from run_tools import train_command as shortened_run
 
 from mmdrsl.datasets.image_header import read_header
 from mmdrsl.datasets.transforms.loading import LoadLabels
@@ -252,3 +253,39 @@ def test_killed_and_continued_export_ends_the_same(scenes_root, whole_run, whole
     output = run_tool(export_command(whole_run, tmp_path / "out"), scenes_root)
     assert "12 images, 5 of them were there already" in output
     assert files(tmp_path / "out") == files(whole_export)
+
+
+@pytest.mark.slow
+def test_the_six_steps(scenes_root, tmp_path):
+    """The commands of docs/translation.md on the scenes, each shortened to a few steps."""
+    judge, translator, adapted = (tmp_path / name for name in ("judge", "translator", "adapted"))
+
+    run_tool(
+        [
+            *(sys.executable, "tools/train.py", SOURCE_ONLY, "--work-dir", str(judge)),
+            *("--cfg-options", "train_cfg.max_iters=2", "train_cfg.val_interval=2"),
+            "default_hooks.checkpoint.interval=2",
+        ],
+        scenes_root,
+    )
+    run_tool(train_command(translator, judge / "iter_2.pth"), scenes_root)
+    run_tool(export_command(translator, tmp_path / "translated"), scenes_root)
+    run_tool(
+        shortened_run(
+            adapted,
+            f"train_dataloader.dataset.source.translations={tmp_path / 'translated'}",
+            config="configs/cycada/deeplabv3plus_scenes2scenes.py",
+        ),
+        scenes_root,
+    )
+    rounds = json.loads((adapted / "rounds.json").read_text())
+    assert sorted(rounds) == ["0", "1", "2", "3"]
+    assert all("mIoU" in entry["metrics"] for entry in rounds.values())
+    # The frozen segmentor of the translator is the one that was trained first.
+    trained, kept = (
+        torch.load(path, map_location="cpu", weights_only=False)["state_dict"]
+        for path in (judge / "iter_2.pth", translator / "iter_6.pth")
+    )
+    weights = [name for name in trained if name.startswith("segmentor.")]
+    assert weights
+    assert all(torch.equal(trained[name], kept[f"semantic.{name}"]) for name in weights)
