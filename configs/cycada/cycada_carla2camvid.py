@@ -5,7 +5,7 @@ python tools/translate_dataset.py configs/cycada/cycada_carla2camvid.py CHECKPOI
 
 Needs a segmentor trained on the source:
 python tools/train.py configs/source_only/deeplabv3plus_carla2camvid.py --work-dir work_dirs/source_only/deeplabv3plus_carla2camvid
- Not run here yet.
+Not run here yet.
 """
 
 _base_ = [

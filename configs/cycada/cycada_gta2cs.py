@@ -5,8 +5,7 @@ python tools/translate_dataset.py configs/cycada/cycada_gta2cs.py CHECKPOINT --o
 
 Needs a segmentor trained on the source:
 python tools/train.py configs/source_only/deeplabv3plus_gta2cs.py --work-dir work_dirs/source_only/deeplabv3plus_gta2cs
- 200,000 steps of one image of each
-domain, the second half with a falling learning rate (CycleGAN has 200 epochs of its smaller set). Not run here: the
+200,000 steps of one image of each domain, the second half with a falling learning rate (CycleGAN has 200 epochs of its smaller set). Not run here: the
 full sets are not on the machine this was developed on.
 """
 
