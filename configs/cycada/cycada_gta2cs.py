@@ -3,8 +3,9 @@
 python tools/train.py configs/cycada/cycada_gta2cs.py                     # --amp on a GPU
 python tools/translate_dataset.py configs/cycada/cycada_gta2cs.py CHECKPOINT --out data/translated/gta2cs
 
-Needs a segmentor trained on the source: configs/source_only/deeplabv3plus_gta2cs.py. 200,000 steps of one image of each
-domain, the second half with a falling learning rate (CycleGAN has 200 epochs of its smaller set). Not run here: the
+Needs a segmentor trained on the source:
+python tools/train.py configs/source_only/deeplabv3plus_gta2cs.py --work-dir work_dirs/source_only/deeplabv3plus_gta2cs
+200,000 steps of one image of each domain, the second half with a falling learning rate (CycleGAN has 200 epochs of its smaller set). Not run here: the
 full sets are not on the machine this was developed on.
 """
 
@@ -14,7 +15,7 @@ _base_ = [
     "../_base_/default_runtime.py",
 ]
 # Often changed: the segmentor that judges, the size of the networks, the length of the training.
-segmentor_checkpoint = "work_dirs/deeplabv3plus_gta2cs/iter_35000.pth"
+segmentor_checkpoint = "work_dirs/source_only/deeplabv3plus_gta2cs/iter_35000.pth"
 base_channels = 64
 num_blocks = 9
 max_iters = 200000

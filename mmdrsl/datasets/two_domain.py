@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 from collections.abc import Iterator
 from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -36,12 +37,32 @@ class DomainSample(NamedTuple):
         image_index: Index into that domain's dataset.
         seed: Seed of all random transforms of this draw, in [0, 2**32).
         wanted: Class to keep in view, None where any view will do.
+        position: Samples that this rank has drawn before since the start of training; None outside a training stream.
     """
 
     domain: str
     image_index: int
     seed: int
     wanted: WantedClass | None = None
+    position: int | None = None
+
+
+# What is being loaded in this process, for data sets that change in the course of a training.
+_position: ContextVar[int | None] = ContextVar("position", default=None)
+
+
+def drawn_position() -> int | None:
+    """Position of the sample that a `TwoDomainDataset` is loading now, see `DomainSample.position`."""
+    return _position.get()
+
+
+@contextmanager
+def _at_position(position: int | None) -> Iterator[None]:
+    token = _position.set(position)
+    try:
+        yield
+    finally:
+        _position.reset(token)
 
 
 @contextmanager
@@ -95,7 +116,7 @@ class TwoDomainDataset(Dataset):
 
     def __getitem__(self, sample: DomainSample) -> Any:
         dataset = self.domains[sample.domain]
-        with seeded(sample.seed):
+        with seeded(sample.seed), _at_position(sample.position):
             packed = dataset[sample.image_index]
             if sample.wanted is not None:
                 class_id, min_pixels, attempts = sample.wanted

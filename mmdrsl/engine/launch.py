@@ -8,6 +8,7 @@ from pathlib import Path
 import torch
 from mmengine.config import Config, ConfigDict
 from mmengine.config import utils as config_utils
+from mmengine.device import get_device
 
 
 def resolve_mmseg_bases() -> None:
@@ -69,8 +70,10 @@ def use_mixed_precision(optim_wrapper: ConfigDict) -> None:
         optim_wrapper: Config of the optimizer wrapper, changed in place.
 
     Raises:
-        ValueError: A wrapper is of another type than OptimWrapper.
+        ValueError: There is no accelerator, or a wrapper is of another type than OptimWrapper.
     """
+    if get_device() == "cpu":
+        raise ValueError("--amp needs a GPU, found none; leave it out to train in full precision.")
     several = [part for part in optim_wrapper.values() if isinstance(part, dict) and "type" in part]
     for wrapper in [optim_wrapper] if "type" in optim_wrapper else several:
         if wrapper["type"] not in ("OptimWrapper", "AmpOptimWrapper"):

@@ -82,6 +82,7 @@ def embed_source_sample(
     model = unwrapped(runner)
     dataset = runner.train_dataloader.dataset
     two_domains = isinstance(dataset, TwoDomainDataset)
+    position = iteration * runner.train_dataloader.batch_size
     size = len(dataset.domains["source"] if two_domains else dataset)
     rng = np.random.default_rng([runner.seed, iteration])
     chosen = rng.choice(size, min(num_images, size), replace=False)
@@ -91,7 +92,7 @@ def embed_source_sample(
     for start in range(0, len(chosen), IMAGES_AT_ONCE):
         items = [
             dataset[
-                DomainSample("source", int(index), int(rng.integers(2**32)))
+                DomainSample("source", int(index), int(rng.integers(2**32)), position=position)
                 if two_domains
                 else int(index)
             ]

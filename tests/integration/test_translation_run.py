@@ -1,17 +1,23 @@
+import json
 import signal
 import subprocess
 import sys
 
 import cv2
+import numpy as np
 import pytest
 import torch
+import torch.nn.functional as F
 from mmengine.config import Config
-from mmseg.registry import MODELS
+from mmseg.registry import DATASETS, MODELS
 from run_tools import ROOT, run_tool, tool_environment
+from run_tools import train_command as shortened_run
 
 from mmdrsl.datasets.image_header import read_header
+from mmdrsl.datasets.transforms.loading import LoadLabels
 
 CONFIG = "configs/cycada/cycada_scenes2scenes.py"
+SOURCE_ONLY = "configs/source_only/deeplabv3plus_scenes2scenes.py"
 RUN = "import os, runpy, signal, sys{}sys.argv = sys.argv[1:]\nrunpy.run_path(sys.argv[0], run_name='__main__')\n"
 KILL_TRAINING = """
 from mmdrsl.engine.hooks import StepSeedHook
@@ -143,6 +149,73 @@ def test_training_logs_sheets_and_export_keeps_names_and_sizes(
             assert read_header(new, str(path)).size == read_header(old, str(original)).size
 
 
+def naive_scores(network, pairs):
+    """Pixel accuracy on originals and translations, and the share of equal predictions, in percent; by plain loops."""
+    right, same, labelled, pixels = {"original": 0, "translated": 0}, 0, 0, 0
+    for original, translation, labels in pairs:
+        found = {}
+        for kind, path in (("original", original), ("translated", translation)):
+            image = torch.from_numpy(cv2.imread(str(path))[..., ::-1].copy()).permute(2, 0, 1)
+            mean, std = (
+                torch.tensor([123.675, 116.28, 103.53]),
+                torch.tensor([58.395, 57.12, 57.375]),
+            )
+            image = ((image - mean[:, None, None]) / std[:, None, None])[None].float()
+            with torch.no_grad():
+                logits = network.decode_head(network.backbone(image))
+                logits = F.interpolate(
+                    logits, image.shape[2:], mode="bilinear", align_corners=False
+                )
+            found[kind] = logits.argmax(1)[0].numpy()
+            right[kind] += int((found[kind] == labels)[labels != 255].sum())
+        same += int((found["original"] == found["translated"]).sum())
+        labelled, pixels = labelled + int((labels != 255).sum()), pixels + labels.size
+    return {kind: 100 * value / labelled for kind, value in right.items()}, 100 * same / pixels
+
+
+def test_audit_of_an_export(scenes_root, whole_export, tmp_path):
+    cfg = Config.fromfile(ROOT / SOURCE_ONLY)
+    torch.manual_seed(0)
+    model = MODELS.build(cfg.model).eval()
+    # Without training all classes are alike; these differ from place to place.
+    torch.nn.init.normal_(model.decode_head.conv_seg.weight, std=1.0)
+    torch.save(dict(state_dict=model.state_dict()), tmp_path / "judge.pth")
+    output = run_tool(
+        [
+            *(sys.executable, "tools/analysis_tools/evaluate_translation.py", SOURCE_ONLY),
+            *(str(tmp_path / "judge.pth"), str(whole_export)),
+            *("--out", str(tmp_path / "audit"), "--num-rows", "3"),
+        ],
+        scenes_root,
+    )
+    report = json.loads((tmp_path / "audit/audit.json").read_text())
+    dataset = DATASETS.build(dict(cfg.source_dataset, data_root=str(scenes_root / "game")))
+    infos = [dataset.get_data_info(index) for index in range(len(dataset))]
+    pairs = [
+        (
+            info["img_path"],
+            whole_export / "images" / f"{info['sample_id']}.png",
+            LoadLabels().transform(dict(info, ori_shape=(64, 128)))["gt_seg_map"],
+        )
+        for info in infos
+    ]
+    assert len(pairs) == len(report["images"]) == 12
+    accuracy, agreement = naive_scores(model.segmentor, pairs)
+    for kind, value in accuracy.items():
+        assert report[kind]["pixel_accuracy"] == pytest.approx(value, abs=0.1)
+    assert report["agreement"] == pytest.approx(agreement, abs=0.1)
+    assert 0 < report["agreement"] < 100
+    statistics = report["statistics"]
+    assert [statistics[kind]["num_images"] for kind in ("original", "translated", "target")] == [
+        *(12, 12, 6)
+    ]
+    means = np.mean([cv2.imread(str(path)).mean((0, 1)) for _, path, _ in pairs], axis=0)
+    assert statistics["translated"]["mean"] == pytest.approx(means[::-1].tolist(), abs=1e-3)
+    sheet = cv2.imread(str(tmp_path / "audit/sheet.jpg"))
+    assert sheet.shape == (3 * 164, 6 * 324, 3)
+    assert f"{report['agreement']:.2f} % of the pixels" in output
+
+
 def test_learning_rate_falls_and_generators_moved(whole_run):
     checkpoints = torch.load(whole_run / "iter_6.pth", map_location="cpu", weights_only=False)
     assert set(checkpoints["optimizer"]) == {"generators", "discriminators"}
@@ -180,3 +253,39 @@ def test_killed_and_continued_export_ends_the_same(scenes_root, whole_run, whole
     output = run_tool(export_command(whole_run, tmp_path / "out"), scenes_root)
     assert "12 images, 5 of them were there already" in output
     assert files(tmp_path / "out") == files(whole_export)
+
+
+@pytest.mark.slow
+def test_the_six_steps(scenes_root, tmp_path):
+    """The commands of docs/translation.md on the scenes, each shortened to a few steps."""
+    judge, translator, adapted = (tmp_path / name for name in ("judge", "translator", "adapted"))
+
+    run_tool(
+        [
+            *(sys.executable, "tools/train.py", SOURCE_ONLY, "--work-dir", str(judge)),
+            *("--cfg-options", "train_cfg.max_iters=2", "train_cfg.val_interval=2"),
+            "default_hooks.checkpoint.interval=2",
+        ],
+        scenes_root,
+    )
+    run_tool(train_command(translator, judge / "iter_2.pth"), scenes_root)
+    run_tool(export_command(translator, tmp_path / "translated"), scenes_root)
+    run_tool(
+        shortened_run(
+            adapted,
+            f"train_dataloader.dataset.source.translations={tmp_path / 'translated'}",
+            config="configs/cycada/deeplabv3plus_scenes2scenes.py",
+        ),
+        scenes_root,
+    )
+    rounds = json.loads((adapted / "rounds.json").read_text())
+    assert sorted(rounds) == ["0", "1", "2", "3"]
+    assert all("mIoU" in entry["metrics"] for entry in rounds.values())
+    # The frozen segmentor of the translator is the one that was trained first.
+    trained, kept = (
+        torch.load(path, map_location="cpu", weights_only=False)["state_dict"]
+        for path in (judge / "iter_2.pth", translator / "iter_6.pth")
+    )
+    weights = [name for name in trained if name.startswith("segmentor.")]
+    assert weights
+    assert all(torch.equal(trained[name], kept[f"semantic.{name}"]) for name in weights)

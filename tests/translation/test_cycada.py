@@ -6,6 +6,7 @@ import torch
 import torch.nn.functional as F
 from mmengine import MessageHub
 from mmengine.model import BaseModule
+from mmengine.optim import OptimWrapper, OptimWrapperDict
 from mmengine.runner.checkpoint import get_state_dict, load_state_dict
 from mmengine.structures import PixelData
 from mmseg.registry import MODELS
@@ -21,15 +22,16 @@ from tiny_translators import (
 
 from mmdrsl.translation import cycada
 from mmdrsl.translation.semantic_consistency import semantic_weight
+from mmdrsl.translation.tiled_generator import translate_in_tiles
 
 
-def build(**options):
+def build(*, generator=GENERATOR, **options):
     torch.manual_seed(0)
     options = {"semantic": dict(segmentor=copy.deepcopy(SEGMENTOR)), **options}
     model = MODELS.build(
         dict(
             type="mmagic.CyCADA",
-            generator=GENERATOR,
+            generator=generator,
             discriminator=DISCRIMINATOR,
             data_preprocessor=PREPROCESSOR,
             **options,
@@ -170,6 +172,47 @@ def test_identity_pass_is_not_computed_at_weight_zero(weight, passes):
         generator.register_forward_hook(lambda *_: calls.append(1))
     model.train_step(batch(), optimizers(model))
     assert len(calls) == passes
+
+
+class HalfPrecisionWrapper(OptimWrapper):
+    """What AmpOptimWrapper does on a GPU, without the scaling of losses: the CPU's autocast."""
+
+    def optim_context(self, model):
+        return torch.autocast("cpu", torch.bfloat16)
+
+
+@pytest.mark.parametrize("generator", ["mmagic.ResnetGenerator", "mmagic.ShortcutGenerator"])
+def test_a_step_in_half_precision_is_near_that_in_full(generator):
+    results = {}
+    for name, wrapper in (("full", OptimWrapper), ("half", HalfPrecisionWrapper)):
+        model = build(generator=dict(GENERATOR, type=generator), buffer_size=2)
+        step = OptimWrapperDict(
+            **{
+                part: wrapper(torch.optim.SGD(getattr(model, part).parameters(), LEARNING_RATE))
+                for part in ("generators", "discriminators")
+            }
+        )
+        log = [model.train_step(batch(seed), step) for seed in range(2)][-1]
+        results[name] = {key: float(value) for key, value in log.items()}
+        state = get_state_dict(model)
+        assert all(value.isfinite().all() for value in state.values())
+        assert len(state["image_buffers.target"]) == 2
+    for key, value in results["full"].items():
+        assert results["half"][key] == pytest.approx(value, rel=0.05, abs=0.01), key
+    assert results["half"] != results["full"]
+
+
+def test_shortcut_generator_begins_as_the_identity_and_tiles_alike():
+    model = build(generator=dict(GENERATOR, type="mmagic.ShortcutGenerator"), semantic=None)
+    generator = model.generators["target"]
+    image = torch.rand(1, 3, 64, 96) * 2 - 1
+    assert torch.equal(generator(image), image)
+    last = generator.model[-1].conv
+    torch.nn.init.normal_(last.weight, std=0.1)
+    whole = generator(image)
+    assert torch.allclose(whole, image + generator.model(image))
+    assert not torch.allclose(whole, image, atol=0.1)
+    assert torch.allclose(translate_in_tiles(generator, image, 32), whole, atol=1e-4)
 
 
 def test_schedule_of_the_semantic_terms():

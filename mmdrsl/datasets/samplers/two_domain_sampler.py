@@ -175,7 +175,8 @@ class TwoDomainSampler(Sampler):
             is_target = int((offset + 1) * self.target_share) > targets_before
             domain = "target" if is_target else "source"
             own_draw = targets_before if is_target else offset - targets_before
-            yield self._sample(domain, own_draw * self.world_size + self.rank)
+            sample = self._sample(domain, own_draw * self.world_size + self.rank)
+            yield sample._replace(position=self.first_position + offset)
             offset += 1
 
     def __len__(self) -> int:

@@ -19,8 +19,8 @@ from ..source_sample import unwrapped
 class DomainAccuracyHook(Hook):
     """After each step writes the accuracy of its batch, averaged over all ranks, into each `DomainAccuracyGate`.
 
-    The term ``NAME`` with a ``gate`` returns ``discriminator_accuracy``; a step without that value (a batch of one domain)
-    changes nothing. The rolling accuracy is logged as ``NAME.rolling_accuracy``.
+    The term ``NAME`` with a ``gate`` returns ``discriminator_accuracy``; a step without that value (a batch of one
+    domain) changes nothing. The rolling accuracy is logged as ``NAME.rolling_accuracy``.
     """
 
     def before_train(self, runner: Runner) -> None:
@@ -32,8 +32,8 @@ class DomainAccuracyHook(Hook):
         gates = [gate for _, gate in self._gates(runner)]
         if not gates:
             raise ValueError(
-                "DomainAccuracyHook found no term with a gate; add one, such as FeatureAdaptationTerm with gate=dict(), "
-                "or leave the hook out."
+                "DomainAccuracyHook found no term with a gate; add one, such as FeatureAdaptationTerm with "
+                "gate=dict(), or leave the hook out."
             )
         for gate in gates:
             gate.followed = True

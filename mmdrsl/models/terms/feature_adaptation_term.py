@@ -17,12 +17,12 @@ INPUTS = ("scores", "features")
 class FeatureAdaptationTerm(AdaptationTerm):
     """Trains a discriminator between the domains, and the segmentor to be taken for the source on target images.
 
-    Unlike `AdversarialTerm`, which judges probabilities at full size and always lets the segmentor learn, this one judges
-    features or raw scores at their own size, and only a discriminator that is right often enough is listened to. The
-    discriminator learns on detached maps of both domains (``loss_discriminator``); where its gate is
-    open, the segmentor learns through the frozen discriminator on the target's maps (``loss_adversarial``). Both are
-    part of one objective, beside any other term, pseudo labels included. The released code of CyCADA also pauses the
-    source's cross entropy while the gate is closed; here that runs on.
+    The discriminator learns on detached maps of both domains (``loss_discriminator``); while its gate is open, the
+    segmentor learns through the frozen discriminator on the target's maps (``loss_adversarial``). Both are part of one
+    objective, beside any other term, pseudo labels included. Unlike `AdversarialTerm`, which judges probabilities at
+    full size, this one judges raw scores or features at their own size, and listens only to a discriminator that is
+    right often enough. The released code also pauses the source's cross entropy while the gate is closed; here that
+    runs on.
 
     Args:
         discriminator: Name of the discriminator in the adaptor.
@@ -106,7 +106,7 @@ class FeatureAdaptationTerm(AdaptationTerm):
             * (domain_loss(scores[0], of_source=True) + domain_loss(scores[1], of_source=False))
             / 2
         )
-        values["discriminator_accuracy"] = right_share(*scores, "cross_entropy")
+        values["discriminator_accuracy"] = right_share(scores[0], scores[1], "cross_entropy")
         values["gate_open"] = target.new_tensor(float(is_open))
         return values
 

@@ -1,14 +1,14 @@
-"""DeepLabV3+ (ResNet-50), GTA5 to Cityscapes, trained on the translated source alone.
+"""DeepLabV3+ (MobileNetV2), CARLA to CamVid, CyCADA's two levels: translated images, class scores aligned.
 
-python tools/translate_dataset.py configs/source_only/deeplabv3plus_gta2cs.py fourier --out data/translated/gta2cs
-python tools/train.py configs/cycada/source_only_gta2cs.py
+python tools/translate_dataset.py configs/cycada/cycada_carla2camvid.py CHECKPOINT --out data/translated/carla2camvid
+python tools/train.py configs/cycada_pixel_feature/deeplabv3plus_carla2camvid.py
 
 The first command may be any of the translators in docs/translation.md. Not run here yet.
 """
 
-_base_ = "../source_only/deeplabv3plus_gta2cs.py"
+_base_ = "../cycada_feature/deeplabv3plus_carla2camvid.py"
 # The translated set, and how often an image is drawn from it rather than from the original.
-translations = "data/translated/gta2cs"
+translations = "data/translated/carla2camvid"
 probability = 1.0
 train_dataloader = dict(
     dataset=dict(

@@ -1,7 +1,7 @@
 """DeepLabV3+ (MobileNetV2), CARLA to CamVid, trained on the translated source alone.
 
 python tools/translate_dataset.py configs/source_only/deeplabv3plus_carla2camvid.py fourier --out data/translated/carla2camvid
-python tools/train.py configs/cycada/source_only_carla2camvid.py
+python tools/train.py configs/cycada_pixel/deeplabv3plus_carla2camvid.py
 
 The first command may be any of the translators in docs/translation.md. Not run here yet.
 """

@@ -1,0 +1,17 @@
+"""DeepLabV3+ (MobileNetV2), CARLA to CamVid, CyCADA's feature level alone: original images, class scores aligned.
+
+python tools/train.py configs/cycada_feature/deeplabv3plus_carla2camvid.py
+
+Warm-up, steps, mixture of the batches and teacher are those of the self-training twin; no pseudo labels are made.
+Not run here yet.
+"""
+
+_base_ = [
+    "../self_training/deeplabv3plus_carla2camvid.py",
+    "../_base_/methods/cycada_feature.py",
+]
+model = dict(
+    discriminators=dict(scores=dict(_base_.score_discriminator, in_channels=10)),
+    terms=dict(_base_.cycada_feature_terms, _delete_=True),
+)
+default_hooks = dict(self_training=dict(online=True))

@@ -1,0 +1,23 @@
+"""DeepLabV3+ (ResNet-50), GTA5 to Cityscapes, trained on the translated source alone.
+
+python tools/translate_dataset.py configs/source_only/deeplabv3plus_gta2cs.py fourier --out data/translated/gta2cs
+python tools/train.py configs/cycada_pixel/deeplabv3plus_gta2cs.py
+
+The first command may be any of the translators in docs/translation.md. Not run here yet.
+"""
+
+_base_ = "../source_only/deeplabv3plus_gta2cs.py"
+# The translated set, and how often an image is drawn from it rather than from the original.
+translations = "data/translated/gta2cs"
+probability = 1.0
+train_dataloader = dict(
+    dataset=dict(
+        source=dict(
+            _delete_=True,
+            type="TranslatedDataset",
+            dataset={{_base_.source_dataset}},
+            translations=translations,
+            probability=probability,
+        )
+    )
+)
