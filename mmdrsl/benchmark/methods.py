@@ -46,7 +46,12 @@ METHODS = {
     ),
     "cycada_pixel": Method(title="CyCADA, pixels", is_translated=True),
     "cycada_feature": Method(title="CyCADA, features"),
-    "cycada": Method(title="CyCADA", is_translated=True),
+    "cycada": Method(
+        title="CyCADA",
+        config=f"cycada_pixel_feature/{CONFIG_NAME}",
+        terms=("SegmentationTerm", "FeatureAdaptationTerm"),
+        is_translated=True,
+    ),
     "mrkld": Method(title="MRKLD", terms=("SegmentationTerm", "ModelRegularisationTerm")),
     "minent": Method(title="MinEnt", terms=("SegmentationTerm", "EntropyTerm")),
     "advent": Method(title="ADVENT", terms=("SegmentationTerm", "AdversarialTerm")),

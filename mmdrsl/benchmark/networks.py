@@ -10,6 +10,8 @@ from typing import Any
 
 from mmengine.config import Config, ConfigDict
 
+from ..models.feature_maps import DECODER
+
 DEFAULT_NETWORK = "deeplabv3plus_mobilenetv2"
 SCRATCH = "scratch"
 
@@ -20,23 +22,27 @@ class Network:
 
     Attributes:
         channels: Channels of the backbone's outputs that heads and terms may read, shallow to deep.
+        decoder_channels: Channels of what the decode head's classifier reads.
         weights: Name of the ImageNet weights in the benchmark's ``weights`` folder; None where it has none.
     """
 
     channels: tuple[int, ...]
+    decoder_channels: int
     weights: str | None = None
 
 
 _RESNET = (256, 512, 1024, 2048)
 NETWORKS = {
-    DEFAULT_NETWORK: Network(channels=(24, 32, 96, 320), weights="mobilenet_v2_in1k.pth"),
-    "deeplabv3plus_small": Network(channels=(16, 32, 64, 128)),
-    "fcn_r50": Network(channels=_RESNET),
-    "segnet_vgg16bn": Network(channels=(64, 128, 256, 512, 512)),
-    "deeplabv3plus_r50": Network(channels=_RESNET),
-    "deeplabv3plus_r101": Network(channels=_RESNET),
-    "deeplabv2_r101": Network(channels=_RESNET),
-    "segformer_b0": Network(channels=(32, 64, 160, 256)),
+    DEFAULT_NETWORK: Network(
+        channels=(24, 32, 96, 320), decoder_channels=128, weights="mobilenet_v2_in1k.pth"
+    ),
+    "deeplabv3plus_small": Network(channels=(16, 32, 64, 128), decoder_channels=64),
+    "fcn_r50": Network(channels=_RESNET, decoder_channels=512),
+    "segnet_vgg16bn": Network(channels=(64, 128, 256, 512, 512), decoder_channels=64),
+    "deeplabv3plus_r50": Network(channels=_RESNET, decoder_channels=512),
+    "deeplabv3plus_r101": Network(channels=_RESNET, decoder_channels=512),
+    "deeplabv2_r101": Network(channels=_RESNET, decoder_channels=2048),
+    "segformer_b0": Network(channels=(32, 64, 160, 256), decoder_channels=256),
 }
 """Networks by name."""
 
@@ -100,7 +106,7 @@ def use_network(cfg: Config, name: str, *, configs: Path, weights: Path | None) 
             segmentor.decode_head[key] = cfg.model.segmentor.decode_head[key]
         cfg.model.segmentor = segmentor
         cfg.model.data_preprocessor = other.data_preprocessor
-        _follow_channels(cfg.model, NETWORKS[name].channels)
+        _follow_channels(cfg.model, NETWORKS[name])
     cfg.model.segmentor.backbone.pop("init_cfg", None)
     if weights is not None:
         cfg.model.segmentor.backbone.init_cfg = dict(type="Pretrained", checkpoint=str(weights))
@@ -120,13 +126,16 @@ def _check_carries_over(segmentor: ConfigDict, usual: ConfigDict) -> None:
             )
 
 
-def _follow_channels(model: ConfigDict, channels: tuple[int, ...]) -> None:
+def _follow_channels(model: ConfigDict, network: Network) -> None:
     """Set the indices and channels of everything outside the segmentor that reads features."""
-    usual = NETWORKS[DEFAULT_NETWORK].channels
+    usual, channels = NETWORKS[DEFAULT_NETWORK].channels, network.channels
     shift = len(channels) - len(usual)
     extras = [model[key] for key in ("heads", "discriminators", "terms") if key in model]
     for entry in _dictionaries(extras):
         index = entry.get("in_index")
+        if index == DECODER:
+            entry["in_channels"] = network.decoder_channels
+            continue
         if isinstance(index, int):
             # A negative index counts from the end already.
             entry["in_index"] = index if index < 0 else index + shift

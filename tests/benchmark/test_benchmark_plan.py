@@ -17,6 +17,7 @@ from mmdrsl.benchmark.plan import CONFIGS, Settings, plan_runs
 from mmdrsl.benchmark.protocol import check_equal
 from mmdrsl.benchmark.warmup import warmup_config, warmup_iterations
 from mmdrsl.engine.launch import resolve_mmseg_bases
+from mmdrsl.models.feature_maps import choose_map, feature_maps
 
 PRESENT = [name for name in METHODS if config_file(name, CONFIGS).is_file()]
 AVAILABLE = [
@@ -232,15 +233,16 @@ def test_evaluation_is_of_the_last_iterate_on_the_chosen_set(settings, data):
 def test_networks_give_the_channels_that_are_written_down(network):
     cfg = method_config("drsl", CONFIGS)
     use_network(cfg, network, configs=CONFIGS, weights=None)
-    backbone = MODELS.build(cfg.model.segmentor.backbone)
+    cfg.model.segmentor.train_cfg, cfg.model.segmentor.test_cfg = {}, dict(mode="whole")
+    segmentor = MODELS.build(cfg.model.segmentor)
     # MMSegmentation's ResNet returns nothing from eval().
-    backbone.eval()
+    segmentor.eval()
     with torch.no_grad():
-        outputs = backbone(torch.zeros(1, 3, 64, 64))
+        outputs = feature_maps(segmentor, torch.zeros(1, 3, 64, 64))
     channels = tuple(output.shape[1] for output in outputs)
     assert channels[: len(NETWORKS[network].channels)] == NETWORKS[network].channels
     head = cfg.model.heads.mmdl
-    assert head.in_channels == channels[head.in_index] == NETWORKS[network].channels[-1]
+    assert head.in_channels == choose_map(outputs, head.in_index).shape[1]
     assert cfg.model.segmentor.decode_head.num_classes == 10
     assert len(cfg.model.segmentor.decode_head.loss_decode.class_weight) == 10
 
