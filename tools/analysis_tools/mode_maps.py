@@ -83,6 +83,10 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=Path("work_dirs/mode_maps.png"))
     parser.add_argument("--num-pairs", type=int, default=5)
     args = parser.parse_args()
+    if args.out.suffix not in (".png", ".jpg"):
+        parser.error(
+            f"--out {args.out} is no picture: expected a file name that ends with .png or .jpg"
+        )
     resolve_mmseg_bases()
     cfg = Config.fromfile(args.config)
     sheet = mode_map_sheet(cfg, load_model(cfg, args.checkpoint), num_pairs=args.num_pairs)
