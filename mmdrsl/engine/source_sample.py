@@ -82,7 +82,7 @@ def embed_source_sample(
     model = unwrapped(runner)
     dataset = runner.train_dataloader.dataset
     two_domains = isinstance(dataset, TwoDomainDataset)
-    position = iteration * runner.train_dataloader.batch_size
+    position = iteration * runner.train_dataloader.batch_size if two_domains else None
     size = len(dataset.domains["source"] if two_domains else dataset)
     rng = np.random.default_rng([runner.seed, iteration])
     chosen = rng.choice(size, min(num_images, size), replace=False)
