@@ -104,6 +104,7 @@ def test_mmdl_head_outputs():
     assert embeddings.shape == (2, 5, 3, 4)
     torch.testing.assert_close(embeddings.norm(dim=1), torch.ones(2, 3, 4))
     torch.testing.assert_close(head.modes().norm(dim=2), torch.ones(4, 2))
+    head.class_frequency.copy_(torch.tensor([0.6, 0.3, 0.09, 0.01]))
     posterior, nearest = head.log_posterior(embeddings), None
     torch.testing.assert_close(posterior.exp().sum(1), torch.ones(2, 3, 4))
     classes = torch.randint(4, (2, 3, 4))
@@ -112,7 +113,7 @@ def test_mmdl_head_outputs():
         for y in range(3):
             for x in range(4):
                 d2 = (embeddings[b, :, y, x] - head.modes()).square().sum(-1)
-                mass = (-d2 / (2 * head.bandwidth**2)).exp().sum(1)
+                mass = head.class_frequency * (-d2 / (2 * head.bandwidth**2)).exp().sum(1)
                 torch.testing.assert_close(
                     posterior[b, :, y, x], (mass / mass.sum()).log(), rtol=1e-4, atol=1e-4
                 )

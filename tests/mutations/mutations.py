@@ -22,6 +22,8 @@ HEADS = "tests/models/test_drsl_head.py"
 LABELS = "tests/models/test_label_maps.py"
 HOOKS = "tests/engine/test_hooks.py"
 MODE_HOOKS = "tests/engine/test_mode_hooks.py"
+LABELLER = "tests/self_training/test_labeller.py"
+FEATURES = "tests/models/test_feature_maps.py"
 
 
 @dataclass(frozen=True)
@@ -294,5 +296,40 @@ MUTATIONS = (
         "return torch.where(purity >= min_purity, median, MIXED)",
         "return median",
         (LABELS, DEGENERATE),
+    ),
+    Mutation(
+        "class frequencies not in the posterior",
+        HEAD,
+        "functional.class_log_posterior(distances, self.bandwidth, self.class_frequency)",
+        "functional.class_log_posterior(distances, self.bandwidth)",
+        (HEADS, LABELLER),
+    ),
+    Mutation(
+        "class frequencies not counted",
+        MAINTENANCE,
+        "            head.class_frequency.copy_(frequency)\n",
+        "",
+        (MODE_HOOKS,),
+    ),
+    Mutation(
+        "pooled heads trade places",
+        FUNCTIONAL,
+        "torch.lerp(first_log, second_log, second_share)",
+        "torch.lerp(second_log, first_log, second_share)",
+        (FORMULAS, LABELLER),
+    ),
+    Mutation(
+        "labels from the segmentation head alone",
+        "mmdrsl/self_training/views.py",
+        "            if network.second_share > 0:\n",
+        "            if network.second_share > 1:\n",
+        (LABELLER,),
+    ),
+    Mutation(
+        "modes read the backbone's features",
+        "mmdrsl/models/feature_maps.py",
+        "    return decoder\n\n\n@contextmanager",
+        "    return maps[-1]\n\n\n@contextmanager",
+        (FEATURES,),
     ),
 )

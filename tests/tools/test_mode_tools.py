@@ -19,7 +19,8 @@ sys.path.insert(0, str(ROOT / "tools" / "analysis_tools"))
 import mode_maps  # noqa: E402
 import mode_purity  # noqa: E402
 
-CONFIG = str(ROOT / "configs/drsl/deeplabv3plus_scenes2scenes.py")
+# An untrained decoder says the same of every pixel, an untrained backbone does not.
+CONFIG = str(ROOT / "configs/drsl/ablations/deeplabv3plus_scenes2scenes_backbone_features.py")
 PLAIN = str(ROOT / "configs/self_training/deeplabv3plus_scenes2scenes.py")
 
 

@@ -13,6 +13,7 @@ from mmengine.structures import PixelData
 from mmseg.registry import MODELS
 from mmseg.structures import SegDataSample
 
+from mmdrsl.models.feature_maps import feature_maps
 from mmdrsl.visualization import (
     METHOD_TITLES,
     ModePair,
@@ -326,7 +327,7 @@ def test_modes_are_the_nearest_of_the_predicted_class():
     )
     normal = torch.from_numpy((image.numpy()[::-1] - mean) / std).float()[None]
     with torch.no_grad():
-        vectors = model.heads["mmdl"](model.extract_feat(normal))
+        vectors = model.heads["mmdl"](feature_maps(model, normal))
     vectors = torch.nn.Upsample(size=size, mode="bilinear")(vectors)[0].numpy()
     vectors /= np.linalg.norm(vectors, axis=0, keepdims=True)
     representatives = model.heads["mmdl"].modes().detach().numpy()
