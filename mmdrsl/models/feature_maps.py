@@ -63,26 +63,31 @@ def choose_map(maps: Any, index: int | str) -> Tensor:
 
 
 @contextmanager
-def classifier_inputs(decode_head: nn.Module) -> Iterator[list[Tensor]]:
-    """Collect what the classifier of a decode head reads while the head runs.
+def with_decoder_map(decode_head: nn.Module, features: Any) -> Iterator[FeatureMaps]:
+    """Keep what the classifier of a decode head reads, while the head runs.
 
     Args:
-        decode_head: Any MMSegmentation decode head. One without a classifier ``conv_seg`` collects nothing.
+        decode_head: Any MMSegmentation decode head. One without a classifier ``conv_seg`` leaves nothing.
+        features: Feature maps of backbone or neck.
 
     Yields:
-        A list that fills by one tensor (B, channels, h, w) a run.
+        These maps; their `decoder` is there when the head has run.
     """
-    collected: list[Tensor] = []
+    maps = FeatureMaps(features)
+
+    def keep(_: nn.Module, inputs: tuple[Tensor, ...]) -> None:
+        maps.decoder = inputs[0]
+
     # A `DRSLHead` wraps the head that classifies.
     decode_head = getattr(decode_head, "decode_head", decode_head)
     # BaseDecodeHead.cls_seg: dropout, where there is one, then conv_seg.
     module = getattr(decode_head, "dropout", None) or getattr(decode_head, "conv_seg", None)
     if module is None:
-        yield collected
+        yield maps
         return
-    handle = module.register_forward_pre_hook(lambda _, inputs: collected.append(inputs[0]))
+    handle = module.register_forward_pre_hook(keep)
     try:
-        yield collected
+        yield maps
     finally:
         handle.remove()
 
@@ -97,9 +102,9 @@ def decode(segmentor: Any, features: Any) -> tuple[Tensor, FeatureMaps]:
     Returns:
         Logits (B, C, h, w), and all feature maps.
     """
-    with classifier_inputs(segmentor.decode_head) as collected:
+    with with_decoder_map(segmentor.decode_head, features) as maps:
         logits = segmentor.decode_head(features)
-    return logits, FeatureMaps(features, collected[-1] if collected else None)
+    return logits, maps
 
 
 def feature_maps(segmentor: Any, inputs: Tensor) -> FeatureMaps:

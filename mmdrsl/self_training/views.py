@@ -17,7 +17,7 @@ from mmseg.models.segmentors.encoder_decoder import EncoderDecoder
 from mmseg.models.utils import resize
 from torch import Tensor, nn
 
-from ..models.feature_maps import FeatureMaps, classifier_inputs
+from ..models.feature_maps import with_decoder_map
 from ..models.losses import functional
 from .label_policy import Prediction
 
@@ -65,19 +65,18 @@ class JointHeads(EncoderDecoder):
 
     def encode_decode(self, inputs: Tensor, batch_img_metas: list[dict]) -> Tensor:
         """Logits of both heads, shape (B, 2 C, H, W)."""
-        with classifier_inputs(self.segmentor.decode_head) as collected:
-            features = self.segmentor.extract_feat(inputs)
-            main = self.segmentor.decode_head.predict(features, batch_img_metas, self.test_cfg)
-        features = FeatureMaps(features, collected[-1] if collected else None)
+        decode_head = self.segmentor.decode_head
+        with with_decoder_map(decode_head, self.segmentor.extract_feat(inputs)) as maps:
+            main = decode_head.predict(maps, batch_img_metas, self.test_cfg)
         if hasattr(self.second, "log_posterior"):
             second = resize(
-                self.second.log_posterior(self.second(features)),
+                self.second.log_posterior(self.second(maps)),
                 size=main.shape[2:],
                 mode="bilinear",
                 align_corners=self.align_corners,
             )
         else:
-            second = self.second.predict(features, batch_img_metas, self.test_cfg)
+            second = self.second.predict(maps, batch_img_metas, self.test_cfg)
         return torch.cat([main, second], dim=1)
 
 

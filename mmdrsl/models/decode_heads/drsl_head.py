@@ -8,7 +8,7 @@ from mmengine.model import BaseModule
 from mmseg.registry import MODELS
 from torch import Tensor
 
-from ..feature_maps import FeatureMaps, classifier_inputs
+from ..feature_maps import with_decoder_map
 from ..label_maps import resize_labels, stack_labels
 
 
@@ -74,9 +74,9 @@ class DRSLHead(BaseModule):
         Returns:
             Named losses and diagnostics.
         """
-        with classifier_inputs(self.decode_head) as collected:
+        with with_decoder_map(self.decode_head, inputs) as maps:
             losses = self.decode_head.loss(inputs, batch_data_samples, train_cfg)
-        embeddings = self.mmdl_head(FeatureMaps(inputs, collected[-1] if collected else None))
+        embeddings = self.mmdl_head(maps)
         labels = stack_labels(batch_data_samples)
         losses["loss_mode_metric"] = self.metric_weight * self.metric_loss(
             embeddings,

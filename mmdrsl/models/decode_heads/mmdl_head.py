@@ -110,7 +110,7 @@ class MMDLHead(BaseModule):
         if features.shape[1] != self.in_channels:
             raise ValueError(
                 f"MMDLHead reads feature map {self.in_index} and expects {self.in_channels} channels, found "
-                f"{features.shape[1]}. Set in_channels and in_index to those of your backbone."
+                f"{features.shape[1]}. Set in_channels to that number, or in_index to another map."
             )
         embeddings = self.project(features)
         return functional.normalise(embeddings.permute(0, 2, 3, 1)).permute(0, 3, 1, 2)
