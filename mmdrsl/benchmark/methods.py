@@ -45,7 +45,9 @@ METHODS = {
         title="Seg-Uncertainty", terms=("SegmentationTerm", "VarianceRectificationTerm")
     ),
     "cycada_pixel": Method(title="CyCADA, pixels", is_translated=True),
-    "cycada_feature": Method(title="CyCADA, features"),
+    "cycada_feature": Method(
+        title="CyCADA, features", terms=("SegmentationTerm", "FeatureAdaptationTerm")
+    ),
     "cycada": Method(
         title="CyCADA",
         config=f"cycada_pixel_feature/{CONFIG_NAME}",

@@ -16,7 +16,7 @@ import mmdrsl
 from .config_options import merge_options
 from .evaluation_set import EvaluationSet, use_evaluation_set
 from .extras import use_extras, use_translations
-from .methods import METHODS, config_file, method_config
+from .methods import METHODS, method_config
 from .networks import use_network, weights_of
 from .protocol import CHECKPOINT_INTERVAL, check_equal, protocol_of, use_protocol
 from .training_run import ROOT, TrainingRun, fingerprint
@@ -118,7 +118,7 @@ def plan_runs(settings: Settings) -> list[BenchmarkRun]:
     others = {
         method: method_config(method, settings.configs)
         for method in METHODS
-        if method not in sources and config_file(method, settings.configs).is_file()
+        if method not in sources
     }
     judge = {**others, **sources}
     merge_options(

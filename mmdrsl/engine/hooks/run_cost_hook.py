@@ -27,7 +27,7 @@ class RunCostHook(Hook):
     """Writes ``<work_dir>/cost.json`` at the end: ``seconds``, ``warmup_seconds``, ``peak_memory_mb``.
 
     The figures so far are in every checkpoint, so a run that was killed and resumed ends with those of one that was
-    not: steps that are done again count once, and so does the start of the process not at all. Seconds are wall-clock
+    not: steps that are done again count once, the start of the process not at all. Seconds are wall-clock
     time of training and labelling. Memory is the most that was allocated on the GPU, or without one the largest
     resident set of the training process, loaders apart.
 
