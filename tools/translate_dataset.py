@@ -4,10 +4,11 @@ python tools/translate_dataset.py CONFIG fourier --out DIR [--band 0.01]     # F
 python tools/translate_dataset.py CONFIG lab --out DIR                       # LAB colour statistics
 python tools/translate_dataset.py CONFIG CHECKPOINT --out DIR                # a trained translator, see configs/cycada
 
-The first two take any config with a source and a target and need no training. DIR holds images/<name>.png of the
-original size and manifest.json with the hashes; `TranslatedDataset` reads it. Started again after an interruption the
-tool picks up where it stopped. --tile splits images that are too large for the memory, with the same result.
---launcher pytorch shares the images out among the ranks.
+The first two take any config with a source and a target and need no training. With --keep-lightness any of them gives
+its colours alone, for a target whose exposure is far from the source's. DIR holds images/<name>.png of the original
+size and manifest.json with the hashes; `TranslatedDataset` reads it. Started again after an interruption the tool
+picks up where it stopped. --tile splits images that are too large for the memory, with the same result. --launcher
+pytorch shares the images out among the ranks.
 """
 
 from __future__ import annotations
@@ -23,7 +24,13 @@ from mmengine.registry import init_default_scope
 import mmdrsl  # noqa: F401 - registers everything before a config is built
 from mmdrsl.datasets.inspection.config_domains import datasets_of
 from mmdrsl.engine.launch import join_cpu_process_group, resolve_mmseg_bases
-from mmdrsl.translation import FourierTranslator, LabTranslator, Translator, translate_images
+from mmdrsl.translation import (
+    ColourTranslator,
+    FourierTranslator,
+    LabTranslator,
+    Translator,
+    translate_images,
+)
 from mmdrsl.translation.generator_translator import load_generator
 
 
@@ -36,6 +43,9 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument("translator", help="fourier, lab, or the checkpoint of a translator")
     parser.add_argument("--out", type=Path, required=True, help="folder of the translated set")
     parser.add_argument("--band", type=float, default=0.01, help="fourier: relative half-size")
+    parser.add_argument(
+        "--keep-lightness", action="store_true", help="translate the colours alone, keep lightness"
+    )
     parser.add_argument(
         "--tile", type=int, help="generator: side of tiles; by default whole images"
     )
@@ -60,6 +70,12 @@ def parse_args() -> argparse.Namespace:
 
 def build_translator(cfg: Config, args: argparse.Namespace) -> Translator:
     """Build what the command line names."""
+    translator = named_translator(cfg, args)
+    return ColourTranslator(translator) if args.keep_lightness else translator
+
+
+def named_translator(cfg: Config, args: argparse.Namespace) -> Translator:
+    """Build the translator by its name or checkpoint."""
     if args.translator == "fourier":
         return FourierTranslator(band=args.band)
     if args.translator == "lab":
@@ -106,7 +122,7 @@ def main() -> None:
     images = images_of(cfg, "source")
     kept = translate_images(
         images=images,
-        references=images_of(cfg, "target") if translator.NEEDS_REFERENCE else {},
+        references=images_of(cfg, "target") if translator.needs_reference else {},
         translator=translator,
         out=args.out,
         seed=args.seed,

@@ -4,14 +4,15 @@ Nothing here needs MMagic; `mmdrsl.translation.cycada` does, and is imported by 
 """
 
 from .export import translate_images
-from .functional import match_lab_statistics, swap_low_amplitudes
+from .functional import keep_lightness, match_lab_statistics, swap_low_amplitudes
 from .sample_sheet_hook import SampleSheetHook
 from .translated_dataset import TranslatedDataset
 from .translated_folder import TranslatedFolder, TranslatedImage
-from .translators import FourierTranslator, LabTranslator, Translator
+from .translators import ColourTranslator, FourierTranslator, LabTranslator, Translator
 from .unpaired import UnpairedDataPreprocessor, UnpairedSampler
 
 __all__ = [
+    "ColourTranslator",
     "FourierTranslator",
     "LabTranslator",
     "SampleSheetHook",
@@ -21,6 +22,7 @@ __all__ = [
     "Translator",
     "UnpairedDataPreprocessor",
     "UnpairedSampler",
+    "keep_lightness",
     "match_lab_statistics",
     "swap_low_amplitudes",
     "translate_images",

@@ -60,13 +60,13 @@ def translate_images(
         ValueError: The translator needs references and there is none, a translation has another size than its image,
             or the folder was made with other settings.
     """
-    if translator.NEEDS_REFERENCE and not references:
+    if translator.needs_reference and not references:
         raise ValueError(
             f"The translator {translator.settings} borrows from target images, found none; give a config with a target."
         )
     folder = TranslatedFolder(out)
     settings: dict[str, Any] = {**translator.settings, "jpeg_quality": jpeg_quality}
-    if translator.NEEDS_REFERENCE:
+    if translator.needs_reference:
         settings["seed"] = seed
     rank, world_size = get_dist_info()
     if rank == 0:
@@ -78,7 +78,7 @@ def translate_images(
     barrier()
     names = sorted(references)
     for name in tqdm(pending[rank::world_size], disable=rank != 0, desc="translating"):
-        chosen = choose_reference(name, names, seed) if translator.NEEDS_REFERENCE else None
+        chosen = choose_reference(name, names, seed) if translator.needs_reference else None
         image = _load(images[name])
         picture = translator.translate(image, None if chosen is None else _load(references[chosen]))
         if picture.shape != image.shape:

@@ -59,15 +59,44 @@ def match_lab_statistics(image: Picture, reference: Picture) -> Picture:
         ValueError: An image is not (H, W, 3) of 8 bits.
     """
     _check(image, reference)
-    lab, wanted = (
-        cv2.cvtColor(picture.astype(np.float32) / 255, cv2.COLOR_BGR2LAB)
-        for picture in (image, reference)
-    )
+    lab, wanted = _lab(image), _lab(reference)
     mean, deviation = lab.mean(axis=(0, 1)), lab.std(axis=(0, 1))
     # A flat channel has nothing to stretch.
     factor = np.where(deviation > 0, wanted.std(axis=(0, 1)) / np.maximum(deviation, 1e-12), 1.0)
-    moved = (lab - mean) * factor + wanted.mean(axis=(0, 1))
-    return _to_bytes(255 * cv2.cvtColor(moved.astype(np.float32), cv2.COLOR_LAB2BGR))
+    return _from_lab((lab - mean) * factor + wanted.mean(axis=(0, 1)))
+
+
+def keep_lightness(translation: Picture, image: Picture) -> Picture:
+    """Give a translation the lightness of its original, so that colours alone are translated; this project's own.
+
+    Args:
+        translation: Translated image, (H, W, 3); its LAB channels a and b are kept.
+        image: The original, of the same shape; its LAB channel L is kept.
+
+    Returns:
+        The translation with the original's lightness, (H, W, 3). Colours that do not exist at that lightness are
+        clipped to 0..255.
+
+    Raises:
+        ValueError: An image is not (H, W, 3) of 8 bits, or the shapes differ.
+    """
+    _check(translation, image)
+    if translation.shape != image.shape:
+        raise ValueError(
+            f"A translation has the shape of its original, found {translation.shape} and {image.shape}."
+        )
+    mixed = _lab(translation)
+    mixed[..., 0] = _lab(image)[..., 0]
+    return _from_lab(mixed)
+
+
+def _lab(picture: Picture) -> npt.NDArray[np.float32]:
+    return np.asarray(cv2.cvtColor(picture.astype(np.float32) / 255, cv2.COLOR_BGR2LAB), np.float32)
+
+
+def _from_lab(lab: npt.NDArray[np.floating]) -> Picture:
+    values = cv2.cvtColor(lab.astype(np.float32), cv2.COLOR_LAB2BGR)
+    return _to_bytes(255 * np.asarray(values, np.float32))
 
 
 def _to_bytes(values: npt.NDArray[np.floating]) -> Picture:

@@ -30,7 +30,7 @@ class GeneratorTranslator(Translator):
             the device runs out of memory.
     """
 
-    NEEDS_REFERENCE = False
+    needs_reference = False
 
     def __init__(self, generator: nn.Module, *, tile_size: int | None = None) -> None:
         self.generator = generator.eval()

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import Any, ClassVar
+from typing import Any
 
-from .functional import Picture, match_lab_statistics, swap_low_amplitudes
+from .functional import Picture, keep_lightness, match_lab_statistics, swap_low_amplitudes
 
 
 class Translator(ABC):
@@ -15,7 +15,7 @@ class Translator(ABC):
     random state, so that an export can be interrupted and split.
     """
 
-    NEEDS_REFERENCE: ClassVar[bool]
+    needs_reference: bool
     """Whether a translation borrows from an image of the target."""
 
     @property
@@ -29,7 +29,7 @@ class Translator(ABC):
 
         Args:
             image: Blue, green, red of 8 bits, shape (H, W, 3).
-            reference: Image of the target domain of any size; None where `NEEDS_REFERENCE` is False.
+            reference: Image of the target domain of any size; None where `needs_reference` is False.
 
         Returns:
             The translated image, of the same shape and type.
@@ -43,7 +43,7 @@ class FourierTranslator(Translator):
         band: Relative half-size of the window of swapped frequencies, in [0, 0.5).
     """
 
-    NEEDS_REFERENCE = True
+    needs_reference = True
 
     def __init__(self, *, band: float = 0.01) -> None:
         if not 0 <= band < 0.5:
@@ -63,7 +63,7 @@ class FourierTranslator(Translator):
 class LabTranslator(Translator):
     """Transfer of LAB colour statistics from one image of the target, see `match_lab_statistics`."""
 
-    NEEDS_REFERENCE = True
+    needs_reference = True
 
     @property
     def settings(self) -> dict[str, Any]:
@@ -73,6 +73,30 @@ class LabTranslator(Translator):
     def translate(self, image: Picture, reference: Picture | None = None) -> Picture:
         """Translate an image, see `Translator.translate`."""
         return match_lab_statistics(image, _required(reference))
+
+
+class ColourTranslator(Translator):
+    """Another translator's colours on the original's lightness, see `keep_lightness`.
+
+    Exposure differs from image to image in one domain already, and training distorts it at random; where the domains'
+    exposures lie far apart, translating it costs contrast.
+
+    Args:
+        translator: The translator that gives the colours.
+    """
+
+    def __init__(self, translator: Translator) -> None:
+        self.translator = translator
+        self.needs_reference = translator.needs_reference
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """Those of the other translator, and what is kept."""
+        return {**self.translator.settings, "keep_lightness": True}
+
+    def translate(self, image: Picture, reference: Picture | None = None) -> Picture:
+        """Translate an image, see `Translator.translate`."""
+        return keep_lightness(self.translator.translate(image, reference), image)
 
 
 def _required(reference: Picture | None) -> Picture:

@@ -2,7 +2,7 @@ import cv2
 import numpy as np
 import pytest
 
-from mmdrsl.translation import match_lab_statistics, swap_low_amplitudes
+from mmdrsl.translation import keep_lightness, match_lab_statistics, swap_low_amplitudes
 
 
 def picture(seed, height=20, width=30, low=40, high=200):
@@ -97,6 +97,29 @@ def test_lab_on_a_flat_image_gives_the_reference_mean():
     assert np.allclose(lab(found)[0, 0], lab(reference).mean((0, 1)), atol=0.8)
 
 
+def test_kept_lightness_is_the_originals_and_colours_are_the_translations():
+    image, translation = picture(9, low=90, high=130), picture(10, low=60, high=110)
+    found, before, colours = (
+        lab(p) for p in (keep_lightness(translation, image), image, translation)
+    )
+    # Rounding to bytes moves lightness by less than half a unit, colours by less than one.
+    assert np.abs(found[..., 0] - before[..., 0]).max() < 0.6
+    assert np.abs(found[..., 1:] - colours[..., 1:]).max() < 1.5
+    assert np.abs(before[..., 0] - colours[..., 0]).mean() > 5
+    assert np.abs(before[..., 1:] - colours[..., 1:]).mean() > 1.5
+
+
+def test_kept_lightness_of_an_untranslated_image_changes_nothing():
+    found = keep_lightness(picture(11), picture(11))
+    # OpenCV's two conversions undo each other up to a unit.
+    assert np.abs(found.astype(int) - picture(11)).max() <= 1
+
+
+def test_kept_lightness_needs_the_originals_shape():
+    with pytest.raises(ValueError, match="shape of its original"):
+        keep_lightness(picture(0), picture(0, 30, 20))
+
+
 @pytest.mark.parametrize("band", [-0.1, 0.5])
 def test_impossible_band(band):
     with pytest.raises(ValueError, match="band"):
@@ -104,7 +127,8 @@ def test_impossible_band(band):
 
 
 @pytest.mark.parametrize(
-    "translate", [match_lab_statistics, lambda a, b: swap_low_amplitudes(a, b, 0.1)]
+    "translate",
+    [match_lab_statistics, keep_lightness, lambda a, b: swap_low_amplitudes(a, b, 0.1)],
 )
 def test_other_arrays_are_refused(translate):
     with pytest.raises(ValueError, match=r"\(H, W, 3\)"):

@@ -12,9 +12,11 @@ from street_names import NAMES
 
 from mmdrsl.self_training.artefact import file_hash
 from mmdrsl.translation import (
+    ColourTranslator,
     FourierTranslator,
     LabTranslator,
     TranslatedFolder,
+    keep_lightness,
     match_lab_statistics,
     swap_low_amplitudes,
     translate_images,
@@ -156,7 +158,23 @@ def test_jpeg_and_missing_references(street):
         )
 
 
-def test_tool_translates_what_a_config_names(street):
+def test_colours_alone_keep_the_originals_lightness(street):
+    root = street[0]
+    translate(root, root / "out", ColourTranslator(LabTranslator()))
+    manifest = json.loads((root / "out/manifest.json").read_text())
+    assert manifest["settings"]["keep_lightness"] is True
+    for name, entry in manifest["images"].items():
+        image = cv2.imread(str(files(root)[name]))
+        full = match_lab_statistics(image, cv2.imread(str(targets(root)[entry["reference"]])))
+        found = cv2.imread(str(root / "out" / entry["file"]))
+        assert np.array_equal(found, keep_lightness(full, image))
+        assert not np.array_equal(found, full)
+    with pytest.raises(ValueError, match="was made with the settings"):
+        translate(root, root / "out", LabTranslator())
+
+
+@pytest.mark.parametrize("keeps_lightness", [False, True])
+def test_tool_translates_what_a_config_names(street, keeps_lightness):
     root, source, target = street
     config = root / "config.py"
     Config(
@@ -175,6 +193,7 @@ def test_tool_translates_what_a_config_names(street):
         str(root / "tool"),
         "--band",
         "0.1",
+        *(["--keep-lightness"] if keeps_lightness else []),
     ]
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     done = subprocess.run(
@@ -182,5 +201,8 @@ def test_tool_translates_what_a_config_names(street):
     )
     assert done.returncode == 0, done.stderr[-3000:]
     assert "5 images, 0 of them were there already" in done.stdout
-    translate(root, root / "library", FourierTranslator(band=0.1))
+    translator = FourierTranslator(band=0.1)
+    translate(
+        root, root / "library", ColourTranslator(translator) if keeps_lightness else translator
+    )
     assert contents(root / "tool") == contents(root / "library")
