@@ -80,7 +80,9 @@ def parse_args(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     )
     parser.add_argument("--merge", nargs="+", type=Path, metavar="FILE", help="results.json files")
     parser.add_argument("--report", nargs="+", type=Path, metavar="FILE", help="results.json files")
-    parser.add_argument("--page", type=Path, help="--report: page with markers to fill")
+    parser.add_argument(
+        "--page", nargs="+", type=Path, help="--report: pages whose marked places to fill"
+    )
     args = parser.parse_args(arguments)
     if args.merge is not None and args.out is None:
         parser.error("--merge needs --out")
@@ -320,8 +322,8 @@ def main() -> int:
             rows = merge_rows([read_results(path) for path in args.report])
             if args.page is None:
                 print(report(rows), end="")
-            else:
-                write_atomically(args.page, fill_page(args.page, rows))
+            for page in args.page or []:
+                write_atomically(page, fill_page(page, rows))
             return 0
         return run_benchmark(args)
     except (ValueError, FileNotFoundError, TrainingError) as error:

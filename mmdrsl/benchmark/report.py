@@ -13,7 +13,7 @@ from .methods import METHODS
 from .networks import DEFAULT_NETWORK
 
 REFERENCE = "drsl"
-NOT_MEASURED = "not measured"
+NOT_MEASURED = "Not measured: {}."
 NONE = "-"
 BEGIN, END = "<!-- benchmark:{} -->", "<!-- /benchmark:{} -->"
 Row = Mapping[str, Any]
@@ -71,8 +71,10 @@ def main_table(rows: Sequence[Row]) -> list[str]:
         rows: Rows of one model, evaluation set and choice of extras; may be empty.
 
     Returns:
-        Lines of Markdown; methods without rows are said to be not measured.
+        Lines of Markdown; methods without rows are named below the table.
     """
+    if not rows:
+        return ["Nothing measured yet."]
     sequences = list(dict.fromkeys(name for row in rows for name in row["sequences"]))
     columns: dict[str, Callable[[Row], float | None]] = {
         "mean of sequences": lambda row: row["mean_of_sequences"],
@@ -85,14 +87,11 @@ def main_table(rows: Sequence[Row]) -> list[str]:
     }
     lines = _head(["method", "seeds", *columns])
     for method, own in _by_method(rows).items():
-        if not own:
-            lines.append(
-                _line([METHODS[method].title, "0", NOT_MEASURED, *[""] * (len(columns) - 1)])
-            )
-            continue
-        cells = [_text(spread(own, value)) for value in columns.values()]
-        lines.append(_line([METHODS[method].title, str(len(own)), *cells]))
-    return lines
+        if own:
+            cells = [_text(spread(own, value)) for value in columns.values()]
+            lines.append(_line([METHODS[method].title, str(len(own)), *cells]))
+    missing = [METHODS[method].title for method, own in _by_method(rows).items() if not own]
+    return [*lines, "", NOT_MEASURED.format("; ".join(missing))] if missing else lines
 
 
 def difference_table(rows: Sequence[Row]) -> list[str]:
@@ -165,9 +164,10 @@ def protocol_table(rows: Sequence[Row]) -> list[str]:
 
 
 def fill_page(page: Path, rows: Sequence[Row]) -> str:
-    """Put the main tables of the default network into a page, between its markers.
+    """Put tables of the default network into a page, between its markers.
 
-    ``<!-- benchmark:plain -->`` gets the table without extras, ``<!-- benchmark:extras -->`` those with; each ends at
+    ``<!-- benchmark:summary -->`` gets the main table without extras, ``<!-- benchmark:plain -->`` also the differences
+    and classes, ``<!-- benchmark:extras -->`` the same for every choice of extras; each ends at
     ``<!-- /benchmark:... -->``. Text outside the markers stays.
 
     Args:
@@ -179,24 +179,34 @@ def fill_page(page: Path, rows: Sequence[Row]) -> str:
 
     Raises:
         FileNotFoundError: There is no such page.
-        ValueError: A marker is missing.
+        ValueError: The page has no marker, or one without its end.
     """
     text = page.read_text(encoding="utf-8")
     rows = [row for row in rows if row["model"] == DEFAULT_NETWORK]
     plain = [row for row in rows if not row["extras"]]
-    with_extras = [row for row in rows if row["extras"]]
-    for name, own in (("plain", plain), ("extras", with_extras)):
+    tables = {
+        "summary": main_table(plain),
+        "plain": _tables(plain),
+        "extras": _tables([row for row in rows if row["extras"]]),
+    }
+    wanted = [name for name in tables if BEGIN.format(name) in text]
+    if not wanted:
+        raise ValueError(
+            f"{page} has none of the markers {[BEGIN.format(name) for name in tables]}."
+        )
+    for name in wanted:
         begin, end = BEGIN.format(name), END.format(name)
         if text.count(begin) != 1 or text.count(end) != 1 or text.index(begin) > text.index(end):
             raise ValueError(f"{page} must have {begin} and {end} once each, in this order.")
         head, rest = text.split(begin)
         tail = rest.split(end)[1]
-        text = "\n".join([head + begin, *_tables(own), end + tail])
+        # A list or table that touches a comment is not read as one everywhere.
+        text = "\n".join([head + begin, "", *tables[name], "", end + tail])
     return text
 
 
 def _tables(rows: Sequence[Row]) -> list[str]:
-    """Main tables and differences of every set and choice of extras; an empty table without any."""
+    """All tables of every set and choice of extras, costs apart; an empty one without any."""
     lines: list[str] = []
 
     def comparison(row: Row) -> tuple:
@@ -207,6 +217,7 @@ def _tables(rows: Sequence[Row]) -> list[str]:
         extras = f", extras: {', '.join(own[0]['extras'])}" if own[0]["extras"] else ""
         lines += [f"On {own[0]['evaluation']['set']}{extras}:", "", *main_table(own), ""]
         lines += [f"Difference to {METHODS[REFERENCE].title}:", "", *difference_table(own), ""]
+        lines += ["IoU per class:", "", *class_table(own), ""]
     return lines[:-1] if lines else main_table([])
 
 

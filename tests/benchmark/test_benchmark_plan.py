@@ -200,7 +200,7 @@ def test_extras_go_to_every_method(settings):
         assert cfg.default_hooks.teacher.evaluate
         assert cfg.default_hooks.teacher.begin == 600
         assert run.evaluation.default_hooks.teacher.evaluate
-        assert cfg.train_dataloader.sampler.rare_classes.min_pixels == 560
+        assert cfg.train_dataloader.sampler.rare_classes.min_pixels == 100
         source = cfg.train_dataloader.dataset.source.type
         assert source == ("CamVidDataset" if run.method == "oracle" else "TranslatedDataset")
         if "target" in cfg.train_dataloader.dataset:

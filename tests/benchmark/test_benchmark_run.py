@@ -115,7 +115,7 @@ def test_results_are_complete(whole):
     assert [row["shared_warmup"] for row in rows] == [True, False, True, False]
     page = (whole / "results.md").read_text()
     assert "| DRSL | 1 |" in page
-    assert "| ADVENT | 0 | not measured |" in page
+    assert "ADVENT" in page.split("Not measured: ")[1].splitlines()[0]
     assert "random weights, no ImageNet" in (whole / "benchmark.log").read_text()
 
 
