@@ -31,7 +31,6 @@ from mmdrsl.benchmark.methods import METHODS
 from mmdrsl.benchmark.networks import DEFAULT_NETWORK, NETWORKS
 from mmdrsl.benchmark.plan import CONFIGS, BenchmarkRun, Settings, plan_runs
 from mmdrsl.benchmark.processes import Processes
-from mmdrsl.benchmark.protocol import check_equal
 from mmdrsl.benchmark.report import fill_page, report
 from mmdrsl.benchmark.results import merge_rows, read_results, results_text
 from mmdrsl.benchmark.training_run import ROOT, TrainingError
@@ -226,7 +225,6 @@ def collect(out: Path, evaluation: EvaluationSet) -> None:
         evaluation: What the runs were evaluated on.
     """
     rows = finished_rows(out, evaluation)
-    check_equal({f"{row['method']} {row['model']} {row['seed']}": row["protocol"] for row in rows})
     write_results(out, merge_rows([rows]))
 
 
@@ -245,7 +243,7 @@ def say_plan(runs: Sequence[BenchmarkRun], settings: Settings, say: Log) -> None
         f"on {settings.evaluation.title}, {settings.evaluation.images} images"
     )
     for network in settings.networks:
-        weights = next(run.initial_weights for run in runs if run.network == network)
+        weights = next(run.protocol["initial_weights"] for run in runs if run.network == network)
         note = "random weights, no ImageNet" if weights == "scratch" else weights
         say(f"{network} starts from {note}")
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,8 @@ from ..datasets.label_spaces import IGNORE_INDEX, LabelSpace, get_label_space
 
 _SUFFIXES = (".png", ".jpg", ".jpeg")
 COMMON_CLASSES = "common_classes.json"
+SEQUENCE = r"^([^_]+)_"
+"""The sequence of an image, from its name."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,7 +30,8 @@ class EvaluationSet:
         renames: Class of the label space by raw class name, None for ignored.
         img_suffix: End of image names.
         images: Number of images.
-        identity: Hash of list, classes and label files: equal for equal ground truth.
+        has_sequences: Whether all names begin with that of a sequence and an underscore.
+        identity: Hash of list, classes, images and labels: equal where a network's results are.
     """
 
     folder: Path
@@ -36,6 +40,7 @@ class EvaluationSet:
     renames: dict[str, str | None]
     img_suffix: str
     images: int
+    has_sequences: bool
     identity: str
 
     @property
@@ -76,18 +81,21 @@ def read_evaluation_set(folder: Path, split: str, *, label_space: str, data: Pat
     names = listed.read_text().split()
     if not names:
         raise ValueError(f"{listed} is empty: expected one image name per line.")
+    suffix = _image_suffix(folder, names)
     digest = hashlib.sha256(json.dumps([names, table, renames]).encode())
     for name in names:
         stem = _stem(name)
         label = _existing(folder / "labels" / f"{stem}.png", "a label")
-        digest.update(label.read_bytes())
+        for file in (label, folder / "images" / f"{stem}{suffix}"):
+            digest.update(hashlib.sha256(file.read_bytes()).digest())
     return EvaluationSet(
         folder=folder,
         split=split,
         table=table,
         renames=renames,
-        img_suffix=_image_suffix(folder, names),
+        img_suffix=suffix,
         images=len(names),
+        has_sequences=all(re.search(SEQUENCE, Path(name).name) for name in names),
         identity=digest.hexdigest()[:16],
     )
 
@@ -120,7 +128,8 @@ def use_evaluation_set(cfg: Config, template: Config, chosen: EvaluationSet) -> 
         sampler=dict(type="DefaultSampler", shuffle=False),
         dataset=dataset,
     )
-    cfg.test_evaluator = template.val_evaluator
+    pattern = SEQUENCE if chosen.has_sequences else None
+    cfg.test_evaluator = {**template.val_evaluator, "group_pattern": pattern}
 
 
 def _existing(path: Path, what: str) -> Path:

@@ -32,6 +32,7 @@ class Network:
 
 
 _RESNET = (256, 512, 1024, 2048)
+_MIT = (64, 128, 320, 512)
 NETWORKS = {
     DEFAULT_NETWORK: Network(
         channels=(24, 32, 96, 320), decoder_channels=128, weights="mobilenet_v2_in1k.pth"
@@ -43,6 +44,11 @@ NETWORKS = {
     "deeplabv3plus_r101": Network(channels=_RESNET, decoder_channels=512),
     "deeplabv2_r101": Network(channels=_RESNET, decoder_channels=2048),
     "segformer_b0": Network(channels=(32, 64, 160, 256), decoder_channels=256),
+    "segformer_b1": Network(channels=_MIT, decoder_channels=256),
+    "segformer_b2": Network(channels=_MIT, decoder_channels=256),
+    "segformer_b3": Network(channels=_MIT, decoder_channels=256),
+    "segformer_b4": Network(channels=_MIT, decoder_channels=256),
+    "segformer_b5": Network(channels=_MIT, decoder_channels=256),
 }
 """Networks by name."""
 

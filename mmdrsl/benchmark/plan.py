@@ -13,6 +13,7 @@ from mmengine.config import Config
 
 import mmdrsl
 
+from ..translation.translated_folder import MANIFEST
 from .config_options import merge_options
 from .evaluation_set import EvaluationSet, use_evaluation_set
 from .extras import use_extras, use_translations
@@ -84,7 +85,7 @@ class BenchmarkRun(PlannedRun):
         network: Key of `NETWORKS`.
         seed: Training seed.
         extras: Keys of `EXTRAS`.
-        initial_weights: Name of the backbone's file, or ``scratch``.
+        translations: What `translator_name` says of the source images; None where they are the originals.
         protocol: What `protocol_of` says.
         evaluation: Config of the evaluation.
     """
@@ -93,7 +94,7 @@ class BenchmarkRun(PlannedRun):
     network: str
     seed: int
     extras: tuple[str, ...]
-    initial_weights: str
+    translations: str | None
     protocol: dict[str, Any]
     evaluation: Config
 
@@ -138,16 +139,19 @@ def _plan_group(
     """Runs of one network and seed; equal warm-ups are one."""
     folder = settings.out / ("+".join(settings.extras) or "plain") / network / f"seed_{seed}"
     weights = weights_of(network, data=settings.data, given=dict(settings.weights))
-    inputs = [*identity, _hash_of(weights)]
     paths = {str(settings.data): "DATA"}
     if settings.translations is not None:
         paths[str(settings.translations)] = "TRANSLATIONS"
     if weights is not None:
         paths[str(weights)] = "WEIGHTS"
+    initial_weights = "scratch" if weights is None else weights.name
     warmups: dict[str, PlannedRun] = {}
     runs = []
     for method, source in sources.items():
         cfg = _run_config(settings, source, method, network, seed, weights)
+        translated = _is_translated(cfg.train_dataloader.dataset)
+        manifest = _manifest_hash(settings.translations) if translated else []
+        inputs = [*identity, *manifest, _hash_of(weights)]
         evaluation = _trimmed(cfg)
         use_evaluation_set(evaluation, source, settings.evaluation)
         warmup = None
@@ -181,8 +185,12 @@ def _plan_group(
                 network=network,
                 seed=seed,
                 extras=settings.extras,
-                initial_weights="scratch" if weights is None else weights.name,
-                protocol=protocol_of(cfg),
+                translations=(
+                    translator_name(settings.translations)
+                    if translated and settings.translations is not None
+                    else None
+                ),
+                protocol=protocol_of(cfg, initial_weights=initial_weights),
                 evaluation=evaluation,
             )
         )
@@ -249,11 +257,38 @@ def _data_identity(settings: Settings) -> list[str]:
                 f"--data {settings.data} has no {name}: expected a folder laid out as the benchmark, with "
                 "carla/, camvid/ and weights/."
             )
-    hashes = [_hash_of(settings.data / name) for name in _DATA_FILES]
-    if settings.translations is not None:
-        manifest = settings.translations / "manifest.json"
-        hashes.append(_hash_of(manifest) if manifest.is_file() else "no manifest")
-    return hashes
+    return [_hash_of(settings.data / name) for name in _DATA_FILES]
+
+
+def _is_translated(node: Any) -> bool:
+    """Whether a data set somewhere below a node of a config is a translated one."""
+    if isinstance(node, dict):
+        return node.get("type") == "TranslatedDataset" or _is_translated(list(node.values()))
+    return isinstance(node, list | tuple) and any(_is_translated(entry) for entry in node)
+
+
+def _manifest_hash(translations: Path | None) -> list[str]:
+    if translations is None:
+        return []
+    manifest = translations / MANIFEST
+    return [_hash_of(manifest) if manifest.is_file() else "no manifest"]
+
+
+def translator_name(translations: Path) -> str:
+    """What made a translated set, as rows say it: the translator and the beginning of the manifest's hash.
+
+    Args:
+        translations: Folder of the set.
+
+    Returns:
+        For instance ``lab 0a1b2c3d``; the folder's name where it has no manifest.
+    """
+    manifest = translations / MANIFEST
+    if not manifest.is_file():
+        return translations.name
+    settings = json.loads(manifest.read_text(encoding="utf-8"))["settings"]
+    colours = " colours" if settings.get("keep_lightness") else ""
+    return f"{settings['translator']}{colours} {_hash_of(manifest)[:8]}"
 
 
 def _hash_of(path: Path | None) -> str:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Iterator
 from typing import Any
 
 from mmengine.config import Config
 
 from .warmup import warmup_iterations
 
-EQUAL = ("steps", "warmup_steps", "images_per_step", "crop")
+EQUAL = ("steps", "warmup_steps", "images_per_step", "crop", "initial_weights")
 """Entries of `protocol_of` that must be the same for all methods."""
 
 CHECKPOINT_INTERVAL = 100
@@ -38,15 +39,17 @@ def use_protocol(cfg: Config, *, seed: int) -> None:
     cfg.default_hooks.cost = dict(type="RunCostHook", warmup_iterations=warmup_iterations(cfg))
 
 
-def protocol_of(cfg: Config) -> dict[str, Any]:
+def protocol_of(cfg: Config, *, initial_weights: str) -> dict[str, Any]:
     """Summarise what a comparison must hold fixed, or say.
 
     Args:
         cfg: Config of a run.
+        initial_weights: Name of the backbone's file, or ``scratch``.
 
     Returns:
-        ``steps``, ``warmup_steps``, ``images_per_step``, ``crop`` (height and width in pixels), ``optimizer``,
-        ``labels`` (how target images are labelled) and ``network`` (which one is evaluated).
+        ``steps``, ``warmup_steps``, ``images_per_step``, ``crop`` (height and width in pixels of every random crop),
+        ``initial_weights``, ``optimizer``, ``labels`` (how target images are labelled) and ``network`` (which one is
+        evaluated).
     """
     hooks = cfg.default_hooks
     rounds = hooks.get("self_training")
@@ -59,21 +62,37 @@ def protocol_of(cfg: Config) -> dict[str, Any]:
         labels = "every batch, by the teacher" if mixes else "none"
     else:
         labeller = rounds.get("labeller", {})
-        policy = labeller.get("policy", {}).get("type", "ClassBalancedPolicy")
+        policy = dict(labeller.get("policy", {}))
+        kind = policy.get("type", "ClassBalancedPolicy")
         portions = [entry.get("portion") for entry in rounds.rounds]
         views = "flip" if labeller.get("flip", False) else "one view"
         labels = (
-            f"{policy}, portions {portions}, {views}, by the {rounds.get('label_with', 'student')}"
+            f"{kind}, portions {portions}, {views}, by the {rounds.get('label_with', 'student')}"
         )
+        share = policy.get("second_share", 0.0)
+        if share > 0:
+            labels += f", share {share} of the head {policy['second_head']!r}"
     return {
         "steps": int(cfg.train_cfg.max_iters),
         "warmup_steps": warmup_iterations(cfg),
         "images_per_step": int(cfg.train_dataloader.batch_size),
-        "crop": list(cfg.get("crop_size", ())),
+        "crop": [list(crop) for crop in sorted(set(_crops(cfg.train_dataloader.dataset)))],
+        "initial_weights": initial_weights,
         "optimizer": cfg.optim_wrapper.optimizer.type,
         "labels": labels,
         "network": "teacher" if teacher is not None and teacher.get("evaluate") else "student",
     }
+
+
+def _crops(node: Any) -> Iterator[tuple[int, ...]]:
+    """Sizes of all random crops below a node of a config."""
+    if isinstance(node, dict):
+        if node.get("type") == "RandomCrop":
+            yield tuple(node["crop_size"])
+        node = list(node.values())
+    if isinstance(node, list | tuple):
+        for entry in node:
+            yield from _crops(entry)
 
 
 def check_equal(protocols: dict[str, dict[str, Any]]) -> None:

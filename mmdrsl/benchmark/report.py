@@ -28,18 +28,20 @@ def report(rows: Iterable[Row]) -> str:
     Returns:
         Markdown.
     """
-
-    def comparison(row: Row) -> tuple:
-        return (json.dumps(row["evaluation"]), row["extras"], row["model"])
-
     sections = [
         "# Benchmark",
         "",
         "Percent; mean and sample standard deviation over seeds; last iterate.",
     ]
-    for _, group in groupby(sorted(rows, key=comparison), key=comparison):
+    for _, group in groupby(sorted(rows, key=_comparison), key=_comparison):
         sections += ["", *_section(list(group))]
     return "\n".join(sections) + "\n"
+
+
+def _comparison(row: Row) -> tuple:
+    """What rows of one table have in common; another translated set for all is another comparison."""
+    translations = row["translations"] if "translated" in row["extras"] else None
+    return (json.dumps(row["evaluation"]), row["extras"], translations or "", row["model"])
 
 
 def _section(rows: list[Row]) -> list[str]:
@@ -86,11 +88,11 @@ def main_table(rows: Sequence[Row]) -> list[str]:
         "gap, known classes, %": lambda row: _percent(row["gap_recovered_known_classes"]),
     }
     lines = _head(["method", "seeds", *columns])
-    for method, own in _by_method(rows).items():
-        if own:
-            cells = [_text(spread(own, value)) for value in columns.values()]
-            lines.append(_line([METHODS[method].title, str(len(own)), *cells]))
-    missing = [METHODS[method].title for method, own in _by_method(rows).items() if not own]
+    for title, own in _by_title(rows).items():
+        cells = [_text(spread(own, value)) for value in columns.values()]
+        lines.append(_line([title, str(len(own)), *cells]))
+    measured = {row["method"] for row in rows}
+    missing = [method.title for name, method in METHODS.items() if name not in measured]
     return [*lines, "", NOT_MEASURED.format("; ".join(missing))] if missing else lines
 
 
@@ -103,15 +105,16 @@ def difference_table(rows: Sequence[Row]) -> list[str]:
     Returns:
         Lines of Markdown; a method without a seed in common with the reference is left out.
     """
-    methods = _by_method(rows)
+    reference = [row for row in rows if row["method"] == REFERENCE]
+    others = [row for row in rows if row["method"] != REFERENCE]
     seeds = sorted({row["seed"] for row in rows})
     lines = _head(["method", "mean", *(f"seed {seed}" for seed in seeds)])
-    for method, own in methods.items():
-        found = paired_differences(own, methods[REFERENCE], lambda row: row["mean_of_sequences"])
-        if method == REFERENCE or found is None:
+    for title, own in _by_title(others).items():
+        found = paired_differences(own, reference, lambda row: row["mean_of_sequences"])
+        if found is None:
             continue
         cells = [f"{found.values[seed]:+.1f}" if seed in found.values else NONE for seed in seeds]
-        lines.append(_line([METHODS[method].title, found.text(), *cells]))
+        lines.append(_line([title, found.text(), *cells]))
     return lines
 
 
@@ -126,12 +129,11 @@ def class_table(rows: Sequence[Row]) -> list[str]:
     """
     classes = list(dict.fromkeys(name for row in rows for name in row["IoU"]))
     lines = _head(["method", *classes])
-    for method, own in _by_method(rows).items():
-        if own:
-            cells = [
-                _text(spread(own, lambda row, name=name: row["IoU"].get(name))) for name in classes
-            ]
-            lines.append(_line([METHODS[method].title, *cells]))
+    for title, own in _by_title(rows).items():
+        cells = [
+            _text(spread(own, lambda row, name=name: row["IoU"].get(name))) for name in classes
+        ]
+        lines.append(_line([title, *cells]))
     return lines
 
 
@@ -147,19 +149,18 @@ def protocol_table(rows: Sequence[Row]) -> list[str]:
     lines = _head(
         ["method", "labels", "evaluated", "optimizer", "warm-up, min", "then, min", "memory, MB"]
     )
-    for method, own in _by_method(rows).items():
-        if own:
-            protocol = own[0]["protocol"]
-            warmup = _text(spread(own, lambda row: row["warmup_minutes"]))
-            cells = [
-                protocol["labels"],
-                protocol["network"],
-                protocol["optimizer"],
-                f"{warmup} ({'shared' if own[0]['shared_warmup'] else 'own'})",
-                _text(spread(own, lambda row: row["minutes"])),
-                _text(spread(own, lambda row: row["peak_memory_mb"]), digits=0),
-            ]
-            lines.append(_line([METHODS[method].title, *cells]))
+    for title, own in _by_title(rows).items():
+        protocol = own[0]["protocol"]
+        warmup = _text(spread(own, lambda row: row["warmup_minutes"]))
+        cells = [
+            protocol["labels"],
+            protocol["network"],
+            protocol["optimizer"],
+            f"{warmup} ({'shared' if own[0]['shared_warmup'] else 'own'})",
+            _text(spread(own, lambda row: row["minutes"])),
+            _text(spread(own, lambda row: row["peak_memory_mb"]), digits=0),
+        ]
+        lines.append(_line([title, *cells]))
     return lines
 
 
@@ -208,11 +209,7 @@ def fill_page(page: Path, rows: Sequence[Row]) -> str:
 def _tables(rows: Sequence[Row]) -> list[str]:
     """All tables of every set and choice of extras, costs apart; an empty one without any."""
     lines: list[str] = []
-
-    def comparison(row: Row) -> tuple:
-        return (json.dumps(row["evaluation"]), row["extras"])
-
-    for _, group in groupby(sorted(rows, key=comparison), key=comparison):
+    for _, group in groupby(sorted(rows, key=_comparison), key=_comparison):
         own = list(group)
         extras = f", extras: {', '.join(own[0]['extras'])}" if own[0]["extras"] else ""
         lines += [f"On {own[0]['evaluation']['set']}{extras}:", "", *main_table(own), ""]
@@ -221,8 +218,14 @@ def _tables(rows: Sequence[Row]) -> list[str]:
     return lines[:-1] if lines else main_table([])
 
 
-def _by_method(rows: Sequence[Row]) -> dict[str, list[Row]]:
-    return {method: [row for row in rows if row["method"] == method] for method in METHODS}
+def _by_title(rows: Sequence[Row]) -> dict[str, list[Row]]:
+    """Rows by method, and by what made its source images."""
+    order = list(METHODS)
+    found: dict[str, list[Row]] = {}
+    for row in sorted(rows, key=lambda row: order.index(row["method"])):
+        made_by = "" if row["translations"] is None else f" ({row['translations']})"
+        found.setdefault(METHODS[row["method"]].title + made_by, []).append(row)
+    return found
 
 
 def _percent(share: float | None) -> float | None:

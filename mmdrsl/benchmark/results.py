@@ -15,11 +15,13 @@ import torch
 import mmdrsl
 
 from .methods import METHODS
+from .protocol import check_equal
 
 FORMAT = 1
 _IOU = "IoU."
 _OF_SEQUENCE = ".mIoU"
-_KEY = ("evaluation", "extras", "model", "method", "seed")
+_COMPARISON = ("evaluation", "extras", "model")
+_KEY = (*_COMPARISON, "translations", "method", "seed")
 
 
 def environment() -> str:
@@ -98,7 +100,14 @@ def with_gaps(rows: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
     found = sorted((dict(row) for row in rows), key=_sort_key)
     by_key = {_key(row): row for row in found}
     for row in found:
-        ends = [by_key.get(_key({**row, "method": method})) for method in ("source_only", "oracle")]
+        ends = []
+        for method in ("source_only", "oracle"):
+            # Translated images are a method's own, or an extra that source-only training has as well.
+            same, plain = (
+                {**row, "method": method, "translations": name}
+                for name in (row["translations"], None)
+            )
+            ends.append(by_key.get(_key(same), by_key.get(_key(plain))))
         row.update(_gaps(row, *ends))
     return found
 
@@ -138,6 +147,7 @@ def _sort_key(row: Mapping[str, Any]) -> tuple:
         row["model"],
         row["seed"],
         order.index(row["method"]),
+        row["translations"] or "",
     )
 
 
@@ -151,7 +161,8 @@ def merge_rows(groups: Sequence[Iterable[Mapping[str, Any]]]) -> list[dict[str, 
         Every run once, with new gaps.
 
     Raises:
-        ValueError: Two groups have different results of the same run.
+        ValueError: Two groups have different results of the same run, or rows to be compared differ in what
+            `check_equal` wants equal.
     """
     known: dict[tuple, dict[str, Any]] = {}
     for rows in groups:
@@ -166,6 +177,13 @@ def merge_rows(groups: Sequence[Iterable[Mapping[str, Any]]]) -> list[dict[str, 
                     f"two results of {plain['method']}, {plain['model']}, seed {plain['seed']} differ in {differing}: "
                     "leave one of the files out."
                 )
+    comparisons: dict[str, dict[str, Any]] = {}
+    for row in known.values():
+        name = f"{row['method']}, seed {row['seed']}, {row['translations'] or 'originals'}"
+        comparison = json.dumps([row[key] for key in _COMPARISON])
+        comparisons.setdefault(comparison, {})[name] = row["protocol"]
+    for protocols in comparisons.values():
+        check_equal(protocols)
     return with_gaps(known.values())
 
 

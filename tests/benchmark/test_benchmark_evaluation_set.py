@@ -4,8 +4,10 @@ import cv2
 import numpy as np
 import pytest
 from benchmark_data import CAMVID, COMMON, write_benchmark, write_classes, write_list
+from mmengine.config import Config
+from mmseg.registry import METRICS
 
-from mmdrsl.benchmark.evaluation_set import read_evaluation_set
+from mmdrsl.benchmark.evaluation_set import read_evaluation_set, use_evaluation_set
 from mmdrsl.datasets import CamVidDataset, LabelledImageDataset
 
 
@@ -89,11 +91,11 @@ def test_missing_files_are_named(root):
     with pytest.raises(FileNotFoundError, match=r"night\.txt"):
         read(root, split="night")
     write_list(root / "camvid", "val", ["0016E5_00001", "0016E5_99999"])
-    with pytest.raises(FileNotFoundError, match=r"labels/0016E5_99999\.png"):
+    with pytest.raises(FileNotFoundError, match="0016E5_99999"):
         read(root)
 
 
-def test_identity_follows_the_labels_and_not_the_place(root, tmp_path):
+def test_identity_follows_images_and_labels_and_not_the_place(root, tmp_path):
     before = read(root).identity
     (root).rename(tmp_path / "moved")
     moved = tmp_path / "moved"
@@ -102,4 +104,34 @@ def test_identity_follows_the_labels_and_not_the_place(root, tmp_path):
     label = cv2.imread(str(path), cv2.IMREAD_UNCHANGED)
     label[0, 0] = (label[0, 0] + 1) % 10
     cv2.imwrite(str(path), label)
-    assert read(moved).identity != before
+    after = read(moved).identity
+    assert after != before
+    image = next((moved / "camvid/images").glob("0016E5_00001.*"))
+    cv2.imwrite(str(image), 255 - cv2.imread(str(image)))
+    assert read(moved).identity not in (before, after)
+
+
+@pytest.mark.parametrize(
+    ("names", "sequences"),
+    [
+        (["night-01_0001", "night-02_0001"], {"night-01", "night-02"}),
+        (["000123", "000124"], {""}),
+        (["000123", "rain_000124"], {""}),
+    ],
+)
+def test_sequences_come_from_names_that_have_them(root, names, sequences):
+    for name in names:
+        for folder, end in (("images", ".jpg"), ("labels", ".png")):
+            source = next((root / "camvid" / folder).glob(f"0016E5_00001{end}"))
+            (root / "camvid" / folder / f"{name}{end}").write_bytes(source.read_bytes())
+    write_list(root / "camvid", "own", names)
+    template = Config(
+        dict(
+            val_dataloader=dict(dataset=dict(label_space="street10", pipeline=[])),
+            val_evaluator=dict(type="ClassIoUMetric", group_pattern="(.*)"),
+        )
+    )
+    cfg = Config()
+    use_evaluation_set(cfg, template, read(root, split="own"))
+    metric = METRICS.build(cfg.test_evaluator)
+    assert {metric._group(dict(img_path=f"{name}.jpg")) for name in names} == sequences

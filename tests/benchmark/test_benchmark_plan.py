@@ -1,6 +1,7 @@
 """Resolved runs of the real configs, checked against what their networks do."""
 
 import copy
+import json
 from pathlib import Path
 
 import pytest
@@ -18,6 +19,7 @@ from mmdrsl.benchmark.protocol import check_equal
 from mmdrsl.benchmark.warmup import warmup_config, warmup_iterations
 from mmdrsl.engine.launch import resolve_mmseg_bases
 from mmdrsl.models.feature_maps import choose_map, feature_maps
+from mmdrsl.models.terms import AdaptationProgress
 
 
 @pytest.fixture(scope="module")
@@ -89,7 +91,16 @@ def test_the_usual_table_is_equal_for_all_methods(settings):
         "none",
         "every batch, by the teacher",
     }
-    assert len(labelled) == 1
+    # DRSL's labels come from both of its heads, as its name in the page says; all else about labels is equal.
+    own = runs["drsl"].protocol["labels"]
+    assert own == f"{runs['self_training'].protocol['labels']}, share 0.5 of the head 'mmdl'"
+    assert labelled == {own, own.split(", share")[0]}
+
+
+def test_protocol_reads_the_crop_that_is_taken(settings):
+    run = plan_runs(settings(methods=("source_only",)))[0]
+    assert run.protocol["crop"] == [[192, 256]]
+    assert run.protocol["initial_weights"] == "scratch"
 
 
 def test_warm_ups_are_shared_where_the_configs_allow_it(settings):
@@ -108,16 +119,18 @@ def test_warm_ups_are_shared_where_the_configs_allow_it(settings):
     assert runs["dacs"].training.first_step == 600
 
 
-def batch():
-    """Two labelled source images, normalised."""
+def batch(*domains):
+    """Labelled images, normalised."""
     generator = torch.Generator().manual_seed(0)
     samples = []
-    for _ in range(2):
-        label = torch.randint(0, 10, (1, 64, 64), generator=generator)
+    for domain in domains:
+        label = torch.randint(0, 10, (1, 8, 8), generator=generator)
+        label = label.repeat_interleave(8, 1).repeat_interleave(8, 2)
+        shape = dict(img_shape=(64, 64), ori_shape=(64, 64))
         samples.append(
-            SegDataSample(gt_sem_seg=PixelData(data=label), metainfo=dict(domain="source"))
+            SegDataSample(gt_sem_seg=PixelData(data=label), metainfo=dict(domain=domain, **shape))
         )
-    return torch.randn(2, 3, 64, 64, generator=generator), samples
+    return torch.randn(len(domains), 3, 64, 64, generator=generator), samples
 
 
 @pytest.mark.parametrize("method", METHODS)
@@ -132,7 +145,7 @@ def test_shared_warm_up_is_the_methods_own(settings, method):
     names = [[name for name, _ in model.named_parameters()] for model in models]
     assert names[0] == names[1]
     models[1].load_state_dict(models[0].state_dict())
-    inputs, samples = batch()
+    inputs, samples = batch("source", "source")
     values = []
     for model in models:
         torch.manual_seed(1)
@@ -182,12 +195,34 @@ def test_seeds_and_extras_have_warm_ups_of_their_own(settings):
     assert noise[0].warmup.training.folder != runs[0].warmup.training.folder
 
 
-def test_hash_depends_on_the_data_and_not_on_their_place(settings, data, tmp_path, monkeypatch):
+def test_hash_does_not_depend_on_the_place_of_the_data(settings, data, tmp_path, monkeypatch):
     before = plan_runs(settings(methods=("self_training",)))[0].hash
     moved = write_benchmark(tmp_path / "elsewhere" / "data")
     monkeypatch.setenv("MMDRSL_BENCHMARK", str(moved))
     changes = dict(methods=("self_training",), data=moved, translations=moved)
     assert plan_runs(settings(**changes))[0].hash == before
+
+
+def test_translations_count_only_where_they_are_trained_on(settings, tmp_path):
+    folders = [tmp_path / "first", tmp_path / "second"]
+    for number, folder in enumerate(folders):
+        folder.mkdir()
+        manifest = dict(settings=dict(translator="lab", keep_lightness=number == 1), images={})
+        (folder / "manifest.json").write_text(json.dumps(manifest))
+    methods = ("source_only", "cycada_pixel")
+    plans = [by_method(plan_runs(settings(methods=methods, translations=f))) for f in folders]
+    assert plans[0]["source_only"].hash == plans[1]["source_only"].hash
+    assert plans[0]["source_only"].translations is None
+    assert plans[0]["cycada_pixel"].hash != plans[1]["cycada_pixel"].hash
+    names = [plan["cycada_pixel"].translations for plan in plans]
+    assert [name.rsplit(" ", 1)[0] for name in names] == ["lab", "lab colours"]
+
+
+def test_hash_depends_on_the_list_of_the_data(settings, data, tmp_path, monkeypatch):
+    before = plan_runs(settings(methods=("self_training",)))[0].hash
+    moved = write_benchmark(tmp_path / "elsewhere" / "data")
+    monkeypatch.setenv("MMDRSL_BENCHMARK", str(moved))
+    changes = dict(methods=("self_training",), data=moved)
     (moved / "camvid/train.txt").write_text("0001TP_00000\n")
     assert plan_runs(settings(**changes))[0].hash != before
 
@@ -246,12 +281,26 @@ def test_networks_give_the_channels_that_are_written_down(network):
 
 @pytest.mark.parametrize("method", METHODS)
 def test_every_method_steps_on_another_network(settings, method):
+    # Channels of heads and discriminators are those of the other network, or the step fails.
     run = plan_runs(settings(methods=(method,), networks=("deeplabv3plus_small",)))[0]
-    model = MODELS.build(copy.deepcopy(run.training.cfg.model)).train()
-    inputs, samples = batch()
-    total = sum(value.sum() for key, value in model.loss(inputs, samples).items() if "loss" in key)
+    cfg = run.training.cfg
+    model_cfg = copy.deepcopy(cfg.model)
+    if "adaptation" in model_cfg.terms:
+        # Nobody opens the gate here.
+        model_cfg.terms.adaptation.gate = None
+    model = MODELS.build(model_cfg).train()
+    if "teacher" in cfg.default_hooks:
+        model.add_teacher(dict(type="ExponentialMovingAverage"))
+        model.teacher.update_parameters(model.networks())
+    model.progress = AdaptationProgress(round=1, adaptation_iteration=100)
+    inputs, samples = batch("source", "source", "target", "target")
+    losses = model.loss(inputs, samples)
+    assert {key.split(".")[0] for key in losses} == set(cfg.model.terms)
+    total = sum(value.sum() for key, value in losses.items() if "loss" in key)
     total.backward()
     assert torch.isfinite(total)
+    for name, discriminator in model.discriminators.items():
+        assert any(p.grad is not None and p.grad.any() for p in discriminator.parameters()), name
 
 
 def test_method_that_changes_the_segmentor_has_no_other_networks():

@@ -14,16 +14,35 @@ from mmdrsl.benchmark.results import (
 )
 
 CLASSES = ["sky", "road", "pole"]
-PROTOCOL = {"steps": 9, "labels": "none", "network": "student", "optimizer": "AdamW"}
+PROTOCOL = {
+    "steps": 9,
+    "warmup_steps": 3,
+    "images_per_step": 2,
+    "crop": [[8, 8]],
+    "initial_weights": "scratch",
+    "labels": "none",
+    "network": "student",
+    "optimizer": "AdamW",
+}
 
 
-def row(method, seed, iou, *, sequences=None, model="deeplabv3plus_mobilenetv2", extras=()):
+def row(
+    method,
+    seed,
+    iou,
+    *,
+    sequences=None,
+    model="deeplabv3plus_mobilenetv2",
+    extras=(),
+    translations=None,
+):
     sequences = sequences or {"a": iou[0], "b": iou[1]}
     return {
         "method": method,
         "model": model,
         "seed": seed,
         "extras": list(extras),
+        "translations": translations,
         "evaluation": {"set": "camvid/val", "hash": "h"},
         "mIoU": float(np.mean(iou)),
         "aAcc": 50.0 + seed,
@@ -182,6 +201,26 @@ def test_conflicting_results_are_refused(rows):
         ValueError, match=r"two results of source_only, .*, seed 0 differ in \['IoU'\]"
     ):
         merge_rows([rows, [changed]])
+
+
+def test_unlike_runs_are_not_merged(rows):
+    other = row("dacs", 0, [1.0, 2.0, 3.0])
+    other["protocol"] = {**PROTOCOL, "initial_weights": "resnet.pth"}
+    with pytest.raises(ValueError, match="the methods differ in initial_weights"):
+        merge_rows([rows, [other]])
+
+
+def test_translators_are_told_apart(rows):
+    sets = [
+        row("cycada_pixel", 0, [value, 2.0, 3.0], translations=name)
+        for name, value in (("lab 12", 1.0), ("generator 34", 5.0))
+    ]
+    merged = merge_rows([rows, sets])
+    lines = main_table(merged)
+    assert cells(lines, "CyCADA, pixels (lab 12)")[1] == "1"
+    assert cells(lines, "CyCADA, pixels (generator 34)")[1] == "1"
+    # Compared with what was trained on the originals.
+    assert all(r["gap_recovered"] is not None for r in merged if r["method"] == "cycada_pixel")
 
 
 def test_another_file_is_refused(tmp_path):

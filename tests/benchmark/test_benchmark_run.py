@@ -111,7 +111,8 @@ def test_results_are_complete(whole):
         assert row["gap_recovered"] == (None if gap is None else pytest.approx(gap, abs=1e-3))
         assert row["warmup_minutes"] >= 0
         assert row["peak_memory_mb"] > 100
-        assert row["initial_weights"] == "scratch"
+        assert row["protocol"]["initial_weights"] == "scratch"
+        assert row["translations"] is None
     assert [row["shared_warmup"] for row in rows] == [True, False, True, False]
     page = (whole / "results.md").read_text()
     assert "| DRSL | 1 |" in page
