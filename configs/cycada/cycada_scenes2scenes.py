@@ -5,7 +5,7 @@ python tools/translate_dataset.py configs/cycada/cycada_scenes2scenes.py CHECKPO
 
 Needs a segmentor trained on the source:
 python tools/train.py configs/source_only/deeplabv3plus_scenes2scenes.py --work-dir work_dirs/source_only/deeplabv3plus_scenes2scenes
-Settings of cycada_carla2camvid.py. Not run here yet.
+Recipe of cycada_carla2camvid.py with square crops, fewer blocks and more steps. Not run here yet.
 """
 
 _base_ = [

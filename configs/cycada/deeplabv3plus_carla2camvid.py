@@ -1,7 +1,7 @@
 """DeepLabV3+ (MobileNetV2), CARLA to CamVid, DRSL on the translated source: self-training with mode learning and alignment.
 
-python tools/translate_dataset.py configs/source_only/deeplabv3plus_carla2camvid.py fourier --out data/translated/carla2camvid
-python tools/train.py configs/cycada/deeplabv3plus_carla2camvid.py
+python tools/translate_dataset.py configs/cycada/cycada_carla2camvid.py CHECKPOINT --out data/translated/carla2camvid
+python tools/train.py configs/cycada/deeplabv3plus_carla2camvid.py --work-dir work_dirs/cycada/deeplabv3plus_carla2camvid
 
 The first command may be any of the translators in docs/translation.md. Not run here yet.
 """

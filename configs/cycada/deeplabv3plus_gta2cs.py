@@ -1,7 +1,7 @@
 """DeepLabV3+ (ResNet-50), GTA5 to Cityscapes, DRSL on the translated source: self-training with mode learning and alignment.
 
-python tools/translate_dataset.py configs/source_only/deeplabv3plus_gta2cs.py fourier --out data/translated/gta2cs
-python tools/train.py configs/cycada/deeplabv3plus_gta2cs.py
+python tools/translate_dataset.py configs/cycada/cycada_gta2cs.py CHECKPOINT --out data/translated/gta2cs
+python tools/train.py configs/cycada/deeplabv3plus_gta2cs.py --work-dir work_dirs/cycada/deeplabv3plus_gta2cs
 
 The first command may be any of the translators in docs/translation.md. Not run here yet.
 """

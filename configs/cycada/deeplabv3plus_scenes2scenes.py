@@ -1,7 +1,7 @@
 """Small DeepLabV3+ from scratch on the procedural scenes, DRSL on the translated source: steps 3 to 6 of docs/translation.md.
 
 python tools/translate_dataset.py configs/cycada/cycada_scenes2scenes.py CHECKPOINT --out data/translated/scenes2scenes
-python tools/train.py configs/cycada/deeplabv3plus_scenes2scenes.py
+python tools/train.py configs/cycada/deeplabv3plus_scenes2scenes.py --work-dir work_dirs/cycada/deeplabv3plus_scenes2scenes
 
 The first command may be any of the translators in docs/translation.md. Not run here yet.
 """

@@ -1,7 +1,7 @@
 """DeepLabV3+ (MobileNetV2), CARLA to CamVid, trained on the translated source alone.
 
 python tools/translate_dataset.py configs/source_only/deeplabv3plus_carla2camvid.py fourier --out data/translated/carla2camvid
-python tools/train.py configs/cycada_pixel/deeplabv3plus_carla2camvid.py
+python tools/train.py configs/cycada_pixel/deeplabv3plus_carla2camvid.py --work-dir work_dirs/cycada_pixel/deeplabv3plus_carla2camvid
 
 The first command may be any of the translators in docs/translation.md.
 Measured with seed 0 on one core, images by CyCADA: mIoU 32.6 (0006R0 31.3, 0016E5 33.0), 900 steps of about 1.2 s.

@@ -1,7 +1,7 @@
 """DeepLabV3+ (ResNet-50), GTA5 to Cityscapes, trained on the translated source alone.
 
 python tools/translate_dataset.py configs/source_only/deeplabv3plus_gta2cs.py fourier --out data/translated/gta2cs
-python tools/train.py configs/cycada_pixel/deeplabv3plus_gta2cs.py
+python tools/train.py configs/cycada_pixel/deeplabv3plus_gta2cs.py --work-dir work_dirs/cycada_pixel/deeplabv3plus_gta2cs
 
 The first command may be any of the translators in docs/translation.md. Not run here yet.
 """

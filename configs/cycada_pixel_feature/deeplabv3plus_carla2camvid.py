@@ -1,7 +1,7 @@
 """DeepLabV3+ (MobileNetV2), CARLA to CamVid, CyCADA's two levels: translated images, class scores aligned.
 
 python tools/translate_dataset.py configs/cycada/cycada_carla2camvid.py CHECKPOINT --out data/translated/carla2camvid
-python tools/train.py configs/cycada_pixel_feature/deeplabv3plus_carla2camvid.py
+python tools/train.py configs/cycada_pixel_feature/deeplabv3plus_carla2camvid.py --work-dir work_dirs/cycada_pixel_feature/deeplabv3plus_carla2camvid
 
 The first command may be any of the translators in docs/translation.md. Not run here yet.
 """

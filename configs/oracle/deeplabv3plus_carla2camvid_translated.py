@@ -2,7 +2,8 @@
 
 python tools/train.py configs/oracle/deeplabv3plus_carla2camvid_translated.py
 
-Twin of deeplabv3plus_carla2camvid.py, which has the target alone. Not run here yet.
+Twin of deeplabv3plus_carla2camvid.py, which has the target alone; about half of the images are the target's.
+The translated set is that of docs/translation.md. Not run here yet.
 """
 
 _base_ = "deeplabv3plus_carla2camvid.py"
@@ -11,7 +12,10 @@ train_dataloader = dict(
         source=dict(
             _delete_=True,
             type="ConcatDataset",
+            # 3 x 266 images of the target to 850 of the source.
             datasets=[
+                {{_base_.oracle_dataset}},
+                {{_base_.oracle_dataset}},
                 {{_base_.oracle_dataset}},
                 dict(
                     type="TranslatedDataset",

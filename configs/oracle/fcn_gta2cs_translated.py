@@ -2,7 +2,7 @@
 
 python tools/train.py configs/oracle/fcn_gta2cs_translated.py
 
-Twin of fcn_gta2cs.py, which has the target alone. Not run here yet.
+Twin of fcn_gta2cs.py, which has the target alone; about half of the images are the target's. Not run here yet.
 """
 
 _base_ = "fcn_gta2cs.py"
@@ -11,7 +11,15 @@ train_dataloader = dict(
         source=dict(
             _delete_=True,
             type="ConcatDataset",
+            # 8 x 2,975 images of the target to 24,966 of the source.
             datasets=[
+                {{_base_.oracle_dataset}},
+                {{_base_.oracle_dataset}},
+                {{_base_.oracle_dataset}},
+                {{_base_.oracle_dataset}},
+                {{_base_.oracle_dataset}},
+                {{_base_.oracle_dataset}},
+                {{_base_.oracle_dataset}},
                 {{_base_.oracle_dataset}},
                 dict(
                     type="TranslatedDataset",

@@ -194,19 +194,20 @@ class CyCADA(CycleGAN):
         for domain, buffer in self.image_buffers.items():
             images = state_dict.pop(f"{prefix}{_BUFFER_PREFIX}{domain}", None)
             if images is not None and self.buffer_size > 0:
-                kept = images[: self.buffer_size].to(device)
+                # Half precision where --amp trained so far, which a training without it could not read.
+                kept = images[: self.buffer_size].to(device).float()
                 buffer.image_buffer = list(kept.split(1))
                 buffer.img_num = len(kept)
         super()._load_from_state_dict(state_dict, prefix, *args, **kwargs)
 
 
 def _check_normalisation(generators: Mapping[str, nn.Module]) -> None:
-    """Refuse layers that behave differently in training and evaluation mode."""
+    """Refuse layers that behave differently in training and evaluation mode, or mix the images of a batch."""
     for domain, generator in generators.items():
         for name, layer in generator.named_modules():
             running = getattr(layer, "track_running_stats", False)
-            if isinstance(layer, nn.Dropout) or running:
+            if isinstance(layer, nn.Dropout | nn.modules.batchnorm._BatchNorm) or running:
                 raise ValueError(
-                    f"The generator of the {domain} has {type(layer).__name__} at {name}, which behaves differently in "
-                    "training and evaluation; use norm_cfg=dict(type='IN') and use_dropout=False."
+                    f"The generator of the {domain} has {type(layer).__name__} at {name}, which makes a translation "
+                    "depend on the mode or on other images; use norm_cfg=dict(type='IN') and use_dropout=False."
                 )

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import hashlib
 import zlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from mmengine.dist import barrier, get_dist_info
+from mmengine.dist import all_gather_object, barrier, get_dist_info
 from tqdm import tqdm
 
 from ..datasets.transforms.loading import LoadImage
+from ..self_training.artefact import file_hash
 from .functional import Picture
-from .translated_folder import TranslatedFolder
+from .translated_folder import TranslatedFolder, TranslatedImage
 from .translators import Translator
 
 
@@ -43,7 +45,8 @@ def translate_images(
 ) -> int:
     """Translate images into a folder; where it holds a part of them already, the rest.
 
-    Every rank of a process group translates its share.
+    Every rank of a process group translates its share. An image counts as translated while both its files are as they
+    were; images of earlier calls with the same settings stay in the set.
 
     Args:
         images: Image file by sample id.
@@ -58,7 +61,7 @@ def translate_images(
 
     Raises:
         ValueError: The translator needs references and there is none, a translation has another size than its image,
-            or the folder was made with other settings.
+            or the folder was made with other settings or for another target.
     """
     if translator.needs_reference and not references:
         raise ValueError(
@@ -67,16 +70,26 @@ def translate_images(
     folder = TranslatedFolder(out)
     settings: dict[str, Any] = {**translator.settings, "jpeg_quality": jpeg_quality}
     if translator.needs_reference:
-        settings["seed"] = seed
+        settings |= {"seed": seed, "references": _hash_of(references)}
     rank, world_size = get_dist_info()
     if rank == 0:
         folder.begin(settings)
     barrier()
-    finished = {name: entry for name, entry in folder.finished().items() if name in images}
-    pending = sorted(set(images) - set(finished))
-    # Nobody may write before all have read what is there.
-    barrier()
+    recorded = folder.recorded()
+    # Each rank looks at its share; nobody writes before all have read what is there.
+    share = set(sorted(images)[rank::world_size])
+    finished = _of_all_ranks(
+        {
+            name: entry
+            for name, entry in recorded
+            if name in share
+            and folder.holds(entry)
+            and file_hash(images[name]) == entry.source_sha256
+        }
+    )
     names = sorted(references)
+    written = {}
+    pending = sorted(set(images) - set(finished))
     for name in tqdm(pending[rank::world_size], disable=rank != 0, desc="translating"):
         chosen = choose_reference(name, names, seed) if translator.needs_reference else None
         image = _load(images[name])
@@ -86,7 +99,7 @@ def translate_images(
                 f"{images[name]}: the translation has shape {picture.shape}, the image {image.shape}; labels would "
                 "not fit."
             )
-        folder.write(
+        written[name] = folder.write(
             name,
             picture,
             source=images[name],
@@ -94,23 +107,25 @@ def translate_images(
             rank=rank,
             jpeg_quality=jpeg_quality,
         )
-    barrier()
+    written = _of_all_ranks(written)
     if rank == 0:
-        folder.finish(settings, {**finished, **_written(folder, pending)})
+        # What another call made with the same settings stays in the set.
+        others = {name: entry for name, entry in recorded if name not in images}
+        folder.finish(settings, {**others, **finished, **written})
     barrier()
     return len(finished)
 
 
-def _written(folder: TranslatedFolder, names: Sequence[str]) -> dict[str, Any]:
-    """Entries of what this run wrote."""
-    entries = folder.finished()
-    lost = [name for name in names if name not in entries]
-    if lost:
-        raise ValueError(
-            f"{len(lost)} translations in {folder.root} are not as they were written, for instance {lost[0]}: is the "
-            "disk full?"
-        )
-    return {name: entries[name] for name in names}
+def _of_all_ranks(entries: dict[str, TranslatedImage]) -> dict[str, TranslatedImage]:
+    return {name: entry for part in all_gather_object(entries) for name, entry in part.items()}
+
+
+def _hash_of(references: Mapping[str, Path]) -> str:
+    """One hash for names and files of all target images."""
+    digest = hashlib.sha256()
+    for name, path in sorted(references.items()):
+        digest.update(f"{name} {file_hash(path)}\n".encode())
+    return digest.hexdigest()
 
 
 def _load(path: Path) -> Picture:

@@ -10,6 +10,8 @@ import numpy as np
 import numpy.typing as npt
 
 Picture = npt.NDArray[np.uint8]
+_FLAT = 0.1
+"""Standard deviation of a LAB channel below which it counts as flat; its range is 100 or more."""
 
 
 def swap_low_amplitudes(image: Picture, reference: Picture, band: float) -> Picture:
@@ -60,10 +62,14 @@ def match_lab_statistics(image: Picture, reference: Picture) -> Picture:
     """
     _check(image, reference)
     lab, wanted = _lab(image), _lab(reference)
-    mean, deviation = lab.mean(axis=(0, 1)), lab.std(axis=(0, 1))
-    # A flat channel has nothing to stretch.
-    factor = np.where(deviation > 0, wanted.std(axis=(0, 1)) / np.maximum(deviation, 1e-12), 1.0)
-    return _from_lab((lab - mean) * factor + wanted.mean(axis=(0, 1)))
+    (mean, deviation), (wanted_mean, wanted_deviation) = (
+        (values.mean(axis=(0, 1), dtype=np.float64), values.std(axis=(0, 1), dtype=np.float64))
+        for values in (lab, wanted)
+    )
+    # A flat channel, as those of colour in a grey image, has only the conversion's rounding to stretch.
+    flat = deviation < _FLAT
+    factor = np.where(flat, 1.0, wanted_deviation / np.where(flat, 1.0, deviation))
+    return _from_lab((lab - mean) * factor + wanted_mean)
 
 
 def keep_lightness(translation: Picture, image: Picture) -> Picture:

@@ -37,7 +37,7 @@ class SemanticConsistency(nn.Module):
 
     Labels judge the translated source; the segmentor's own argmax on the original judges the translated target. The
     segmentor stays in evaluation mode and gets no gradients; its weights are part of the translator's checkpoint, so
-    that resuming and exporting need no further file.
+    that exporting needs no further file; a training, resumed or not, begins by reading it.
 
     Args:
         segmentor: Config of an MMSegmentation segmentor with the ``data_preprocessor`` that it was trained with.

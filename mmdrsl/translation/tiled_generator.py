@@ -118,10 +118,15 @@ def _layers(generator: nn.Module) -> Sequence[Any]:
         for layer in layers
         for part in ([layer] if isinstance(layer, ConvModule) else getattr(layer, "block", [None]))
     ]
-    if not parts or not all(isinstance(part, ConvModule) for part in parts):
+    fitting = all(
+        isinstance(part, ConvModule)
+        and (not part.with_norm or isinstance(part.norm, nn.InstanceNorm2d))
+        for part in parts
+    )
+    if not parts or not fitting:
         raise TypeError(
-            f"Tiles need an MMagic ResnetGenerator without dropout, found {type(generator).__name__}; translate whole "
-            "images instead."
+            "Tiles need an MMagic ResnetGenerator with instance normalisation and without dropout, found "
+            f"{type(generator).__name__}; translate whole images instead."
         )
     return layers
 

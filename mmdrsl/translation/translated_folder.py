@@ -107,17 +107,15 @@ class TranslatedFolder:
         note.parent.mkdir(parents=True, exist_ok=True)
         write_atomically(note, json.dumps(wanted))
 
-    def finished(self) -> dict[str, TranslatedImage]:
-        """Images that are there as they were written, by sample id."""
+    def recorded(self) -> list[tuple[str, TranslatedImage]]:
+        """What manifest and notes say, by sample id; an image may be noted more than once."""
         manifest = self.read_manifest()
-        recorded = [] if manifest is None else list(manifest["images"].items())
-        # An image may be noted more than once; the note that fits the file counts.
-        return {
-            name: entry
-            for name, entry in [*recorded, *self._notes()]
-            if (self.root / entry.file).is_file()
-            and file_hash(self.root / entry.file) == entry.sha256
-        }
+        return [*([] if manifest is None else manifest["images"].items()), *self._notes()]
+
+    def holds(self, entry: TranslatedImage) -> bool:
+        """Whether an image is there as it was written."""
+        path = self.root / entry.file
+        return path.is_file() and file_hash(path) == entry.sha256
 
     def write(
         self,

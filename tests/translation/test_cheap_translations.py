@@ -97,6 +97,22 @@ def test_lab_on_a_flat_image_gives_the_reference_mean():
     assert np.allclose(lab(found)[0, 0], lab(reference).mean((0, 1)), atol=0.8)
 
 
+def test_lab_leaves_grey_images_grey():
+    grey = np.repeat(picture(12)[..., :1], 3, axis=2)
+    found = match_lab_statistics(grey, picture(13)).astype(int)
+    # One colour cast for all: that of the reference's mean.
+    cast = lab(found)[..., 1:]
+    assert cast.std((0, 1)).max() < 1.5
+    assert np.allclose(cast.mean((0, 1)), lab(picture(13)).mean((0, 1))[1:], atol=1.5)
+
+
+def test_lab_on_a_large_flat_image_gives_the_reference_mean():
+    flat = np.full((1052, 1914, 3), (30, 90, 160), np.uint8)
+    reference = picture(14, 20, 20, 100, 160)
+    found = match_lab_statistics(flat, reference)
+    assert np.allclose(lab(found[:4, :4]).mean((0, 1)), lab(reference).mean((0, 1)), atol=0.8)
+
+
 def test_kept_lightness_is_the_originals_and_colours_are_the_translations():
     image, translation = picture(9, low=90, high=130), picture(10, low=60, high=110)
     found, before, colours = (

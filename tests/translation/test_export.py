@@ -1,4 +1,5 @@
 import json
+import multiprocessing
 import os
 import subprocess
 import sys
@@ -7,6 +8,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+import torch
 from mmengine.config import Config
 from street_names import NAMES
 
@@ -15,13 +17,11 @@ from mmdrsl.translation import (
     ColourTranslator,
     FourierTranslator,
     LabTranslator,
-    TranslatedFolder,
     keep_lightness,
     match_lab_statistics,
     swap_low_amplitudes,
     translate_images,
 )
-from mmdrsl.translation import export as export_module
 from mmdrsl.translation.export import choose_reference
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -111,26 +111,84 @@ def test_interrupted_and_continued_ends_the_same(street):
     assert contents(root / "parts") == contents(root / "whole")
 
 
-def test_ranks_share_the_images(street, monkeypatch):
-    """Two ranks one after the other: each does its half, and the halves make the whole."""
+class RankTranslator(LabTranslator):
+    """Notes which images its rank translated."""
+
+    def __init__(self, log):
+        self.log = log
+
+    def translate(self, image, reference=None):
+        with open(self.log, "a") as file:
+            file.write("x")
+        return super().translate(image, reference)
+
+
+def one_rank(rank, root, out):
+    torch.distributed.init_process_group(
+        "gloo", init_method=f"file://{root}/address", rank=rank, world_size=2
+    )
+    kept = translate(root, out, RankTranslator(root / f"rank_{rank}"))
+    torch.distributed.destroy_process_group()
+    (root / f"kept_{rank}").write_text(str(kept))
+
+
+def on_two_ranks(root, out):
+    (root / "address").unlink(missing_ok=True)
+    context = multiprocessing.get_context("spawn")
+    ranks = [context.Process(target=one_rank, args=(rank, root, out)) for rank in range(2)]
+    for process in ranks:
+        process.start()
+    for process in ranks:
+        process.join(timeout=300)
+    assert [process.exitcode for process in ranks] == [0, 0]
+
+
+def test_ranks_share_the_images(street):
     root = street[0]
     translate(root, root / "whole")
-    out = root / "split"
-    done = []
-    folder = TranslatedFolder(out)
-    folder.begin({"translator": "lab", "jpeg_quality": None, "seed": 0})
-    # Both ranks look before either writes, as the barrier has it.
-    monkeypatch.setattr(TranslatedFolder, "finished", lambda self: {})
-    monkeypatch.setattr(TranslatedFolder, "finish", lambda self, *args: None)
-    monkeypatch.setattr(export_module, "_written", lambda *args: {})
-    for rank in (1, 0):
-        monkeypatch.setattr(export_module, "get_dist_info", lambda rank=rank: (rank, 2))
-        translate(root, out)
-        done.append(len(list((out / "images").rglob("*.png"))))
-    monkeypatch.undo()
-    assert done == [2, 5]
-    assert translate(root, out) == 5
-    assert contents(out) == contents(root / "whole")
+    on_two_ranks(root, root / "split")
+    assert contents(root / "split") == contents(root / "whole")
+    shares = [(root / f"rank_{rank}").read_text() for rank in range(2)]
+    assert sorted(map(len, shares)) == [2, 3]
+    # Again, with one image lost: it alone is made, whichever rank finds it missing.
+    (root / "split/images/five.png").unlink()
+    on_two_ranks(root, root / "split")
+    assert contents(root / "split") == contents(root / "whole")
+    assert [(root / f"kept_{rank}").read_text() for rank in range(2)] == ["4", "4"]
+    assert sum(len((root / f"rank_{rank}").read_text()) for rank in range(2)) == 6
+
+
+def test_changed_source_image_is_translated_again(street):
+    root = street[0]
+    translate(root, root / "out")
+    path = files(root)["five"]
+    cv2.imwrite(str(path), 255 - cv2.imread(str(path)))
+    assert translate(root, root / "out") == 4
+    translate(root, root / "whole")
+    assert contents(root / "out") == contents(root / "whole")
+
+
+def test_other_target_is_refused(street):
+    root = street[0]
+    translate(root, root / "out")
+    path = targets(root)["x"]
+    cv2.imwrite(str(path), 255 - cv2.imread(str(path)))
+    with pytest.raises(ValueError, match="was made with the settings"):
+        translate(root, root / "out")
+
+
+def test_part_of_the_images_leaves_the_rest_of_the_set(street):
+    root = street[0]
+    translate(root, root / "out")
+    before = contents(root / "out")
+    kept = translate_images(
+        images={"five": files(root)["five"]},
+        references=targets(root),
+        translator=LabTranslator(),
+        out=root / "out",
+    )
+    assert kept == 1
+    assert contents(root / "out") == before
 
 
 def test_other_settings_and_unknown_folders_are_refused(street):

@@ -11,9 +11,10 @@ from mmdrsl.translation.tiled_generator import receptive_radius, translate_in_ti
 load_mmagic()
 
 
-def generator(num_blocks=1, norm="IN", seed=0):
+def generator(num_blocks=1, norm_cfg=None, seed=0):
     torch.manual_seed(seed)
-    network = MODELS.build(dict(GENERATOR, num_blocks=num_blocks, norm_cfg=dict(type=norm)))
+    norm_cfg = norm_cfg or dict(type="IN")
+    network = MODELS.build(dict(GENERATOR, num_blocks=num_blocks, norm_cfg=norm_cfg))
     for parameter in network.parameters():
         parameter.data = torch.randn_like(parameter) * 0.3
     return network.eval()
@@ -97,3 +98,12 @@ def test_impossible_sizes_and_networks():
         translate_in_tiles(generator(), torch.zeros(1, 3, 32, 32), 18)
     with pytest.raises(TypeError, match="ResnetGenerator"):
         translate_in_tiles(torch.nn.Conv2d(3, 3, 1), torch.zeros(1, 3, 32, 32), 16)
+
+
+@pytest.mark.parametrize(
+    "norm_cfg", [dict(type="GN", num_groups=1), dict(type="BN", track_running_stats=False)]
+)
+def test_other_normalisations_are_refused(norm_cfg):
+    # Their statistics are not those of one channel of one image, which tiles put together.
+    with pytest.raises(TypeError, match="instance normalisation"):
+        translate_in_tiles(generator(norm_cfg=norm_cfg), torch.zeros(1, 3, 32, 32), 16)
