@@ -24,7 +24,13 @@ from pathlib import Path
 from mmengine.config import Config, DictAction
 
 from mmdrsl.benchmark.evaluation_set import EvaluationSet, read_evaluation_set
-from mmdrsl.benchmark.execution import Execution, StoppedError, check_folders, finished_rows
+from mmdrsl.benchmark.execution import (
+    Execution,
+    StoppedError,
+    check_comparable,
+    check_folders,
+    finished_rows,
+)
 from mmdrsl.benchmark.extras import EXTRAS, check_extras
 from mmdrsl.benchmark.jobs import run_jobs
 from mmdrsl.benchmark.methods import METHODS
@@ -265,6 +271,7 @@ def run_benchmark(args: argparse.Namespace) -> int:
     settings = read_settings(args)
     runs = plan_runs(settings)
     check_folders(runs)
+    check_comparable(runs, finished_rows(settings.out, settings.evaluation))
     say = Log(path=settings.out / "benchmark.log")
     say_plan(runs, settings, say)
     threads = args.threads or max(1, len(os.sched_getaffinity(0)) // args.jobs)

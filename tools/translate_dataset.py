@@ -33,6 +33,8 @@ from mmdrsl.translation import (
 )
 from mmdrsl.translation.generator_translator import load_generator
 
+DEFAULT_BAND = 0.01
+
 
 def parse_args() -> argparse.Namespace:
     """Read the command line."""
@@ -42,7 +44,9 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument("config", help="config with the source and target images")
     parser.add_argument("translator", help="fourier, lab, or the checkpoint of a translator")
     parser.add_argument("--out", type=Path, required=True, help="folder of the translated set")
-    parser.add_argument("--band", type=float, default=0.01, help="fourier: relative half-size")
+    parser.add_argument(
+        "--band", type=float, help=f"fourier: relative half-size; by default {DEFAULT_BAND}"
+    )
     parser.add_argument(
         "--keep-lightness", action="store_true", help="translate the colours alone, keep lightness"
     )
@@ -65,6 +69,10 @@ def parse_args() -> argparse.Namespace:
         parser.error(f"--seed must not be negative, found {args.seed}")
     if args.tile is not None and (args.tile <= 0 or args.tile % 4):
         parser.error(f"--tile must be a positive multiple of 4, found {args.tile}")
+    if args.band is not None and args.translator != "fourier":
+        parser.error(f"--band is an option of fourier, found it with {args.translator}")
+    if args.tile is not None and args.translator in ("fourier", "lab"):
+        parser.error(f"--tile is an option of trained translators, found it with {args.translator}")
     return args
 
 
@@ -77,7 +85,7 @@ def build_translator(cfg: Config, args: argparse.Namespace) -> Translator:
 def named_translator(cfg: Config, args: argparse.Namespace) -> Translator:
     """Build the translator by its name or checkpoint."""
     if args.translator == "fourier":
-        return FourierTranslator(band=args.band)
+        return FourierTranslator(band=DEFAULT_BAND if args.band is None else args.band)
     if args.translator == "lab":
         return LabTranslator()
     if not Path(args.translator).is_file():

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 import sys
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -17,6 +17,7 @@ from .evaluation_set import EvaluationSet
 from .jobs import Job
 from .plan import BenchmarkRun, PlannedRun
 from .processes import Processes, locked
+from .protocol import check_equal
 from .results import environment, scores_of
 from .training_run import ROOT, TrainingError, failure_message
 
@@ -223,6 +224,27 @@ def check_folders(runs: Sequence[BenchmarkRun]) -> None:
                 f"{run.training.folder} was trained with another config, other data or another version. Choose another "
                 "--out, or delete the folder to train it anew."
             )
+
+
+def check_comparable(runs: Iterable[BenchmarkRun], rows: Iterable[Mapping[str, Any]]) -> None:
+    """Refuse runs that do not fit what is finished beside them, before they are trained.
+
+    Args:
+        runs: Planned runs.
+        rows: Finished ones, see `finished_rows`.
+
+    Raises:
+        ValueError: Runs of one network and choice of extras differ in what `check_equal` wants equal.
+    """
+    protocols: dict[tuple, dict[str, dict[str, Any]]] = {}
+    for row in rows:
+        name = f"{row['method']}, seed {row['seed']} (finished)"
+        protocols.setdefault((row["model"], *row["extras"]), {})[name] = row["protocol"]
+    for run in runs:
+        own = protocols.setdefault((run.network, *run.extras), {})
+        own[f"{run.method}, seed {run.seed}"] = run.protocol
+    for comparison in protocols.values():
+        check_equal(comparison)
 
 
 def _recorded_hash(run: PlannedRun) -> str | None:

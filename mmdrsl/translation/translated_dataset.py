@@ -118,11 +118,6 @@ class TranslatedDataset(Dataset):
         """Classes and palette of the labelled data set."""
         return self.dataset.metainfo
 
-    @property
-    def label_format(self) -> dict[str, Any]:
-        """As of the labelled data set."""
-        return self.dataset.label_format
-
     def __len__(self) -> int:
         return len(self.dataset)
 

@@ -12,6 +12,7 @@ from mmseg.registry import MODELS
 from mmseg.structures import SegDataSample
 
 from mmdrsl.benchmark.evaluation_set import read_evaluation_set
+from mmdrsl.benchmark.execution import check_comparable
 from mmdrsl.benchmark.methods import METHODS, method_config
 from mmdrsl.benchmark.networks import DEFAULT_NETWORK, NETWORKS, use_network, weights_of
 from mmdrsl.benchmark.plan import CONFIGS, Settings, plan_runs
@@ -369,3 +370,14 @@ def test_options_of_methods_that_are_not_asked_for_change_nothing(settings):
 def test_other_data_are_refused(settings, tmp_path):
     with pytest.raises(FileNotFoundError, match=r"has no carla/classes\.json"):
         plan_runs(settings(data=Path(tmp_path)))
+
+
+def test_finished_runs_of_other_weights_are_refused_beforehand(settings, data):
+    runs = plan_runs(settings(methods=("source_only",)))
+    row = dict(method="drsl", seed=0, model=DEFAULT_NETWORK, extras=[], protocol=runs[0].protocol)
+    check_comparable(runs, [row])
+    other = {**row, "protocol": {**runs[0].protocol, "initial_weights": "other.pth"}}
+    # Another network is another comparison.
+    check_comparable(runs, [{**other, "model": "fcn_r50"}])
+    with pytest.raises(ValueError, match="differ in initial_weights"):
+        check_comparable(runs, [other])

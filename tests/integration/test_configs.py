@@ -134,6 +134,32 @@ def test_methods_differ_from_self_training_in_their_terms_alone(path):
         assert cfg.model.heads_shape_warmup is False
 
 
+@pytest.mark.parametrize(
+    ("method", "weights"),
+    {
+        "adaptsegnet": dict(source=1.0, adversarial=1e-3),
+        "adaptsegnet_least_squares": dict(source=1.0, adversarial=1e-2),
+        "adaptsegnet_multi": dict(
+            source=1.0, source_auxiliary=0.1, adversarial=1e-3, adversarial_auxiliary=2e-4
+        ),
+        "advent": dict(
+            source=1.0, source_auxiliary=0.1, adversarial=1e-3, adversarial_auxiliary=2e-4
+        ),
+        "minent": dict(source=1.0, source_auxiliary=0.1, entropy=1e-3, entropy_auxiliary=2e-4),
+        "seg_uncertainty": dict(source=1.0, source_auxiliary=0.5, target=1.0),
+        "mrkld": dict(source=1.0, target=1.0, regularisation=0.1),
+        "cycada_feature": dict(source=1.0, adaptation=0.1),
+        "dacs": dict(source=1.0, mix=1.0),
+    }.items(),
+)
+def test_terms_have_the_released_weights(method, weights):
+    terms = load(f"configs/{method}/deeplabv3plus_carla2camvid.py").model.terms
+    built = {name: MODELS.build(term) for name, term in terms.items()}
+    assert {name: term.weight for name, term in built.items()} == weights
+    if method == "adaptsegnet_least_squares":
+        assert built["adversarial"].kind == "least_squares"
+
+
 def test_every_compared_method_has_both_development_sets():
     for method in COMPARED:
         for data in ("carla2camvid", "scenes2scenes"):

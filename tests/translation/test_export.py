@@ -264,3 +264,29 @@ def test_tool_translates_what_a_config_names(street, keeps_lightness):
         root, root / "library", ColourTranslator(translator) if keeps_lightness else translator
     )
     assert contents(root / "tool") == contents(root / "library")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["nothing.pth"], "nothing.pth is neither a file nor a translator without training"),
+        (["lab", "--band", "0.1"], "--band is an option of fourier"),
+        (["lab", "--tile", "64"], "--tile is an option of trained translators"),
+        (["fourier", "--jpeg-quality", "0"], "--jpeg-quality must be in 1..100"),
+    ],
+)
+def test_tool_refuses_what_does_not_fit(tmp_path, arguments, message):
+    config = tmp_path / "config.py"
+    Config(dict()).dump(str(config))
+    command = [sys.executable, "tools/translate_dataset.py", str(config), *arguments]
+    done = subprocess.run(
+        [*command, "--out", str(tmp_path / "out")],
+        cwd=ROOT,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode != 0
+    assert message in done.stderr
+    assert not (tmp_path / "out").exists()
