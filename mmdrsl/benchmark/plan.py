@@ -24,6 +24,8 @@ from .training_run import ROOT, TrainingRun, fingerprint
 from .warmup import RUN_KEYS, warmup_config
 
 CONFIGS = ROOT / "configs"
+GENERATOR = "generator"
+"""What a manifest says of a trained translator."""
 _DATA_FILES = ("carla/classes.json", "carla/train.txt", "camvid/classes.json", "camvid/train.txt")
 _NOT_VALIDATED = tuple(
     f"{part}_{key}" for part in ("val", "test") for key in ("cfg", "dataloader", "evaluator")
@@ -205,6 +207,7 @@ def _run_config(
     cfg = source.copy()
     use_network(cfg, network, configs=settings.configs, weights=weights)
     if METHODS[method].is_translated:
+        _check_translator(method, settings.translations)
         use_translations(cfg, settings.translations)
     use_extras(
         cfg,
@@ -258,6 +261,18 @@ def _data_identity(settings: Settings) -> list[str]:
                 "carla/, camvid/ and weights/."
             )
     return [_hash_of(settings.data / name) for name in _DATA_FILES]
+
+
+def _check_translator(method: str, translations: Path | None) -> None:
+    """Refuse what is known to come from another translator than a trained one under CyCADA's name."""
+    if translations is None or not (translations / MANIFEST).is_file():
+        return
+    name = translator_name(translations)
+    if not name.startswith(GENERATOR):
+        raise ValueError(
+            f"{method} takes the images of CyCADA's translator, {translations} was made by {name!r}. For those use "
+            "--methods source_only --extras translated."
+        )
 
 
 def _is_translated(node: Any) -> bool:

@@ -204,19 +204,40 @@ def test_hash_does_not_depend_on_the_place_of_the_data(settings, data, tmp_path,
     assert plan_runs(settings(**changes))[0].hash == before
 
 
-def test_translations_count_only_where_they_are_trained_on(settings, tmp_path):
-    folders = [tmp_path / "first", tmp_path / "second"]
-    for number, folder in enumerate(folders):
+@pytest.fixture
+def translated_sets(tmp_path):
+    folders = []
+    for settings in (
+        dict(translator="lab"),
+        dict(translator="lab", keep_lightness=True),
+        dict(translator="generator", weights="0a"),
+    ):
+        folder = tmp_path / f"set_{len(folders)}"
         folder.mkdir()
-        manifest = dict(settings=dict(translator="lab", keep_lightness=number == 1), images={})
-        (folder / "manifest.json").write_text(json.dumps(manifest))
-    methods = ("source_only", "cycada_pixel")
-    plans = [by_method(plan_runs(settings(methods=methods, translations=f))) for f in folders]
-    assert plans[0]["source_only"].hash == plans[1]["source_only"].hash
-    assert plans[0]["source_only"].translations is None
-    assert plans[0]["cycada_pixel"].hash != plans[1]["cycada_pixel"].hash
-    names = [plan["cycada_pixel"].translations for plan in plans]
-    assert [name.rsplit(" ", 1)[0] for name in names] == ["lab", "lab colours"]
+        (folder / "manifest.json").write_text(json.dumps(dict(settings=settings, images={})))
+        folders.append(folder)
+    return folders
+
+
+def test_translations_count_only_where_they_are_trained_on(settings, translated_sets):
+    methods = ("source_only", "oracle")
+    plans = [
+        by_method(plan_runs(settings(methods=methods, extras=("translated",), translations=each)))
+        for each in translated_sets
+    ]
+    assert len({plan["source_only"].hash for plan in plans}) == 3
+    assert len({plan["oracle"].hash for plan in plans}) == 1
+    names = [plan["source_only"].translations.rsplit(" ", 1)[0] for plan in plans]
+    assert names == ["lab", "lab colours", "generator"]
+    assert plans[0]["oracle"].translations is None
+
+
+def test_cycada_takes_the_images_of_a_trained_translator(settings, translated_sets):
+    lab, _, trained = translated_sets
+    (run,) = plan_runs(settings(methods=("cycada_pixel",), translations=trained))
+    assert run.translations.startswith("generator ")
+    with pytest.raises(ValueError, match="--methods source_only --extras translated"):
+        plan_runs(settings(methods=("cycada_pixel",), translations=lab))
 
 
 def test_hash_depends_on_the_list_of_the_data(settings, data, tmp_path, monkeypatch):
