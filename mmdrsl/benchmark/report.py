@@ -213,7 +213,9 @@ def _tables(rows: Sequence[Row]) -> list[str]:
         own = list(group)
         extras = f", extras: {', '.join(own[0]['extras'])}" if own[0]["extras"] else ""
         lines += [f"On {own[0]['evaluation']['set']}{extras}:", "", *main_table(own), ""]
-        lines += [f"Difference to {METHODS[REFERENCE].title}:", "", *difference_table(own), ""]
+        differences = difference_table(own)
+        if len(differences) > len(_head([])):
+            lines += [f"Difference to {METHODS[REFERENCE].title}:", "", *differences, ""]
         lines += ["IoU per class:", "", *class_table(own), ""]
     return lines[:-1] if lines else main_table([])
 
