@@ -12,6 +12,7 @@ from typing import Any
 from mmengine.config import Config
 
 from ..datasets.label_spaces import IGNORE_INDEX, LabelSpace, get_label_space
+from ..self_training.artefact import file_hash
 
 _SUFFIXES = (".png", ".jpg", ".jpeg")
 COMMON_CLASSES = "common_classes.json"
@@ -87,7 +88,7 @@ def read_evaluation_set(folder: Path, split: str, *, label_space: str, data: Pat
         stem = _stem(name)
         label = _existing(folder / "labels" / f"{stem}.png", "a label")
         for file in (label, folder / "images" / f"{stem}{suffix}"):
-            digest.update(hashlib.sha256(file.read_bytes()).digest())
+            digest.update(bytes.fromhex(file_hash(file)))
     return EvaluationSet(
         folder=folder,
         split=split,

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from mmengine.config import Config
 
+from .translations import use_translations
 from .warmup import warmup_iterations
 
 EXTRAS = {
@@ -71,29 +72,6 @@ def use_extras(
         _add_noise(cfg, _self_training_base(configs).strong_noise)
     if "translated" in names and not is_oracle:
         use_translations(cfg, translations)
-
-
-def use_translations(cfg: Config, translations: Path | None) -> None:
-    """Let the source be drawn from a translated set.
-
-    Args:
-        cfg: Config of a run, changed in place.
-        translations: Folder of the set.
-
-    Raises:
-        ValueError: It is None.
-    """
-    if translations is None:
-        raise ValueError(
-            "translated source images are needed: give --translations DIR, made by tools/translate_dataset.py."
-        )
-    source = cfg.train_dataloader.dataset.source
-    if source.type == "TranslatedDataset":
-        source.translations = str(translations)
-    else:
-        cfg.train_dataloader.dataset.source = dict(
-            type="TranslatedDataset", dataset=source, translations=str(translations)
-        )
 
 
 def _self_training_base(configs: Path) -> Config:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -13,19 +12,24 @@ from mmengine.config import Config
 
 import mmdrsl
 
-from ..translation.translated_folder import MANIFEST
+from ..self_training.artefact import file_hash
 from .config_options import merge_options
 from .evaluation_set import EvaluationSet, use_evaluation_set
-from .extras import use_extras, use_translations
+from .extras import use_extras
 from .methods import METHODS, method_config
 from .networks import use_network, weights_of
 from .protocol import CHECKPOINT_INTERVAL, check_equal, protocol_of, use_protocol
 from .training_run import ROOT, TrainingRun, fingerprint
+from .translations import (
+    check_trained_translator,
+    is_translated,
+    manifest_hash,
+    translator_name,
+    use_translations,
+)
 from .warmup import RUN_KEYS, warmup_config
 
 CONFIGS = ROOT / "configs"
-GENERATOR = "generator"
-"""What a manifest says of a trained translator."""
 _DATA_FILES = ("carla/classes.json", "carla/train.txt", "camvid/classes.json", "camvid/train.txt")
 _NOT_VALIDATED = tuple(
     f"{part}_{key}" for part in ("val", "test") for key in ("cfg", "dataloader", "evaluator")
@@ -151,8 +155,8 @@ def _plan_group(
     runs = []
     for method, source in sources.items():
         cfg = _run_config(settings, source, method, network, seed, weights)
-        translated = _is_translated(cfg.train_dataloader.dataset)
-        manifest = _manifest_hash(settings.translations) if translated else []
+        translations = settings.translations if is_translated(cfg) else None
+        manifest = [] if translations is None else [manifest_hash(translations)]
         inputs = [*identity, *manifest, _hash_of(weights)]
         evaluation = _trimmed(cfg)
         use_evaluation_set(evaluation, source, settings.evaluation)
@@ -187,11 +191,7 @@ def _plan_group(
                 network=network,
                 seed=seed,
                 extras=settings.extras,
-                translations=(
-                    translator_name(settings.translations)
-                    if translated and settings.translations is not None
-                    else None
-                ),
+                translations=None if translations is None else translator_name(translations),
                 protocol=protocol_of(cfg, initial_weights=initial_weights),
                 evaluation=evaluation,
             )
@@ -207,8 +207,8 @@ def _run_config(
     cfg = source.copy()
     use_network(cfg, network, configs=settings.configs, weights=weights)
     if METHODS[method].is_translated:
-        _check_translator(method, settings.translations)
         use_translations(cfg, settings.translations)
+        check_trained_translator(method, Path(cfg.train_dataloader.dataset.source.translations))
     use_extras(
         cfg,
         settings.extras,
@@ -263,48 +263,5 @@ def _data_identity(settings: Settings) -> list[str]:
     return [_hash_of(settings.data / name) for name in _DATA_FILES]
 
 
-def _check_translator(method: str, translations: Path | None) -> None:
-    """Refuse what is known to come from another translator than a trained one under CyCADA's name."""
-    if translations is None or not (translations / MANIFEST).is_file():
-        return
-    name = translator_name(translations)
-    if not name.startswith(GENERATOR):
-        raise ValueError(
-            f"{method} takes the images of CyCADA's translator, {translations} was made by {name!r}. For those use "
-            "--methods source_only --extras translated."
-        )
-
-
-def _is_translated(node: Any) -> bool:
-    """Whether a data set somewhere below a node of a config is a translated one."""
-    if isinstance(node, dict):
-        return node.get("type") == "TranslatedDataset" or _is_translated(list(node.values()))
-    return isinstance(node, list | tuple) and any(_is_translated(entry) for entry in node)
-
-
-def _manifest_hash(translations: Path | None) -> list[str]:
-    if translations is None:
-        return []
-    manifest = translations / MANIFEST
-    return [_hash_of(manifest) if manifest.is_file() else "no manifest"]
-
-
-def translator_name(translations: Path) -> str:
-    """What made a translated set, as rows say it: the translator and the beginning of the manifest's hash.
-
-    Args:
-        translations: Folder of the set.
-
-    Returns:
-        For instance ``lab 0a1b2c3d``; the folder's name where it has no manifest.
-    """
-    manifest = translations / MANIFEST
-    if not manifest.is_file():
-        return translations.name
-    settings = json.loads(manifest.read_text(encoding="utf-8"))["settings"]
-    colours = " colours" if settings.get("keep_lightness") else ""
-    return f"{settings['translator']}{colours} {_hash_of(manifest)[:8]}"
-
-
 def _hash_of(path: Path | None) -> str:
-    return "none" if path is None else hashlib.sha256(path.read_bytes()).hexdigest()
+    return "none" if path is None else file_hash(path)

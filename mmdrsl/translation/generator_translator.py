@@ -18,7 +18,9 @@ from .functional import Picture
 from .tiled_generator import STRIDE, translate_in_tiles
 from .translators import Translator
 
-_GENERATOR = "generators.target."
+GENERATOR = "generator"
+"""What a manifest says of a trained translator."""
+_WEIGHTS = "generators.target."
 
 
 class GeneratorTranslator(Translator):
@@ -41,7 +43,7 @@ class GeneratorTranslator(Translator):
     @property
     def settings(self) -> dict[str, Any]:
         """The weights' hash; tiles change the result by rounding alone and are left out."""
-        return {"translator": "generator", "weights": self._hash}
+        return {"translator": GENERATOR, "weights": self._hash}
 
     @torch.no_grad()
     def translate(self, image: Picture, reference: Picture | None = None) -> Picture:
@@ -87,13 +89,11 @@ def load_generator(
         )
     weights = _load_checkpoint(checkpoint, map_location="cpu").get("state_dict", {})
     weights = {
-        key[len(_GENERATOR) :]: value
-        for key, value in weights.items()
-        if key.startswith(_GENERATOR)
+        key[len(_WEIGHTS) :]: value for key, value in weights.items() if key.startswith(_WEIGHTS)
     }
     if not weights:
         raise ValueError(
-            f"{checkpoint} holds no weights below {_GENERATOR!r}; expected one of a CyCADA."
+            f"{checkpoint} holds no weights below {_WEIGHTS!r}; expected one of a CyCADA."
         )
     generator = MODELS.build(cfg.model.generator)
     generator.load_state_dict(weights)
