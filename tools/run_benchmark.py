@@ -27,9 +27,9 @@ from mmdrsl.benchmark.evaluation_set import EvaluationSet, read_evaluation_set
 from mmdrsl.benchmark.execution import (
     Execution,
     StoppedError,
-    check_comparable,
     check_folders,
     finished_rows,
+    row_of_plan,
 )
 from mmdrsl.benchmark.extras import EXTRAS, check_extras
 from mmdrsl.benchmark.jobs import run_jobs
@@ -38,7 +38,7 @@ from mmdrsl.benchmark.networks import DEFAULT_NETWORK, NETWORKS
 from mmdrsl.benchmark.plan import CONFIGS, BenchmarkRun, Settings, plan_runs
 from mmdrsl.benchmark.processes import Processes
 from mmdrsl.benchmark.report import fill_page, report
-from mmdrsl.benchmark.results import merge_rows, read_results, results_text
+from mmdrsl.benchmark.results import check_comparable, merge_rows, read_results, results_text
 from mmdrsl.benchmark.training_run import ROOT, TrainingError
 from mmdrsl.engine.launch import resolve_mmseg_bases
 from mmdrsl.self_training.artefact import write_atomically
@@ -271,7 +271,8 @@ def run_benchmark(args: argparse.Namespace) -> int:
     settings = read_settings(args)
     runs = plan_runs(settings)
     check_folders(runs)
-    check_comparable(runs, finished_rows(settings.out, settings.evaluation))
+    planned = [row_of_plan(run, settings.evaluation) for run in runs]
+    check_comparable([*finished_rows(settings.out, settings.evaluation), *planned])
     say = Log(path=settings.out / "benchmark.log")
     say_plan(runs, settings, say)
     threads = args.threads or max(1, len(os.sched_getaffinity(0)) // args.jobs)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 import sys
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -17,7 +17,6 @@ from .evaluation_set import EvaluationSet
 from .jobs import Job
 from .plan import BenchmarkRun, PlannedRun
 from .processes import Processes, locked
-from .protocol import check_equal
 from .results import environment, scores_of
 from .training_run import ROOT, TrainingError, failure_message
 
@@ -168,18 +167,12 @@ class Execution:
         """Everything that is known of a finished run, but what other runs say about it."""
         cost = json.loads((run.training.folder / COST_FILE).read_text(encoding="utf-8"))
         return {
-            "method": run.method,
-            "model": run.network,
-            "seed": run.seed,
-            "extras": list(run.extras),
-            "translations": run.translations,
-            "evaluation": {"set": self.evaluation.title, "hash": self.evaluation.identity},
+            **row_of_plan(run, self.evaluation),
             **scores_of(metrics),
             "minutes": round((cost["seconds"] - cost["warmup_seconds"]) / 60, 2),
             "warmup_minutes": round(cost["warmup_seconds"] / 60, 2),
             "peak_memory_mb": round(cost["peak_memory_mb"]),
             "shared_warmup": run.warmup is not None,
-            "protocol": run.protocol,
             "threads": self.threads,
             "config_hash": run.hash[:16],
             "environment": environment(),
@@ -208,6 +201,27 @@ class Execution:
         return f"{done} of {len(runs)} runs done; begun: {', '.join(begun) or 'none'}"
 
 
+def row_of_plan(run: BenchmarkRun, evaluation: EvaluationSet) -> dict[str, Any]:
+    """What a row says before its run is trained.
+
+    Args:
+        run: The run.
+        evaluation: What it is evaluated on.
+
+    Returns:
+        The beginning of the row.
+    """
+    return {
+        "method": run.method,
+        "model": run.network,
+        "seed": run.seed,
+        "extras": list(run.extras),
+        "translations": run.translations,
+        "evaluation": {"set": evaluation.title, "hash": evaluation.identity},
+        "protocol": run.protocol,
+    }
+
+
 def check_folders(runs: Sequence[BenchmarkRun]) -> None:
     """Refuse to go on in folders that hold something else.
 
@@ -224,27 +238,6 @@ def check_folders(runs: Sequence[BenchmarkRun]) -> None:
                 f"{run.training.folder} was trained with another config, other data or another version. Choose another "
                 "--out, or delete the folder to train it anew."
             )
-
-
-def check_comparable(runs: Iterable[BenchmarkRun], rows: Iterable[Mapping[str, Any]]) -> None:
-    """Refuse runs that do not fit what is finished beside them, before they are trained.
-
-    Args:
-        runs: Planned runs.
-        rows: Finished ones, see `finished_rows`.
-
-    Raises:
-        ValueError: Runs of one network and choice of extras differ in what `check_equal` wants equal.
-    """
-    protocols: dict[tuple, dict[str, dict[str, Any]]] = {}
-    for row in rows:
-        name = f"{row['method']}, seed {row['seed']} (finished)"
-        protocols.setdefault((row["model"], *row["extras"]), {})[name] = row["protocol"]
-    for run in runs:
-        own = protocols.setdefault((run.network, *run.extras), {})
-        own[f"{run.method}, seed {run.seed}"] = run.protocol
-    for comparison in protocols.values():
-        check_equal(comparison)
 
 
 def _recorded_hash(run: PlannedRun) -> str | None:

@@ -17,7 +17,7 @@ import mmdrsl
 from .methods import METHODS
 from .protocol import check_equal
 
-FORMAT = 1
+FORMAT = 2
 _IOU = "IoU."
 _OF_SEQUENCE = ".mIoU"
 _COMPARISON = ("evaluation", "extras", "model")
@@ -177,14 +177,28 @@ def merge_rows(groups: Sequence[Iterable[Mapping[str, Any]]]) -> list[dict[str, 
                     f"two results of {plain['method']}, {plain['model']}, seed {plain['seed']} differ in {differing}: "
                     "leave one of the files out."
                 )
+    check_comparable(known.values())
+    return with_gaps(known.values())
+
+
+def check_comparable(rows: Iterable[Mapping[str, Any]]) -> None:
+    """Refuse rows of one evaluation set, choice of extras and network that differ in what `check_equal` wants equal.
+
+    Args:
+        rows: Rows, finished or planned.
+
+    Raises:
+        ValueError: They differ.
+    """
     comparisons: dict[str, dict[str, Any]] = {}
-    for row in known.values():
+    for row in rows:
         name = f"{row['method']}, seed {row['seed']}, {row['translations'] or 'originals'}"
         comparison = json.dumps([row[key] for key in _COMPARISON])
-        comparisons.setdefault(comparison, {})[name] = row["protocol"]
+        other = comparisons.setdefault(comparison, {})
+        # A planned run may be finished as well, in which case both must fit.
+        other[name if name not in other else f"{name}, again"] = row["protocol"]
     for protocols in comparisons.values():
         check_equal(protocols)
-    return with_gaps(known.values())
 
 
 def read_results(path: Path) -> list[dict[str, Any]]:

@@ -12,11 +12,12 @@ from mmseg.registry import MODELS
 from mmseg.structures import SegDataSample
 
 from mmdrsl.benchmark.evaluation_set import read_evaluation_set
-from mmdrsl.benchmark.execution import check_comparable
+from mmdrsl.benchmark.execution import row_of_plan
 from mmdrsl.benchmark.methods import METHODS, method_config
 from mmdrsl.benchmark.networks import DEFAULT_NETWORK, NETWORKS, use_network, weights_of
 from mmdrsl.benchmark.plan import CONFIGS, Settings, plan_runs
 from mmdrsl.benchmark.protocol import check_equal
+from mmdrsl.benchmark.results import check_comparable
 from mmdrsl.benchmark.warmup import warmup_config, warmup_iterations
 from mmdrsl.engine.launch import resolve_mmseg_bases
 from mmdrsl.models.feature_maps import choose_map, feature_maps
@@ -393,12 +394,15 @@ def test_other_data_are_refused(settings, tmp_path):
         plan_runs(settings(data=Path(tmp_path)))
 
 
-def test_finished_runs_of_other_weights_are_refused_beforehand(settings, data):
-    runs = plan_runs(settings(methods=("source_only",)))
-    row = dict(method="drsl", seed=0, model=DEFAULT_NETWORK, extras=[], protocol=runs[0].protocol)
-    check_comparable(runs, [row])
-    other = {**row, "protocol": {**runs[0].protocol, "initial_weights": "other.pth"}}
+def test_finished_runs_of_other_weights_are_refused_beforehand(settings):
+    chosen = settings(methods=("source_only", "drsl"))
+    planned, finished = (row_of_plan(run, chosen.evaluation) for run in plan_runs(chosen))
+    check_comparable([finished, planned])
+    protocol = {**finished["protocol"], "initial_weights": "other.pth"}
     # Another network is another comparison.
-    check_comparable(runs, [{**other, "model": "fcn_r50"}])
+    check_comparable([{**finished, "model": "fcn_r50", "protocol": protocol}, planned])
     with pytest.raises(ValueError, match="differ in initial_weights"):
-        check_comparable(runs, [other])
+        check_comparable([{**finished, "protocol": protocol}, planned])
+    # The same run, finished under another protocol.
+    with pytest.raises(ValueError, match="differ in initial_weights"):
+        check_comparable([{**planned, "protocol": protocol}, planned])

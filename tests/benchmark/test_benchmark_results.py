@@ -226,7 +226,7 @@ def test_translators_are_told_apart(rows):
 def test_another_file_is_refused(tmp_path):
     path = tmp_path / "other.json"
     path.write_text('{"seed": 0}')
-    with pytest.raises(ValueError, match="no results of format 1"):
+    with pytest.raises(ValueError, match="no results of format 2"):
         read_results(path)
 
 
