@@ -33,8 +33,6 @@ from mmdrsl.translation import (
 )
 from mmdrsl.translation.generator_translator import load_generator
 
-DEFAULT_BAND = 0.01
-
 
 def parse_args() -> argparse.Namespace:
     """Read the command line."""
@@ -44,9 +42,7 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument("config", help="config with the source and target images")
     parser.add_argument("translator", help="fourier, lab, or the checkpoint of a translator")
     parser.add_argument("--out", type=Path, required=True, help="folder of the translated set")
-    parser.add_argument(
-        "--band", type=float, help=f"fourier: relative half-size; by default {DEFAULT_BAND}"
-    )
+    parser.add_argument("--band", type=float, help="fourier: relative half-size, by default 0.01")
     parser.add_argument(
         "--keep-lightness", action="store_true", help="translate the colours alone, keep lightness"
     )
@@ -85,7 +81,7 @@ def build_translator(cfg: Config, args: argparse.Namespace) -> Translator:
 def named_translator(cfg: Config, args: argparse.Namespace) -> Translator:
     """Build the translator by its name or checkpoint."""
     if args.translator == "fourier":
-        return FourierTranslator(band=DEFAULT_BAND if args.band is None else args.band)
+        return FourierTranslator() if args.band is None else FourierTranslator(band=args.band)
     if args.translator == "lab":
         return LabTranslator()
     if not Path(args.translator).is_file():

@@ -69,10 +69,11 @@ def translate_images(
         )
     folder = TranslatedFolder(out)
     settings: dict[str, Any] = {**translator.settings, "jpeg_quality": jpeg_quality}
-    if translator.needs_reference:
-        settings |= {"seed": seed, "references": _hash_of(references)}
     rank, world_size = get_dist_info()
     if rank == 0:
+        # The others never write settings, so they need not read all references.
+        if translator.needs_reference:
+            settings |= {"seed": seed, "references": _hash_of(references)}
         folder.begin(settings)
     barrier()
     recorded = folder.recorded()

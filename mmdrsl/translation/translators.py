@@ -78,8 +78,7 @@ class LabTranslator(Translator):
 class ColourTranslator(Translator):
     """Another translator's colours on the original's lightness, see `keep_lightness`.
 
-    Exposure differs from image to image in one domain already, and training distorts it at random; where the domains'
-    exposures lie far apart, translating it costs contrast.
+    For targets whose exposure is far from the source's; what it gains and loses is measured in docs/translation.md.
 
     Args:
         translator: The translator that gives the colours.
