@@ -7,7 +7,7 @@ from typing import Any
 
 from mmengine.config import Config, ConfigDict
 
-# Hooks that do nothing to the weights in the warm-up: the teacher begins at its end, which is checked.
+# Hooks that in the warm-up do nothing to the weights, or nothing that needs the target.
 _HARMLESS_HOOKS = {
     "step_seed",
     "timer",
@@ -19,6 +19,18 @@ _HARMLESS_HOOKS = {
     "cost",
     "self_training",
     "teacher",
+    "modes",
+}
+_HARMLESS_CUSTOM_HOOKS = {"ModeMonitorHook"}
+# Terms that return nothing for a batch without target images.
+_TARGET_TERMS = {
+    "AdversarialTerm",
+    "ClassMixTerm",
+    "EntropyTerm",
+    "FeatureAdaptationTerm",
+    "ModeAlignmentTerm",
+    "ModelRegularisationTerm",
+    "VarianceRectificationTerm",
 }
 RUN_KEYS = (
     "custom_imports",
@@ -63,38 +75,34 @@ def warmup_iterations(cfg: Config) -> int:
 
 
 def warmup_config(cfg: Config) -> Config | None:
-    """Config of the warm-up of a run, where that is plain training of the segmentor on the source.
+    """Config of the first steps of a run: its model on the source, without all that acts on the target alone.
 
-    It is, unless the run has further heads (they would train beside the segmentor), terms other than ``source`` that
-    read the source domain, discriminators (their state is in the checkpoint), hooks that act in the warm-up, or a
-    teacher that begins before its end. Such a run has a warm-up of its own.
-
-    Two runs share a warm-up where this gives them equal configs.
+    Further heads and discriminators are in it, since their state is in the checkpoint. Two runs share a warm-up where
+    this gives them equal configs.
 
     Args:
         cfg: Config of a run.
 
     Returns:
-        Config of the first `warmup_iterations` steps; None where the run has a warm-up of its own.
+        Config of the first `warmup_iterations` steps; None where a teacher begins before their end, or a hook is not
+        known to need the source alone: such a run has a warm-up of its own.
     """
     steps = warmup_iterations(cfg)
-    model = cfg.model
     teacher = cfg.default_hooks.get("teacher")
+    custom_hooks = {hook["type"] for hook in cfg.get("custom_hooks") or ()}
     if (
-        model.get("heads")
-        or model.get("discriminators")
-        or "source" not in model.terms
-        or any(_reads_source(term) for name, term in model.terms.items() if name != "source")
-        or cfg.get("custom_hooks")
-        or set(cfg.default_hooks) - _HARMLESS_HOOKS
+        set(cfg.default_hooks) - _HARMLESS_HOOKS
+        or custom_hooks - _HARMLESS_CUSTOM_HOOKS
         or (teacher is not None and teacher.get("begin", 0) < steps)
     ):
         return None
     warmup = Config({key: copy.deepcopy(cfg[key]) for key in RUN_KEYS if key in cfg})
-    warmup.model.terms = ConfigDict(source=warmup.model.terms.source)
-    # Only the segmentor is there: what follows says nothing about it.
-    for key in ("heads", "discriminators", "heads_shape_warmup"):
-        warmup.model.pop(key, None)
+    terms = warmup.model.terms.items()
+    warmup.model.terms = ConfigDict({name: term for name, term in terms if _reads_source(term)})
+    # Without further heads, or before the first round, these say nothing.
+    warmup.model.pop("normalisation", None)
+    if not warmup.model.get("heads"):
+        warmup.model.pop("heads_shape_warmup", None)
     for key in ("self_training", "teacher"):
         warmup.default_hooks.pop(key, None)
     warmup.train_dataloader.dataset.pop("target", None)
@@ -103,6 +111,9 @@ def warmup_config(cfg: Config) -> Config | None:
 
 
 def _reads_source(term: dict[str, Any]) -> bool:
-    """Whether a term names the source as one of its domains."""
-    domains = term.get("domains", ())
-    return term.get("domain") == "source" or "source" in domains
+    """Whether a term may have something to do in a batch of source images."""
+    if "domain" in term:
+        return term["domain"] == "source"
+    if "domains" in term:
+        return "source" in term["domains"]
+    return term["type"] not in _TARGET_TERMS

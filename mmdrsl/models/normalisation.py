@@ -45,6 +45,25 @@ def running_statistics_of_target(
 
 
 @contextmanager
+def frozen_statistics(model: nn.Module) -> Iterator[None]:
+    """Normalise by the running statistics inside the block, as prediction does, and leave them as they are.
+
+    Scale and shift of the layers are still trained.
+
+    Args:
+        model: Its layers in training mode are there again after the block.
+    """
+    layers = normalisation_layers(model)
+    for layer in layers:
+        layer.eval()
+    try:
+        yield
+    finally:
+        for layer in layers:
+            layer.train()
+
+
+@contextmanager
 def evaluation_pass(model: nn.Module) -> Iterator[None]:
     """Evaluation mode inside the block, for looking at training batches without changing anything.
 

@@ -106,19 +106,38 @@ def test_protocol_reads_the_crop_that_is_taken(settings):
 
 
 def test_warm_ups_are_shared_where_the_configs_allow_it(settings):
-    runs = by_method(
-        plan_runs(settings(methods=("source_only", "oracle", "self_training", "drsl", "dacs")))
-    )
+    plan = plan_runs(settings(methods=tuple(m for m in METHODS if not METHODS[m].is_translated)))
+    runs = by_method(plan)
     shared = runs["source_only"].warmup
-    assert [name for name, run in runs.items() if run.warmup is shared] == [
-        "source_only",
-        "self_training",
-        "dacs",
-    ]
-    assert runs["drsl"].warmup is None
+    sharing = [name for name, run in runs.items() if run.warmup is shared]
+    assert sharing == ["source_only", "self_training", "mrkld", "dacs"]
+    # The same second classifier and the same discriminators.
+    assert runs["advent"].warmup is runs["adaptsegnet_multi"].warmup
+    # Heads, or discriminators, or the weight of the second classifier differ.
+    own = ("drsl", "adaptsegnet", "minent", "seg_uncertainty", "advent")
+    assert len({runs[name].warmup.hash for name in own} | {shared.hash}) == len(own) + 1
+    # One begins on the target, the other has a hook that asks for a term of the rounds.
     assert runs["oracle"].warmup is None
+    assert runs["cycada_feature"].warmup is None
     assert runs["dacs"].training.warmup_checkpoint == shared.training.folder / "iter_600.pth"
     assert runs["dacs"].training.first_step == 600
+    assert runs["drsl"].warmup.training.title.startswith("warm-up with mmdl, ")
+
+
+def test_what_acts_in_the_rounds_alone_leaves_the_warm_up(settings):
+    def drsl(**options):
+        return plan_runs(settings(methods=("drsl",), options=options))[0].warmup.hash
+
+    later = {
+        "model.terms.alignment.weight": 0.0,
+        "model.terms.metric_target.weight": 0.0,
+        "default_hooks.self_training.rounds.0.portion": 0.1,
+        "model.normalisation": "joint",
+    }
+    assert drsl(**later) == drsl()
+    assert drsl(**{"model.terms.metric.weight": 0.2}) != drsl()
+    assert drsl(**{"model.heads.mmdl.num_modes": 1}) != drsl()
+    assert drsl(**{"model.heads_shape_warmup": True}) != drsl()
 
 
 def batch(*domains):
@@ -169,13 +188,9 @@ def test_shared_warm_up_is_the_methods_own(settings, method):
 @pytest.mark.parametrize(
     "change",
     [
-        {"model.heads": {"mmdl": {"type": "MMDLHead"}}},
-        {"model.terms.extra": {"type": "SegmentationTerm", "domain": "source"}},
-        {"model.terms.extra": {"type": "ModeMetricTerm", "domains": ["target", "source"]}},
-        {"model.discriminators": {"output": {"type": "DomainDiscriminator"}}},
         {"default_hooks.teacher": {"type": "TeacherHook", "begin": 599}},
-        {"default_hooks.modes": {"type": "ModeMaintenanceHook"}},
-        {"custom_hooks": [{"type": "ModeMonitorHook"}]},
+        {"default_hooks.normalisation": {"type": "TargetNormalisationHook"}},
+        {"custom_hooks": [{"type": "EMAHook"}]},
     ],
 )
 def test_what_acts_in_the_warm_up_forbids_sharing(change):
@@ -184,6 +199,26 @@ def test_what_acts_in_the_warm_up_forbids_sharing(change):
     assert warmup_config(cfg) is not None
     cfg.merge_from_dict(change)
     assert warmup_config(cfg) is None
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"model.heads": {"mmdl": {"type": "MMDLHead"}}},
+        {"model.terms.extra": {"type": "SegmentationTerm", "domain": "source"}},
+        {"model.terms.extra": {"type": "ModeMetricTerm", "domains": ["target", "source"]}},
+        {"model.terms.extra": {"type": "ModeMetricTerm"}},
+        {"model.discriminators": {"output": {"type": "DomainDiscriminator"}}},
+        {"default_hooks.modes": {"type": "ModeMaintenanceHook"}},
+        {"custom_hooks": [{"type": "ModeMonitorHook"}]},
+    ],
+)
+def test_what_is_trained_on_the_source_is_part_of_the_warm_up(change):
+    cfg = method_config("self_training", CONFIGS)
+    cfg.default_hooks.teacher.begin = 600
+    before = warmup_config(cfg).to_dict()
+    cfg.merge_from_dict(change)
+    assert warmup_config(cfg).to_dict() != before
 
 
 def test_seeds_and_extras_have_warm_ups_of_their_own(settings):

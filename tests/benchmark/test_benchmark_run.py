@@ -113,16 +113,17 @@ def test_results_are_complete(whole):
         assert row["peak_memory_mb"] > 100
         assert row["protocol"]["initial_weights"] == "scratch"
         assert row["translations"] is None
-    assert [row["shared_warmup"] for row in rows] == [True, False, True, False]
+    assert [row["shared_warmup"] for row in rows] == [True, False, True, True]
     page = (whole / "results.md").read_text()
     assert "| DRSL | 1 |" in page
     assert "ADVENT" in page.split("Not measured: ")[1].splitlines()[0]
     assert "random weights, no ImageNet" in (whole / "benchmark.log").read_text()
 
 
-def test_shared_warm_up_gives_the_weights_of_a_whole_run(whole, data, tmp_path):
+@pytest.mark.parametrize("method", ["self_training", "drsl"])
+def test_shared_warm_up_gives_the_weights_of_a_whole_run(whole, tmp_path, method):
     # The same config from step 0, without the benchmark's sharing.
-    config = whole / "plain/deeplabv3plus_small/seed_0/self_training.py"
+    config = whole / "plain/deeplabv3plus_small/seed_0" / f"{method}.py"
     environment = {
         **os.environ,
         "PYTHONPATH": str(ROOT),
@@ -133,7 +134,7 @@ def test_shared_warm_up_gives_the_weights_of_a_whole_run(whole, data, tmp_path):
     done = subprocess.run(arguments, cwd=ROOT, env=environment, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr[-3000:]
     alone = torch.load(tmp_path / "iter_8.pth", weights_only=False)["state_dict"]
-    shared = weights(whole, "self_training")
+    shared = weights(whole, method)
     assert alone.keys() == shared.keys()
     assert all(torch.equal(alone[name], shared[name]) for name in alone)
 

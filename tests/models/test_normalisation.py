@@ -7,6 +7,7 @@ from torch import nn
 from mmdrsl.models.normalisation import (
     calibrate_running_statistics,
     evaluation_pass,
+    frozen_statistics,
     running_statistics_of_target,
 )
 
@@ -94,7 +95,26 @@ def test_whose_statistics_are_kept(domain, present, moves):
     assert layer.momentum == 0.1
 
 
-@pytest.mark.parametrize("normalisation", ["joint", "per_domain"])
+def test_frozen_statistics_leave_frozen_layers_alone():
+    model = network()
+    model["second"].eval()
+    run(model, batches(1)[0])
+    before = copy.deepcopy(model.state_dict())
+    modes = [module.training for module in model.modules()]
+    with frozen_statistics(model):
+        # Dropout goes on: only normalisation is that of prediction.
+        assert model["first"][3].training
+        layer = model["first"][1]
+        images = model["first"][0](batches(2)[1])
+        by_hand = (images - layer.running_mean[:, None, None]) / (
+            layer.running_var[:, None, None] + 1e-5
+        ).sqrt()
+        assert torch.allclose(layer(images), by_hand, atol=1e-5)
+    assert modes == [module.training for module in model.modules()]
+    assert all(torch.equal(before[name], value) for name, value in model.state_dict().items())
+
+
+@pytest.mark.parametrize("normalisation", ["joint", "per_domain", "frozen"])
 def test_looking_changes_nothing(normalisation):
     model = network()
     model.normalisation = normalisation

@@ -487,8 +487,35 @@ def test_running_statistics_follow_the_target():
             assert torch.allclose(model.segmentor.state_dict()[name], value, atol=1e-6), name
 
 
+def test_rounds_keep_the_statistics_of_the_warm_up():
+    model = build(normalisation="frozen")
+    losses_of(model, "source", "source", "source")
+    before = {name: value.clone() for name, value in model.named_buffers()}
+    assert any((value != 0).any() for name, value in before.items() if "running_mean" in name)
+
+    model.progress.round = 1
+    losses = losses_of(model, "source", "source", "target", "target")
+    alone = losses_of(model, "source", "source")
+    # The other domain in the batch changes nothing, in further heads neither.
+    for name in ("source.loss_ce", "metric.loss_source"):
+        assert torch.allclose(losses[name], alone[name], atol=1e-6)
+    losses["source.loss_ce"].backward()
+    layers = [m for m in model.modules() if isinstance(m, torch.nn.BatchNorm2d)]
+    assert all(layer.training for layer in layers)
+    assert (model.segmentor.backbone.bn1.weight.grad != 0).any()
+    for name, value in model.named_buffers():
+        assert torch.equal(before[name], value), name
+
+    # Trained under the statistics with which the model predicts.
+    images = model.data_preprocessor(batch("source", "source", "target", "target"), True)
+    labels = torch.cat([each.gt_sem_seg.data for each in images["data_samples"][:2]])
+    predicted = model.eval().encode_decode(images["inputs"][:2], [dict(img_shape=(SIZE, SIZE))] * 2)
+    expected = F.cross_entropy(predicted, labels, ignore_index=255)
+    assert torch.allclose(losses["source.loss_ce"], expected, atol=1e-6)
+
+
 def test_unknown_normalisation():
-    with pytest.raises(ValueError, match="'joint' or 'per_domain', found 'both'"):
+    with pytest.raises(ValueError, match="'joint', 'per_domain' or 'frozen', found 'both'"):
         build(normalisation="both")
 
 

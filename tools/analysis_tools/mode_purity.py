@@ -145,7 +145,7 @@ def collect(
 
 def with_statistics_of(model: UDASegmentor, dataset: Dataset, max_images: int) -> UDASegmentor:
     """The model for one domain: a checkpoint whose domains are normalised apart has the target's statistics only."""
-    if model.normalisation == "joint":
+    if model.normalisation != "per_domain":
         return model
     model = copy.deepcopy(model).train()
     preprocess: Any = model.data_preprocessor

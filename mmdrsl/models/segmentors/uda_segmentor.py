@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import OrderedDict
+from contextlib import nullcontext
 from typing import Any
 
 import torch
@@ -15,7 +16,7 @@ from torch import Tensor, nn
 
 from ..backbones import check_backbone_file
 from ..feature_maps import FeatureMaps, decode
-from ..normalisation import running_statistics_of_target
+from ..normalisation import frozen_statistics, running_statistics_of_target
 from ..terms.adaptation_term import AdaptationProgress, AdaptationStep, DomainBatch
 
 SEGMENTOR_PREFIX = "segmentor."
@@ -38,7 +39,9 @@ class UDASegmentor(BaseSegmentor):
         segmentor: Config of an ``EncoderDecoder`` or of a subclass with one decode head.
         normalisation: ``joint`` runs both domains in one pass, so that batch statistics cover them together;
             ``per_domain`` runs one pass for each, normalised by its own statistics, of which the target's go into the
-            running ones that prediction uses (after DSBN, Chang et al. 2019).
+            running ones that prediction uses (after DSBN, Chang et al. 2019); ``frozen`` runs one pass which in the
+            rounds is normalised by the running statistics that the warm-up left, so that the target's mixture of
+            classes does not shift the features on which the source was learnt.
         terms: Configs of `AdaptationTerm` modules by name.
         heads: Configs of further heads on the features by name, read by terms.
         discriminators: Configs of domain discriminators by name, such as `DomainDiscriminator`, trained by adversarial
@@ -80,9 +83,9 @@ class UDASegmentor(BaseSegmentor):
         init_cfg: dict | list | None = None,
     ) -> None:
         super().__init__(data_preprocessor=data_preprocessor, init_cfg=init_cfg)
-        if normalisation not in ("joint", "per_domain"):
+        if normalisation not in ("joint", "per_domain", "frozen"):
             raise ValueError(
-                f"model.normalisation must be 'joint' or 'per_domain', found {normalisation!r}."
+                f"model.normalisation must be 'joint', 'per_domain' or 'frozen', found {normalisation!r}."
             )
         self.normalisation = normalisation
         self.segmentor = MODELS.build(segmentor)
@@ -232,22 +235,24 @@ class UDASegmentor(BaseSegmentor):
         num_source = domains.count("source")
         parts = {"source": slice(None, num_source), "target": slice(num_source, None)}
         parts = {name: part for name, part in parts.items() if domains[part]}
-        features, batches = self._run_domains(inputs, data_samples, parts)
-        step = AdaptationStep(
-            segmentor=self.segmentor,
-            heads=self.heads,
-            discriminators=self.discriminators,
-            features=features,
-            domains=batches,
-            progress=self.progress,
-            detach_heads=not self.heads_shape_warmup and self.progress.round == 0,
-            teacher=self.teacher.module if self.teacher and self.teacher.steps > 0 else None,
-        )
-        values = {
-            f"{name}.{key}": value
-            for name, term in self.terms.items()
-            for key, value in term(step).items()
-        }
+        frozen = self.normalisation == "frozen" and self.progress.round > 0
+        with frozen_statistics(self) if frozen else nullcontext():
+            features, batches = self._run_domains(inputs, data_samples, parts)
+            step = AdaptationStep(
+                segmentor=self.segmentor,
+                heads=self.heads,
+                discriminators=self.discriminators,
+                features=features,
+                domains=batches,
+                progress=self.progress,
+                detach_heads=not self.heads_shape_warmup and self.progress.round == 0,
+                teacher=self.teacher.module if self.teacher and self.teacher.steps > 0 else None,
+            )
+            values = {
+                f"{name}.{key}": value
+                for name, term in self.terms.items()
+                for key, value in term(step).items()
+            }
         if not any("loss" in key for key in values):
             raise ValueError(
                 f"No term of {sorted(self.terms)} has anything to do with a batch of domains {sorted(set(domains))}. "
@@ -259,7 +264,7 @@ class UDASegmentor(BaseSegmentor):
         self, inputs: Tensor, data_samples: list, parts: dict[str, slice]
     ) -> tuple[FeatureMaps | None, dict[str, DomainBatch]]:
         """Feature maps of the joint pass (None where each domain had its own), and each domain's share."""
-        if self.normalisation == "joint":
+        if self.normalisation != "per_domain":
             logits, features = decode(self.segmentor, self.extract_feat(inputs))
             return features, {
                 name: DomainBatch(
