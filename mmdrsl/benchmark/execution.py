@@ -17,7 +17,7 @@ from .evaluation_set import EvaluationSet
 from .jobs import Job
 from .plan import BenchmarkRun, PlannedRun
 from .processes import Processes, locked
-from .results import environment, scores_of
+from .results import FORMAT, environment, scores_of
 from .training_run import ROOT, TrainingError, failure_message
 
 HASH_FILE = "hash.txt"
@@ -84,7 +84,7 @@ class Execution:
 
     def result_file(self, run: BenchmarkRun) -> Path:
         """Where the result of a run on the evaluation set is."""
-        return run.training.folder / f"result_{self.evaluation.identity}.json"
+        return run.training.folder / _result_name(self.evaluation)
 
     def train(self, run: PlannedRun) -> None:
         """Train a run, or what is left of it.
@@ -201,6 +201,11 @@ class Execution:
         return f"{done} of {len(runs)} runs done; begun: {', '.join(begun) or 'none'}"
 
 
+def _result_name(evaluation: EvaluationSet) -> str:
+    """Rows of another format are not found, so that their runs are evaluated anew."""
+    return f"result_{FORMAT}_{evaluation.identity}.json"
+
+
 def row_of_plan(run: BenchmarkRun, evaluation: EvaluationSet) -> dict[str, Any]:
     """What a row says before its run is trained.
 
@@ -255,5 +260,5 @@ def finished_rows(out: Path, evaluation: EvaluationSet) -> list[dict[str, Any]]:
     Returns:
         Rows without gaps; of evaluations on another set, none.
     """
-    files: Iterable[Path] = out.glob(f"*/*/seed_*/*/result_{evaluation.identity}.json")
+    files: Iterable[Path] = out.glob(f"*/*/seed_*/*/{_result_name(evaluation)}")
     return [json.loads(path.read_text(encoding="utf-8")) for path in sorted(files)]

@@ -10,8 +10,8 @@ from mmengine.config import Config
 
 from .warmup import warmup_iterations
 
-EQUAL = ("steps", "warmup_steps", "images_per_step", "crop", "initial_weights")
-"""Entries of `protocol_of` that must be the same for all methods."""
+EQUAL = ("steps", "warmup_steps", "images_per_step", "crop", "initial_weights", "normalisation")
+"""Entries of `protocol_of` that must be the same for all methods to which they apply."""
 
 CHECKPOINT_INTERVAL = 100
 
@@ -48,8 +48,8 @@ def protocol_of(cfg: Config, *, initial_weights: str) -> dict[str, Any]:
 
     Returns:
         ``steps``, ``warmup_steps``, ``images_per_step``, ``crop`` (height and width in pixels of every random crop),
-        ``initial_weights``, ``optimizer``, ``labels`` (how target images are labelled) and ``network`` (which one is
-        evaluated).
+        ``initial_weights``, ``normalisation`` (of batches of two domains; None where there are none), ``optimizer``,
+        ``labels`` (how target images are labelled) and ``network`` (which one is evaluated).
     """
     hooks = cfg.default_hooks
     rounds = hooks.get("self_training")
@@ -78,6 +78,7 @@ def protocol_of(cfg: Config, *, initial_weights: str) -> dict[str, Any]:
         "images_per_step": int(cfg.train_dataloader.batch_size),
         "crop": [list(crop) for crop in sorted(set(_crops(cfg.train_dataloader.dataset)))],
         "initial_weights": initial_weights,
+        "normalisation": cfg.model.get("normalisation", "joint") if rounds is not None else None,
         "optimizer": cfg.optim_wrapper.optimizer.type,
         "labels": labels,
         "network": "teacher" if teacher is not None and teacher.get("evaluate") else "student",
@@ -105,7 +106,11 @@ def check_equal(protocols: dict[str, dict[str, Any]]) -> None:
         ValueError: They differ in one of `EQUAL`.
     """
     for key in EQUAL:
-        values = {method: copy.copy(protocol[key]) for method, protocol in protocols.items()}
+        values = {
+            method: copy.copy(protocol[key])
+            for method, protocol in protocols.items()
+            if protocol[key] is not None
+        }
         if any(value != next(iter(values.values())) for value in values.values()):
             raise ValueError(
                 f"the methods differ in {key}: {values}. A comparison needs it equal; change the configs, or "

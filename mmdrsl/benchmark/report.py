@@ -138,7 +138,7 @@ def class_table(rows: Sequence[Row]) -> list[str]:
 
 
 def protocol_table(rows: Sequence[Row]) -> list[str]:
-    """Labels, evaluated network and cost, one line per method.
+    """Labels, normalisation, evaluated network and cost, one line per method.
 
     Args:
         rows: Rows of one comparison.
@@ -147,13 +147,17 @@ def protocol_table(rows: Sequence[Row]) -> list[str]:
         Lines of Markdown.
     """
     lines = _head(
-        ["method", "labels", "evaluated", "optimizer", "warm-up, min", "then, min", "memory, MB"]
+        [
+            *("method", "labels", "normalisation", "evaluated", "optimizer"),
+            *("warm-up, min", "then, min", "memory, MB"),
+        ]
     )
     for title, own in _by_title(rows).items():
         protocol = own[0]["protocol"]
         warmup = _text(spread(own, lambda row: row["warmup_minutes"]))
         cells = [
             protocol["labels"],
+            protocol["normalisation"] or "one domain",
             protocol["network"],
             protocol["optimizer"],
             f"{warmup} ({'shared' if own[0]['shared_warmup'] else 'own'})",

@@ -17,7 +17,7 @@ import mmdrsl
 from .methods import METHODS
 from .protocol import check_equal
 
-FORMAT = 2
+FORMAT = 3
 _IOU = "IoU."
 _OF_SEQUENCE = ".mIoU"
 _COMPARISON = ("evaluation", "extras", "model")

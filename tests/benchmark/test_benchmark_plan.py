@@ -431,13 +431,22 @@ def test_other_data_are_refused(settings, tmp_path):
 
 def test_finished_runs_of_other_weights_are_refused_beforehand(settings):
     chosen = settings(methods=("source_only", "drsl"))
-    planned, finished = (row_of_plan(run, chosen.evaluation) for run in plan_runs(chosen))
+    finished, planned = (row_of_plan(run, chosen.evaluation) for run in plan_runs(chosen))
     check_comparable([finished, planned])
     protocol = {**finished["protocol"], "initial_weights": "other.pth"}
     # Another network is another comparison.
     check_comparable([{**finished, "model": "fcn_r50", "protocol": protocol}, planned])
     with pytest.raises(ValueError, match="differ in initial_weights"):
         check_comparable([{**finished, "protocol": protocol}, planned])
+    # Source-only training has one domain, which asks for nothing of the others' normalisation.
+    assert (finished["protocol"]["normalisation"], planned["protocol"]["normalisation"]) == (
+        None,
+        "frozen",
+    )
+    joint = {**planned, "seed": 4, "protocol": {**planned["protocol"], "normalisation": "joint"}}
+    check_comparable([finished, joint])
+    with pytest.raises(ValueError, match="differ in normalisation"):
+        check_comparable([joint, planned])
     # The same run, finished under another protocol.
     with pytest.raises(ValueError, match="differ in initial_weights"):
         check_comparable([{**planned, "protocol": protocol}, planned])

@@ -20,6 +20,7 @@ PROTOCOL = {
     "images_per_step": 2,
     "crop": [[8, 8]],
     "initial_weights": "scratch",
+    "normalisation": "frozen",
     "labels": "none",
     "network": "student",
     "optimizer": "AdamW",
@@ -226,7 +227,7 @@ def test_translators_are_told_apart(rows):
 def test_another_file_is_refused(tmp_path):
     path = tmp_path / "other.json"
     path.write_text('{"seed": 0}')
-    with pytest.raises(ValueError, match="no results of format 2"):
+    with pytest.raises(ValueError, match="no results of format 3"):
         read_results(path)
 
 
