@@ -13,7 +13,7 @@ from PIL import Image
 from tqdm import tqdm
 
 from mmdrsl.scenes.looks import compressed
-from mmdrsl.scenes.render import render_scene
+from mmdrsl.scenes.render import Scene, render_scene
 from mmdrsl.scenes.writer import RECORD_NAME, scene_paths, write_scene
 from mmdrsl.translation.functional import match_lab_statistics, swap_low_amplitudes
 
@@ -42,8 +42,38 @@ def stand_in_look(image: np.ndarray, reference: np.ndarray, rng: np.random.Gener
     return compressed(np.round(exposed).astype(np.uint8), int(rng.integers(40, 80)))
 
 
+def lower_middle(scene: Scene, share: float) -> Scene:
+    """The lower middle part of a scene at the scene's size: less sky and building, more road and vehicles.
+
+    Args:
+        scene: The scene.
+        share: Share of width and height that stays, in (0, 1].
+
+    Returns:
+        A scene of the same size.
+    """
+    height, width = scene.label.shape
+    rows, columns = round(height * share), round(width * share)
+    left = (width - columns) // 2
+
+    def enlarged(array: np.ndarray, interpolation: int) -> np.ndarray:
+        part = array[height - rows :, left : left + columns]
+        return cv2.resize(part, (width, height), interpolation=interpolation)
+
+    return Scene(
+        image=enlarged(scene.image, cv2.INTER_LINEAR),
+        label=enlarged(scene.label, cv2.INTER_NEAREST),
+        subtype=enlarged(scene.subtype, cv2.INTER_NEAREST),
+    )
+
+
 def write_stand_in(
-    *, out_dir: str | Path, scenes: str | Path, seed: int = 50, progress: bool = False
+    *,
+    out_dir: str | Path,
+    scenes: str | Path,
+    seed: int = 50,
+    shown: float = 1.0,
+    progress: bool = False,
 ) -> Path:
     """Write a set whose game scenes are those of another set and whose "camera" scenes are restyled game scenes.
 
@@ -54,6 +84,8 @@ def write_stand_in(
         out_dir: New folder of the set.
         scenes: Folder of a set written by `write_scenes`.
         seed: Seed of the fresh scenes, other than that of the set.
+        shown: Share of the sides that the restyled scenes show, see `lower_middle`, in (0, 1]; below 1 the shares of
+            the classes differ between the domains, too.
         progress: Show a progress bar.
 
     Returns:
@@ -62,8 +94,10 @@ def write_stand_in(
     Raises:
         FileNotFoundError: `scenes` holds no finished set.
         FileExistsError: The folder exists and is not empty.
-        ValueError: The seed is that of the set.
+        ValueError: The seed is that of the set, or `shown` is out of its range.
     """
+    if not 0 < shown <= 1:
+        raise ValueError(f"shown is {shown}, expected a share of the sides in (0, 1]")
     out_dir, scenes = Path(out_dir), Path(scenes)
     if not (scenes / RECORD_NAME).is_file():
         raise FileNotFoundError(
@@ -89,8 +123,9 @@ def write_stand_in(
         reference = np.array(Image.open(references[rng.integers(len(references))]))
         scene = render_scene(place.seed, "game", (width, height))
         image = stand_in_look(scene.image, reference, rng)
-        write_scene(out_dir, place, dataclasses.replace(scene, image=image))
+        scene = lower_middle(dataclasses.replace(scene, image=image), shown)
+        write_scene(out_dir, place, scene)
     shutil.copy(scenes / "subtypes.json", out_dir / "subtypes.json")
-    record = {**record, "seed": seed, "stand_in_for": record["seed"]}
+    record = {**record, "seed": seed, "stand_in_for": record["seed"], "shown": shown}
     (out_dir / RECORD_NAME).write_text(json.dumps(record, indent=1), encoding="utf-8")
     return out_dir

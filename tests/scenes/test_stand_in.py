@@ -46,10 +46,28 @@ def test_it_is_a_function_of_its_seed_and_never_reads_the_cameras_labels(scenes,
         assert path.read_bytes() == (second / path.relative_to(first)).read_bytes()
 
 
+def test_a_part_is_shown_enlarged(scenes, tmp_path):
+    whole = write_stand_in(out_dir=tmp_path / "whole", scenes=scenes, seed=9)
+    half = write_stand_in(out_dir=tmp_path / "half", scenes=scenes, seed=9, shown=0.5)
+    for path in (whole / "camera").rglob("*.png"):
+        before, after = read(path), read(half / path.relative_to(whole))
+        part = before[16:, 16:48]
+        if "leftImg8bit" in str(path):
+            assert after.shape == before.shape
+            means = after.reshape(16, 2, 32, 2, 3).mean((1, 3))
+            assert np.abs(means - part).mean() < 12
+        else:
+            np.testing.assert_array_equal(after, part.repeat(2, axis=0).repeat(2, axis=1))
+    for path in (whole / "game").rglob("*.png"):
+        assert path.read_bytes() == (half / path.relative_to(whole)).read_bytes()
+
+
 def test_wrong_folders_are_named(scenes, tmp_path):
     with pytest.raises(FileNotFoundError, match=r"make_scenes\.py"):
         write_stand_in(out_dir=tmp_path / "out", scenes=tmp_path / "nothing")
     with pytest.raises(FileExistsError, match="not empty"):
         write_stand_in(out_dir=scenes, scenes=scenes)
+    with pytest.raises(ValueError, match="shown is 0, expected a share"):
+        write_stand_in(out_dir=tmp_path / "out", scenes=scenes, shown=0)
     with pytest.raises(ValueError, match="fresh scenes"):
         write_stand_in(out_dir=tmp_path / "out", scenes=scenes, seed=4)

@@ -20,10 +20,17 @@ def main() -> int:
     parser.add_argument("--scenes", type=Path, required=True, help="a set of make_scenes.py")
     parser.add_argument("--out", type=Path, required=True, help="new folder of the set")
     parser.add_argument("--seed", type=int, default=50, help="seed of the fresh scenes")
+    parser.add_argument(
+        "--shown", type=float, default=1.0, help="below 1: show that share of the sides, enlarged"
+    )
     arguments = parser.parse_args()
     try:
         folder = write_stand_in(
-            out_dir=arguments.out, scenes=arguments.scenes, seed=arguments.seed, progress=True
+            out_dir=arguments.out,
+            scenes=arguments.scenes,
+            seed=arguments.seed,
+            shown=arguments.shown,
+            progress=True,
         )
     except (ValueError, FileExistsError, FileNotFoundError) as error:
         print(f"make_stand_in: {error}", file=sys.stderr)
