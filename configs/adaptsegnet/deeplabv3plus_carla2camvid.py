@@ -12,6 +12,8 @@ _base_ = [
     "../_base_/methods/adaptsegnet.py",
 ]
 model = dict(
+    # No label holds the target: in the statistics of the batch it would move what the source taught.
+    normalisation="frozen",
     discriminators=dict(
         output=dict(type="DomainDiscriminator", in_channels=10),
     ),

@@ -11,6 +11,8 @@ _base_ = [
     "../_base_/methods/cycada_feature.py",
 ]
 model = dict(
+    # No label holds the target: in the statistics of the batch it would move what the source taught.
+    normalisation="frozen",
     discriminators=dict(scores=dict(_base_.score_discriminator, in_channels=10)),
     terms=dict(_base_.cycada_feature_terms, _delete_=True),
 )

@@ -11,6 +11,8 @@ _base_ = [
     "../_base_/methods/minent.py",
 ]
 model = dict(
+    # No label holds the target: in the statistics of the batch it would move what the source taught.
+    normalisation="frozen",
     heads=dict(
         auxiliary=dict(
             _base_.auxiliary_head,

@@ -10,7 +10,7 @@ _base_ = [
     "../source_only/deeplabv3plus_carla2camvid.py",
     "../_base_/methods/self_training.py",
 ]
-model = dict(normalisation="frozen", terms={{_base_.self_training_terms}})
+model = dict(terms={{_base_.self_training_terms}})
 default_hooks = dict(
     teacher=dict(
         type="TeacherHook",

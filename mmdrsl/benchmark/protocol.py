@@ -10,8 +10,8 @@ from mmengine.config import Config
 
 from .warmup import warmup_iterations
 
-EQUAL = ("steps", "warmup_steps", "images_per_step", "crop", "initial_weights", "normalisation")
-"""Entries of `protocol_of` that must be the same for all methods to which they apply."""
+EQUAL = ("steps", "warmup_steps", "images_per_step", "crop", "initial_weights")
+"""Entries of `protocol_of` that must be the same for all methods."""
 
 CHECKPOINT_INTERVAL = 100
 
@@ -106,11 +106,7 @@ def check_equal(protocols: dict[str, dict[str, Any]]) -> None:
         ValueError: They differ in one of `EQUAL`.
     """
     for key in EQUAL:
-        values = {
-            method: copy.copy(protocol[key])
-            for method, protocol in protocols.items()
-            if protocol[key] is not None
-        }
+        values = {method: copy.copy(protocol[key]) for method, protocol in protocols.items()}
         if any(value != next(iter(values.values())) for value in values.values()):
             raise ValueError(
                 f"the methods differ in {key}: {values}. A comparison needs it equal; change the configs, or "
