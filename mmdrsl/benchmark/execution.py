@@ -60,13 +60,13 @@ class Execution:
             runs: The runs.
 
         Returns:
-            The jobs; a warm-up that all its runs are done with is left out.
+            The jobs; a warm-up whose runs are all trained is left out.
         """
         jobs: dict[str, Job] = {}
         for run in runs:
-            warmup = run.warmup
             if self.result_file(run).is_file():
                 continue
+            warmup = None if run.training.checkpoint.is_file() else run.warmup
             if warmup is not None:
                 name = self._name(warmup)
                 jobs[name] = Job(name=name, action=partial(self.train, warmup))
