@@ -245,7 +245,7 @@ def say_plan(runs: Sequence[BenchmarkRun], settings: Settings, say: Log) -> None
     warmups = {id(run.warmup) for run in runs if run.warmup is not None}
     own = list(dict.fromkeys(run.method for run in runs if run.warmup is None))
     say(
-        f"{len(runs)} runs, {len(warmups)} shared warm-ups; with a warm-up of their own: {own or 'none'}; evaluation "
+        f"{len(runs)} runs after {len(warmups)} warm-ups; with a warm-up of their own: {own or 'none'}; evaluation "
         f"on {settings.evaluation.title}, {settings.evaluation.images} images"
     )
     for network in settings.networks:

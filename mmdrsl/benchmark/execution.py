@@ -21,6 +21,8 @@ from .results import FORMAT, environment, scores_of
 from .training_run import ROOT, TrainingError, failure_message
 
 HASH_FILE = "hash.txt"
+# Hash of the warm-up from which a training began, or "own".
+WARMUP_FILE = "warmup.txt"
 
 
 class StoppedError(RuntimeError):
@@ -130,6 +132,8 @@ class Execution:
             shutil.rmtree(training.folder, ignore_errors=True)
             training.folder.mkdir(parents=True)
             training.cfg.dump(training.config_file)
+            began_from = "own" if run.warmup is None else run.warmup.hash
+            write_atomically(training.folder / WARMUP_FILE, began_from)
             write_atomically(training.folder / HASH_FILE, run.hash)
         if training.checkpoint.is_file():
             return
@@ -172,7 +176,7 @@ class Execution:
             "minutes": round((cost["seconds"] - cost["warmup_seconds"]) / 60, 2),
             "warmup_minutes": round(cost["warmup_seconds"] / 60, 2),
             "peak_memory_mb": round(cost["peak_memory_mb"]),
-            "shared_warmup": run.warmup is not None,
+            "shared_warmup": (run.training.folder / WARMUP_FILE).read_text() != "own",
             "threads": self.threads,
             "config_hash": run.hash[:16],
             "environment": environment(),

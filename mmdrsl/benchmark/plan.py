@@ -166,7 +166,7 @@ def _plan_group(
         if warmup_cfg is not None:
             warmup = _planned(
                 warmup_cfg,
-                f"{_warmup_title(warmup_cfg)}, {network}, seed {seed}",
+                f"warm-up for {METHODS[method].title}, {network}, seed {seed}",
                 folder,
                 "warmup_{hash}",
                 inputs,
@@ -245,12 +245,6 @@ def _planned(
         warmup_checkpoint=None if warmup is None else warmup.training.checkpoint,
     )
     return PlannedRun(training=training, hash=code, warmup=warmup)
-
-
-def _warmup_title(cfg: Config) -> str:
-    """What is trained beside the segmentor tells the warm-ups of one seed apart."""
-    heads = " and ".join(cfg.model.get("heads") or ())
-    return f"warm-up with {heads}" if heads else "warm-up"
 
 
 def _trimmed(cfg: Config) -> Config:

@@ -99,8 +99,9 @@ def warmup_config(cfg: Config) -> Config | None:
     warmup = Config({key: copy.deepcopy(cfg[key]) for key in RUN_KEYS if key in cfg})
     terms = warmup.model.terms.items()
     warmup.model.terms = ConfigDict({name: term for name, term in terms if _reads_source(term)})
-    # Without further heads, or before the first round, these say nothing.
-    warmup.model.pop("normalisation", None)
+    # Frozen statistics begin with the first round.
+    if warmup.model.get("normalisation") in ("joint", "frozen"):
+        warmup.model.pop("normalisation")
     if not warmup.model.get("heads"):
         warmup.model.pop("heads_shape_warmup", None)
     for key in ("self_training", "teacher"):

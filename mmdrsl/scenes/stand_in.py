@@ -84,8 +84,8 @@ def write_stand_in(
         out_dir: New folder of the set.
         scenes: Folder of a set written by `write_scenes`.
         seed: Seed of the fresh scenes, other than that of the set.
-        shown: Share of the sides that the restyled scenes show, see `lower_middle`, in (0, 1]; below 1 the shares of
-            the classes differ between the domains, too.
+        shown: Share of the sides that the restyled scenes show, see `lower_middle`, in [0.1, 1]; below 1 the shares
+            of the classes and the sizes of things differ between the domains, and pictures are softer.
         progress: Show a progress bar.
 
     Returns:
@@ -96,8 +96,8 @@ def write_stand_in(
         FileExistsError: The folder exists and is not empty.
         ValueError: The seed is that of the set, or `shown` is out of its range.
     """
-    if not 0 < shown <= 1:
-        raise ValueError(f"shown is {shown}, expected a share of the sides in (0, 1]")
+    if not 0.1 <= shown <= 1:
+        raise ValueError(f"shown is {shown}, expected a share of the sides in [0.1, 1]")
     out_dir, scenes = Path(out_dir), Path(scenes)
     if not (scenes / RECORD_NAME).is_file():
         raise FileNotFoundError(

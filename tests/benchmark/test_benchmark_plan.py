@@ -129,7 +129,7 @@ def test_warm_ups_are_shared_where_the_configs_allow_it(settings):
     assert runs["cycada_feature"].warmup is None
     assert runs["dacs"].training.warmup_checkpoint == shared.training.folder / "iter_600.pth"
     assert runs["dacs"].training.first_step == 600
-    assert runs["drsl"].warmup.training.title.startswith("warm-up with mmdl, ")
+    assert runs["drsl"].warmup.training.title.startswith("warm-up for DRSL, ")
 
 
 def test_what_acts_in_the_rounds_alone_leaves_the_warm_up(settings):
@@ -146,6 +146,8 @@ def test_what_acts_in_the_rounds_alone_leaves_the_warm_up(settings):
     assert drsl(**{"model.terms.metric.weight": 0.2}) != drsl()
     assert drsl(**{"model.heads.mmdl.num_modes": 1}) != drsl()
     assert drsl(**{"model.heads_shape_warmup": True}) != drsl()
+    # Modes are seeded under the statistics of a domain's own batches.
+    assert drsl(**{"model.normalisation": "per_domain"}) != drsl()
 
 
 def batch(*domains):

@@ -144,12 +144,21 @@ def test_done_runs_are_skipped_and_others_added(whole, data):
     before = measured(whole)
     files = {path: path.stat().st_mtime_ns for path in whole.glob("plain/*/*/*/iter_8.pth")}
     assert len(files) == 4
-    output = call(data, whole, methods=("drsl", "dacs"))
+    output = call(data, whole, methods=("drsl", "dacs", "adaptsegnet"))
     assert {path: path.stat().st_mtime_ns for path in files} == files
     assert "DRSL, deeplabv3plus_small, seed 0: training" not in output
     after = measured(whole)
     assert {key: after[key] for key in before} == before
     assert ("dacs", 0) in after
+    # Frozen statistics: those of the warm-up, to the last step.
+    last = weights(whole, "adaptsegnet")
+    chosen = (whole / "plain/deeplabv3plus_small/seed_0/adaptsegnet/warmup.txt").read_text()
+    folder = whole / f"plain/deeplabv3plus_small/seed_0/warmup_{chosen[:8]}"
+    first = torch.load(folder / "iter_4.pth", weights_only=False)["state_dict"]
+    for name in (name for name in first if "running" in name):
+        assert torch.equal(first[name], last[name])
+    name = "segmentor.decode_head.conv_seg.weight"
+    assert not torch.equal(first[name], last[name])
 
 
 def test_killed_runs_end_with_the_same_results(whole, data, tmp_path):
@@ -187,11 +196,14 @@ def test_other_data_are_evaluated_without_training_anew(whole, data, tmp_path):
         to_common={20 + number: min(number, 255) if number < 10 else 255 for number in CAMVID},
     )
     # Nor is a warm-up that nobody needs any more.
-    for warmup in whole.glob("plain/*/seed_0/warmup_*/"):
+    warmups = [path for path in whole.glob("plain/*/seed_0/warmup_*") if path.is_dir()]
+    assert warmups
+    for warmup in warmups:
         shutil.rmtree(warmup)
     more = ("--eval-data", folder, "--eval-split", "test")
     output = call(data, whole, *more, methods=("source_only",))
     assert "training" not in output
+    assert not any(warmup.exists() for warmup in warmups)
     rows = json.loads((whole / "results.json").read_text())["runs"]
     assert [row["method"] for row in rows] == ["source_only"]
     assert rows[0]["evaluation"]["set"] == "night/test"

@@ -66,6 +66,11 @@ def test_target_folder_without_images(scenes, tmp_path):
         train(tmp_path)
 
 
+def test_kept_statistics_that_a_hook_would_replace(scenes, tmp_path):
+    with pytest.raises(ValueError, match="TargetNormalisationHook replaces the statistics"):
+        train(tmp_path, **{"model.normalisation": "frozen"})
+
+
 def test_backbone_file_that_is_missing_or_does_not_fit(scenes, tmp_path):
     file = tmp_path / "backbone.pth"
     init_cfg = {"model.segmentor.backbone.init_cfg": dict(type="Pretrained", checkpoint=str(file))}

@@ -138,6 +138,12 @@ def test_methods_differ_from_self_training_in_their_terms(path):
         assert cfg.model.heads_shape_warmup is False
 
 
+@pytest.mark.parametrize("method", ["cycada_feature", "cycada_pixel_feature"])
+def test_cycada_on_features_keeps_the_statistics_of_the_warm_up(method):
+    cfg = load(f"configs/{method}/deeplabv3plus_carla2camvid.py")
+    assert cfg.model.normalisation == "frozen"
+
+
 @pytest.mark.parametrize(
     ("method", "weights"),
     {

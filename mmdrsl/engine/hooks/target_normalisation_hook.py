@@ -54,7 +54,14 @@ class TargetNormalisationHook(Hook):
 
         Raises:
             TypeError: The training data have no target.
+            ValueError: The model keeps the statistics of its warm-up.
         """
+        model = runner.model.module if is_model_wrapper(runner.model) else runner.model
+        if model.normalisation == "frozen":
+            raise ValueError(
+                "TargetNormalisationHook replaces the statistics that model.normalisation='frozen' keeps: take "
+                "'per_domain' or 'joint', or leave the hook out."
+            )
         if "target" not in getattr(runner.train_dataloader.dataset, "domains", {}):
             raise TypeError(
                 "TargetNormalisationHook takes statistics of target images, but train_dataloader.dataset has no "

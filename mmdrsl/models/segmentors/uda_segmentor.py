@@ -41,7 +41,8 @@ class UDASegmentor(BaseSegmentor):
             ``per_domain`` runs one pass for each, normalised by its own statistics, of which the target's go into the
             running ones that prediction uses (after DSBN, Chang et al. 2019); ``frozen`` runs one pass which in the
             rounds is normalised by the running statistics that the warm-up left, so that the target's mixture of
-            classes does not shift the features on which the source was learnt.
+            classes does not shift the features on which the source was learnt (a head that the warm-up does not train
+            has none yet: no normalisation there).
         terms: Configs of `AdaptationTerm` modules by name.
         heads: Configs of further heads on the features by name, read by terms.
         discriminators: Configs of domain discriminators by name, such as `DomainDiscriminator`, trained by adversarial
