@@ -4,8 +4,7 @@ python tools/train.py configs/adaptsegnet_multi/deeplabv3plus_carla2camvid.py
 
 Warm-up, steps, mixture of the batches and teacher are those of the self-training twin; no pseudo labels are made.
 Measured with seed 0 and without the averaged teacher (tools/run_benchmark.py) on one core:
-mIoU 36.4 (0006R0 33.8, 0016E5 37.2),
-900 steps of about 1.3 s.
+mIoU 36.4 (0006R0 33.8, 0016E5 37.2), 900 steps of about 1.3 s.
 """
 
 _base_ = [
