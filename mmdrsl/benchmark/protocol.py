@@ -64,7 +64,10 @@ def protocol_of(cfg: Config, *, initial_weights: str) -> dict[str, Any]:
         labeller = rounds.get("labeller", {})
         policy = dict(labeller.get("policy", {}))
         kind = policy.get("type", "ClassBalancedPolicy")
-        portions = [entry.get("portion") for entry in rounds.rounds]
+        portions = [
+            entry.get("portion") if entry.get("labelled", True) else "no labels"
+            for entry in rounds.rounds
+        ]
         views = "flip" if labeller.get("flip", False) else "one view"
         labels = (
             f"{kind}, portions {portions}, {views}, by the {rounds.get('label_with', 'student')}"

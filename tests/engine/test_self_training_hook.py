@@ -13,6 +13,7 @@ from mmengine.runner import Runner
 from PIL import Image
 
 from mmdrsl.engine.hooks import SelfTrainingHook
+from mmdrsl.models.segmentors import UDASegmentor
 from mmdrsl.scenes import write_scenes
 from mmdrsl.self_training import PseudoLabelArtefact
 from mmdrsl.self_training.label_analysis import label_quality
@@ -240,6 +241,46 @@ def test_online_rounds_make_no_labels(train, tmp_path, method):
     (parts / "iter_4.pth").unlink()
     (parts / "last_checkpoint").write_text(str(parts / "iter_3.pth"))
     assert_equal(weights(runner), weights(train(parts, resume=True, **options)))
+
+
+def test_a_round_without_labels(train, tmp_path):
+    options = {
+        "default_hooks.self_training.rounds": [
+            dict(iterations=2, target_share=0.5, labelled=False),
+            dict(iterations=1, portion=0.5, target_share=0.5),
+        ]
+    }
+    work_dir = tmp_path / "whole"
+    labels = {}
+    step = UDASegmentor.loss
+
+    def look(model, inputs, data_samples):
+        labels[model.progress.round] = {
+            int(sample.gt_sem_seg.data.min())
+            for sample in data_samples
+            if sample.metainfo["domain"] == "target"
+        }
+        return step(model, inputs, data_samples)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(UDASegmentor, "loss", look)
+        whole = train(work_dir, **options)
+    assert labels[0] == set()
+    assert labels[1] == {255}
+    assert min(labels[2]) < 19
+    assert [path.name for path in (work_dir / "pseudo_labels").iterdir()] == ["round_2"]
+    assert "labels" not in record(whole).get("1", {})
+    # Interrupted in the round without labels, and at its end.
+    for stop in (2, 3):
+        parts = tmp_path / f"parts_{stop}"
+        train(parts, **options, **{"default_hooks.checkpoint.interval": stop})
+        (parts / "iter_4.pth").unlink()
+        shutil.rmtree(parts / "pseudo_labels")
+        (parts / "last_checkpoint").write_text(str(parts / f"iter_{stop}.pth"))
+        resumed = train(
+            parts, resume=True, **options, **{"default_hooks.checkpoint.interval": stop}
+        )
+        assert_equal(weights(whole), weights(resumed))
 
 
 def test_a_restart_brings_the_discriminators_of_the_warm_up_back(train, monkeypatch):

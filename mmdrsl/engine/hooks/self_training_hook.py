@@ -42,7 +42,7 @@ LABELS_KEY = "pseudo_label_model_hash"
 WARMUP = "warmup_weights.pth"
 WARMUP_KEY = "warmup_model_hash"
 REQUIRED_KEYS = {"iterations", "target_share"}
-OPTIONAL_KEYS = {"portion", "lr_factor", "restart"}
+OPTIONAL_KEYS = {"portion", "lr_factor", "restart", "labelled"}
 LABELLING_PIPELINE = (
     dict(type="LoadImage"),
     dict(type="PackSegInputs", meta_keys=("img_path", "ori_shape", "img_shape", "sample_id")),
@@ -61,6 +61,7 @@ class Phase:
         portion: Share of pixels to label per predicted class; None where the policy takes none, 0 in the warm-up.
         lr_factor: Factor on the schedule's learning rate.
         restart: Begin from the weights that the warm-up ended with.
+        labelled: The target images have pseudo labels.
     """
 
     number: int
@@ -70,6 +71,7 @@ class Phase:
     portion: float | None
     lr_factor: float = 1.0
     restart: bool = False
+    labelled: bool = True
 
 
 def build_phases(warmup_iterations: int, rounds: Sequence[dict], max_iters: int) -> list[Phase]:
@@ -78,7 +80,7 @@ def build_phases(warmup_iterations: int, rounds: Sequence[dict], max_iters: int)
     Args:
         warmup_iterations: Steps on the source before the first round; 0 starts from a loaded checkpoint.
         rounds: One dictionary per round with ``iterations`` and ``target_share``, and optionally ``portion``,
-            ``lr_factor`` and ``restart``.
+            ``lr_factor``, ``restart`` and ``labelled``.
         max_iters: Length of the run.
 
     Returns:
@@ -103,6 +105,11 @@ def build_phases(warmup_iterations: int, rounds: Sequence[dict], max_iters: int)
                 f"SelfTrainingHook.rounds[{number - 1}] is {dict(entry)}; iterations must be >= 1, portion and "
                 "target_share in (0, 1], lr_factor > 0."
             )
+        if "portion" in entry and not entry.get("labelled", True):
+            raise ValueError(
+                f"SelfTrainingHook.rounds[{number - 1}] is {dict(entry)}: a round with labelled=False labels no "
+                "portion of the pixels; leave one of the two out."
+            )
     lengths = [warmup_iterations, *(entry["iterations"] for entry in rounds)]
     if warmup_iterations < 0 or sum(lengths) != max_iters:
         raise ValueError(
@@ -112,7 +119,7 @@ def build_phases(warmup_iterations: int, rounds: Sequence[dict], max_iters: int)
         )
     ends = list(accumulate(lengths))
     begins = [0, *ends[:-1]]
-    phases = [Phase(0, 0, warmup_iterations, 0.0, 0.0)] + [
+    phases = [Phase(0, 0, warmup_iterations, 0.0, 0.0, labelled=False)] + [
         Phase(
             number,
             begins[number],
@@ -121,6 +128,7 @@ def build_phases(warmup_iterations: int, rounds: Sequence[dict], max_iters: int)
             entry.get("portion"),
             entry.get("lr_factor", 1.0),
             entry.get("restart", False),
+            entry.get("labelled", True),
         )
         for number, entry in enumerate(rounds, 1)
     ]
@@ -151,9 +159,10 @@ class SelfTrainingHook(Hook):
     Args:
         rounds: One dictionary per round with ``iterations`` and ``target_share`` (share of target images in the
             batches); optionally ``portion`` (share of pixels to label per predicted class, for policies that take
-            one), ``lr_factor`` (on the schedule's learning rate, default 1) and ``restart`` (default False): once the
+            one), ``lr_factor`` (on the schedule's learning rate, default 1), ``restart`` (default False): once the
             labels are made, go back to the weights at the end of the warm-up, with a fresh optimizer state; a teacher
-            starts over with them.
+            starts over with them; and ``labelled`` (default True): False makes no labels for this round, whose target
+            images then only take part in the batches.
         warmup_iterations: Steps on the source before round 1.
         labeller: Arguments of `PseudoLabeller` other than ``portion``.
         pipeline: Transforms that load a target image for labelling, without random ones; they must pack
@@ -233,7 +242,7 @@ class SelfTrainingHook(Hook):
         # What the rounds need and lack shows before the warm-up, not after it.
         networks = self._model(runner).networks(of_teacher=self.label_with == "teacher")
         for phase in self.phases:
-            if phase.number and not self.online:
+            if phase.labelled and not self.online:
                 PseudoLabeller(portion=phase.portion, **self.labeller).predictor(networks)
 
     def before_train(self, runner: Runner) -> None:
@@ -313,7 +322,7 @@ class SelfTrainingHook(Hook):
         )
         self._lr_factor = phase.lr_factor
         root = None
-        if phase.number and not self.online:
+        if phase.labelled and not self.online:
             root = str(self._labels_of(runner, phase, resumed=resumed).root)
         if phase.number and not resumed and any(other.restart for other in self.phases):
             self._keep_or_restore_warmup(runner, phase)
