@@ -1,0 +1,38 @@
+"""Make a stand-in for the benchmark from its source side, on which methods may be chosen.
+
+Example:
+    python tools/dataset_converters/make_benchmark_stand_in.py --data data/benchmark --out data/benchmark_stand_in
+    python tools/run_benchmark.py --data data/benchmark_stand_in --methods self_training drsl --out work_dirs/stand_in
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+from mmdrsl.benchmark.stand_in import write_benchmark_stand_in
+
+
+def main() -> int:
+    """Write the set; return the exit status."""
+    parser = argparse.ArgumentParser(description="Make a stand-in for the benchmark.")
+    parser.add_argument("--data", type=Path, required=True, help="the benchmark")
+    parser.add_argument("--out", type=Path, required=True, help="new folder")
+    parser.add_argument(
+        "--shown", type=float, default=0.65, help="share of the sides that its targets show"
+    )
+    arguments = parser.parse_args()
+    try:
+        folder = write_benchmark_stand_in(
+            data=arguments.data, out_dir=arguments.out, shown=arguments.shown, progress=True
+        )
+    except (ValueError, FileExistsError, FileNotFoundError) as error:
+        print(f"make_benchmark_stand_in: {error}", file=sys.stderr)
+        return 1
+    print(f"the stand-in is in {folder}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
