@@ -15,12 +15,12 @@ from tqdm import tqdm
 from ..datasets import CamVidDataset, CARLADataset
 from ..datasets.label_spaces import IGNORE_INDEX, build_lookup, get_label_space
 from ..datasets.transforms.loading import read_train_ids
-from ..scenes.stand_in import stand_in_look
+from ..scenes.stand_in import check_stand_in, stand_in_look
 
 _LABEL_SPACE = "street10"
 _WIDE_CLASSES = ("sky", "road")
+# Frames of one capture run follow each other by no more.
 _LARGEST_STEP = 60
-"""Frames of one capture run follow each other by less."""
 
 
 def write_benchmark_stand_in(
@@ -35,7 +35,8 @@ def write_benchmark_stand_in(
 
     The restyled images have the look of CamVid's unlabelled training images, see `stand_in_look`, and show the part of
     the scene with the least sky and road, enlarged: classes have other shares than in the source. The held-out runs
-    play the validation images, a third of the others the unlabelled training images. All labels are CARLA's.
+    play the validation images, a third of the others the unlabelled training images. Odd and even frames are named as
+    two drives. All labels are CARLA's.
 
     Args:
         data: The benchmark: ``carla`` with the lists ``train`` and ``heldout``, ``camvid`` with ``train``,
@@ -53,11 +54,8 @@ def write_benchmark_stand_in(
         FileExistsError: The folder exists and is not empty.
         ValueError: `shown` is out of its range, or CARLA's frames are not named by numbers.
     """
-    if not 0.1 <= shown <= 1:
-        raise ValueError(f"shown is {shown}, expected a share of the sides in [0.1, 1]")
     data, out_dir = Path(data).resolve(), Path(out_dir)
-    if out_dir.exists() and any(out_dir.iterdir()):
-        raise FileExistsError(f"{out_dir} is not empty: take a new folder")
+    check_stand_in(out_dir=out_dir, shown=shown)
     held_out = _names(data / "carla/heldout.txt")
     others = [name for name in _names(data / "carla/train.txt") if name not in set(held_out)]
     target = _third_of_runs(others, np.random.default_rng(seed))
@@ -78,6 +76,7 @@ def write_benchmark_stand_in(
         images = {f"{'A' if int(name) % 2 else 'B'}_{name}": name for name in names}
         (out_dir / f"camvid/{split}.txt").write_text("\n".join(images) + "\n")
         for new, name in tqdm(images.items(), desc=split, unit="image", disable=not progress):
+            # By frame, so that the choice of runs does not change a frame's look.
             rng = np.random.default_rng([int(name), 7])
             reference = _read(
                 data / f"camvid/images/{references[rng.integers(len(references))]}.jpg"

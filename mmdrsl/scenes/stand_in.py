@@ -42,6 +42,23 @@ def stand_in_look(image: np.ndarray, reference: np.ndarray, rng: np.random.Gener
     return compressed(np.round(exposed).astype(np.uint8), int(rng.integers(40, 80)))
 
 
+def check_stand_in(*, out_dir: Path, shown: float) -> None:
+    """Refuse what no stand-in can be written with.
+
+    Args:
+        out_dir: Folder of the new set.
+        shown: Share of the sides that its images show.
+
+    Raises:
+        FileExistsError: The folder exists and is not empty.
+        ValueError: `shown` is outside [0.1, 1].
+    """
+    if not 0.1 <= shown <= 1:
+        raise ValueError(f"shown is {shown}, expected a share of the sides in [0.1, 1]")
+    if out_dir.exists() and any(out_dir.iterdir()):
+        raise FileExistsError(f"{out_dir} is not empty: take a new folder")
+
+
 def lower_middle(scene: Scene, share: float) -> Scene:
     """The lower middle part of a scene at the scene's size: less sky and building, more road and vehicles.
 
@@ -96,15 +113,12 @@ def write_stand_in(
         FileExistsError: The folder exists and is not empty.
         ValueError: The seed is that of the set, or `shown` is out of its range.
     """
-    if not 0.1 <= shown <= 1:
-        raise ValueError(f"shown is {shown}, expected a share of the sides in [0.1, 1]")
     out_dir, scenes = Path(out_dir), Path(scenes)
+    check_stand_in(out_dir=out_dir, shown=shown)
     if not (scenes / RECORD_NAME).is_file():
         raise FileNotFoundError(
             f"{scenes} holds no {RECORD_NAME}: write a set there first, by tools/dataset_converters/make_scenes.py"
         )
-    if out_dir.exists() and any(out_dir.iterdir()):
-        raise FileExistsError(f"{out_dir} is not empty: take a new folder")
     record = json.loads((scenes / RECORD_NAME).read_text(encoding="utf-8"))
     if record["seed"] == seed:
         raise ValueError(f"seed is {seed}, that of {scenes}; expected another, for fresh scenes")

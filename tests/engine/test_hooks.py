@@ -29,7 +29,7 @@ ROUND = dict(iterations=4, portion=0.2, target_share=0.5)
 def test_phases_fill_the_run():
     rounds = [ROUND, dict(iterations=6, portion=0.25, target_share=1.0)]
     assert build_phases(10, rounds, 20) == [
-        Phase(0, 0, 10, 0.0, 0.0, labelled=False),
+        Phase(0, 0, 10, 0.0, None, labelled=False),
         Phase(1, 10, 14, 0.5, 0.2),
         Phase(2, 14, 20, 1.0, 0.25),
     ]
@@ -37,7 +37,7 @@ def test_phases_fill_the_run():
 
 def test_phases_with_their_own_rate_and_restart():
     assert build_phases(1, [dict(ROUND, lr_factor=0.5), dict(ROUND, restart=True)], 9) == [
-        Phase(0, 0, 1, 0.0, 0.0, labelled=False),
+        Phase(0, 0, 1, 0.0, None, labelled=False),
         Phase(1, 1, 5, 0.5, 0.2, lr_factor=0.5),
         Phase(2, 5, 9, 0.5, 0.2, restart=True),
     ]
@@ -46,11 +46,12 @@ def test_phases_with_their_own_rate_and_restart():
 def test_a_phase_without_labels():
     rounds = [dict(iterations=4, target_share=0.5, labelled=False)]
     assert build_phases(0, rounds, 4) == [Phase(1, 0, 4, 0.5, None, labelled=False)]
+    assert build_phases(0, [ROUND], 4, online=True) == [Phase(1, 0, 4, 0.5, 0.2, labelled=False)]
 
 
 def test_phases_without_warm_up_or_rounds():
     assert build_phases(0, [ROUND], 4) == [Phase(1, 0, 4, 0.5, 0.2)]
-    assert build_phases(7, [], 7) == [Phase(0, 0, 7, 0.0, 0.0, labelled=False)]
+    assert build_phases(7, [], 7) == [Phase(0, 0, 7, 0.0, None, labelled=False)]
 
 
 @pytest.mark.parametrize(

@@ -58,10 +58,10 @@ class Phase:
         begin: First iteration.
         end: Iteration after the last.
         target_share: Share of target images in [0, 1].
-        portion: Share of pixels to label per predicted class; None where the policy takes none, 0 in the warm-up.
+        portion: Share of pixels to label per predicted class; None where the policy takes none, or nothing is labelled.
         lr_factor: Factor on the schedule's learning rate.
         restart: Begin from the weights that the warm-up ended with.
-        labelled: The target images have pseudo labels.
+        labelled: Pseudo labels of the target images are made where the phase begins.
     """
 
     number: int
@@ -74,7 +74,9 @@ class Phase:
     labelled: bool = True
 
 
-def build_phases(warmup_iterations: int, rounds: Sequence[dict], max_iters: int) -> list[Phase]:
+def build_phases(
+    warmup_iterations: int, rounds: Sequence[dict], max_iters: int, *, online: bool = False
+) -> list[Phase]:
     """Lay the rounds out on the iterations of a run.
 
     Args:
@@ -82,6 +84,7 @@ def build_phases(warmup_iterations: int, rounds: Sequence[dict], max_iters: int)
         rounds: One dictionary per round with ``iterations`` and ``target_share``, and optionally ``portion``,
             ``lr_factor``, ``restart`` and ``labelled``.
         max_iters: Length of the run.
+        online: No round is labelled, whatever it says.
 
     Returns:
         The phases, warm-up first (left out where it has no steps).
@@ -119,16 +122,17 @@ def build_phases(warmup_iterations: int, rounds: Sequence[dict], max_iters: int)
         )
     ends = list(accumulate(lengths))
     begins = [0, *ends[:-1]]
-    phases = [Phase(0, 0, warmup_iterations, 0.0, 0.0, labelled=False)] + [
+    warmup = Phase(0, 0, warmup_iterations, target_share=0.0, portion=None, labelled=False)
+    phases = [warmup] + [
         Phase(
             number,
             begins[number],
             ends[number],
-            entry["target_share"],
-            entry.get("portion"),
-            entry.get("lr_factor", 1.0),
-            entry.get("restart", False),
-            entry.get("labelled", True),
+            target_share=entry["target_share"],
+            portion=entry.get("portion"),
+            lr_factor=entry.get("lr_factor", 1.0),
+            restart=entry.get("restart", False),
+            labelled=not online and entry.get("labelled", True),
         )
         for number, entry in enumerate(rounds, 1)
     ]
@@ -221,7 +225,12 @@ class SelfTrainingHook(Hook):
 
     def _check(self, runner: Runner) -> None:
         """Check schedule, dataset, loader and sampler before anything is trained."""
-        self.phases = build_phases(self.warmup_iterations, self.rounds, runner.train_loop.max_iters)
+        self.phases = build_phases(
+            self.warmup_iterations,
+            self.rounds,
+            runner.train_loop.max_iters,
+            online=self.online,
+        )
         dataloader = runner.train_dataloader
         dataset, sampler = dataloader.dataset, dataloader.sampler
         if not isinstance(dataset, TwoDomainDataset) or not isinstance(sampler, TwoDomainSampler):
@@ -242,7 +251,7 @@ class SelfTrainingHook(Hook):
         # What the rounds need and lack shows before the warm-up, not after it.
         networks = self._model(runner).networks(of_teacher=self.label_with == "teacher")
         for phase in self.phases:
-            if phase.labelled and not self.online:
+            if phase.labelled:
                 PseudoLabeller(portion=phase.portion, **self.labeller).predictor(networks)
 
     def before_train(self, runner: Runner) -> None:
@@ -322,7 +331,7 @@ class SelfTrainingHook(Hook):
         )
         self._lr_factor = phase.lr_factor
         root = None
-        if phase.labelled and not self.online:
+        if phase.labelled:
             root = str(self._labels_of(runner, phase, resumed=resumed).root)
         if phase.number and not resumed and any(other.restart for other in self.phases):
             self._keep_or_restore_warmup(runner, phase)
