@@ -90,8 +90,9 @@ def warmup_config(cfg: Config) -> Config | None:
     steps = warmup_iterations(cfg)
     teacher = cfg.default_hooks.get("teacher")
     custom_hooks = {hook["type"] for hook in cfg.get("custom_hooks") or ()}
+    frozen = cfg.model.get("normalisation") == "frozen"
     if (
-        set(cfg.default_hooks) - _HARMLESS_HOOKS
+        set(cfg.default_hooks) - _HARMLESS_HOOKS - ({"normalisation"} if frozen else set())
         or custom_hooks - _HARMLESS_CUSTOM_HOOKS
         or (teacher is not None and teacher.get("begin", 0) < steps)
     ):
@@ -104,7 +105,7 @@ def warmup_config(cfg: Config) -> Config | None:
         warmup.model.pop("normalisation")
     if not warmup.model.get("heads"):
         warmup.model.pop("heads_shape_warmup", None)
-    for key in ("self_training", "teacher"):
+    for key in ("self_training", "teacher", "normalisation"):
         warmup.default_hooks.pop(key, None)
     warmup.train_dataloader.dataset.pop("target", None)
     warmup.train_cfg.max_iters = steps

@@ -92,17 +92,24 @@ def evaluation_pass(model: nn.Module) -> Iterator[None]:
 
 @torch.no_grad()
 def calibrate_running_statistics(
-    model: nn.Module, forward: Callable[[Tensor], Any], batches: Iterable[Tensor]
+    model: nn.Module,
+    forward: Callable[[Tensor], Any],
+    batches: Iterable[Tensor],
+    *,
+    share: float = 1.0,
 ) -> None:
-    """Replace the running statistics by their mean over batches of images (AdaBN, Li et al. 2016).
+    """Take the running statistics from batches of images, wholly (AdaBN, Li et al. 2016) or in part.
 
-    Every other layer is in evaluation mode meanwhile. Layers that are frozen (in evaluation mode while the model
-    trains) or that `forward` does not reach keep their statistics. On several ranks the result is the mean over them.
+    With a share below 1 the new statistics are those of a mixture of both populations (after Schneider et al. 2020, eq.
+    2; the variance between the two means is this project's own). Every other layer is in evaluation mode meanwhile.
+    Layers that are frozen (in evaluation mode while the model trains) or that `forward` does not reach keep their
+    statistics. On several ranks the images' statistics are the mean over them.
 
     Args:
         model: The model in training mode; its mode and the layers' momenta are restored.
         forward: Runs the model on normalised images of shape (B, 3, H, W).
         batches: Normalised images, each (B, 3, H, W); at least one on every rank.
+        share: Share of the images in the new statistics, in (0, 1].
     """
     modes = {module: module.training for module in model.modules()}
     layers = normalisation_layers(model)
@@ -123,6 +130,15 @@ def calibrate_running_statistics(
             layer.momentum = momentum
             if layer.num_batches_tracked == 0:
                 layer.load_state_dict(state)
-    for layer in layers:
+    for layer, (_, state) in zip(layers, before, strict=True):
         for statistic in (layer.running_mean, layer.running_var):
             all_reduce(statistic, op="mean")
+        if share < 1:
+            _mix_statistics(layer, state["running_mean"], state["running_var"], share)
+
+
+def _mix_statistics(layer: Any, mean: Tensor, variance: Tensor, share: float) -> None:
+    """Make a layer's statistics those of a mixture in which they have `share`, the given ones the rest."""
+    between = share * (1 - share) * (layer.running_mean - mean).square()
+    layer.running_mean.lerp_(mean, 1 - share)
+    layer.running_var.lerp_(variance, 1 - share).add_(between)

@@ -145,6 +145,11 @@ def test_what_acts_in_the_rounds_alone_leaves_the_warm_up(settings):
     assert drsl(**later) == drsl()
     assert drsl(**{"model.terms.metric.weight": 0.2}) != drsl()
     assert drsl(**{"model.heads.mmdl.num_modes": 1}) != drsl()
+    statistics = {
+        "model.normalisation": "frozen",
+        "default_hooks.normalisation": dict(type="TargetNormalisationHook", target_share=0.5),
+    }
+    assert drsl(**statistics) == drsl()
     assert drsl(**{"model.heads_shape_warmup": True}) != drsl()
     # Modes are seeded under the statistics of a domain's own batches.
     assert drsl(**{"model.normalisation": "per_domain"}) != drsl()

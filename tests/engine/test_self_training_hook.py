@@ -283,6 +283,40 @@ def test_a_round_without_labels(train, tmp_path):
         assert_equal(weights(whole), weights(resumed))
 
 
+def statistics(work_dir, iteration):
+    state = torch.load(work_dir / f"iter_{iteration}.pth", weights_only=False)["state_dict"]
+    own = {name: value for name, value in state.items() if not name.startswith("teacher")}
+    return {name: value for name, value in own.items() if "running_" in name}
+
+
+def test_frozen_statistics_may_be_mixed_where_the_rounds_begin(train, tmp_path):
+    frozen = {"model.normalisation": "frozen", "default_hooks.checkpoint.interval": 1}
+    source, target, mixed = tmp_path / "source", tmp_path / "target", tmp_path / "mixed"
+    train(source, **frozen, **{"default_hooks.normalisation": None})
+    train(target, **frozen)
+    half = {**frozen, "default_hooks.normalisation.target_share": 0.5}
+    whole = train(mixed, **half)
+    kept = statistics(mixed, 1)
+    first, second = statistics(source, 1), statistics(target, 1)
+    for name in (name for name in kept if name.endswith("running_mean")):
+        variance = name.replace("running_mean", "running_var")
+        assert not torch.equal(first[name], second[name])
+        torch.testing.assert_close(kept[name], (first[name] + second[name]) / 2)
+        between = (first[name] - second[name]) ** 2 / 4
+        torch.testing.assert_close(
+            kept[variance], (first[variance] + second[variance]) / 2 + between
+        )
+    assert_equal(kept, statistics(mixed, 4))
+    # From the checkpoint that has them already, and from one of a warm-up without the hook.
+    for name, begin in (("resumed", mixed), ("shared", source)):
+        shutil.copytree(begin, tmp_path / name)
+        for iteration in (2, 3, 4):
+            (tmp_path / name / f"iter_{iteration}.pth").unlink()
+        (tmp_path / name / "last_checkpoint").write_text(str(tmp_path / name / "iter_1.pth"))
+        shutil.rmtree(tmp_path / name / "pseudo_labels")
+        assert_equal(weights(whole), weights(train(tmp_path / name, resume=True, **half)))
+
+
 def test_a_restart_brings_the_discriminators_of_the_warm_up_back(train, monkeypatch):
     seen = []
     proceed = SelfTrainingHook.before_train_iter

@@ -66,9 +66,10 @@ def test_target_folder_without_images(scenes, tmp_path):
         train(tmp_path)
 
 
-def test_kept_statistics_that_a_hook_would_replace(scenes, tmp_path):
-    with pytest.raises(ValueError, match="TargetNormalisationHook replaces the statistics"):
-        train(tmp_path, **{"model.normalisation": "frozen"})
+@pytest.mark.parametrize("share", [0, 1.5])
+def test_impossible_share_of_the_statistics(scenes, tmp_path, share):
+    with pytest.raises(ValueError, match=rf"target_share must be in \(0, 1\], found {share}"):
+        train(tmp_path, **{"default_hooks.normalisation.target_share": share})
 
 
 def test_backbone_file_that_is_missing_or_does_not_fit(scenes, tmp_path):

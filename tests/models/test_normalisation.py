@@ -76,6 +76,20 @@ def test_calibration_twice_changes_nothing():
     assert all(torch.equal(once[name], value) for name, value in model.state_dict().items())
 
 
+def test_a_share_gives_the_statistics_of_a_mixture():
+    generator = torch.Generator().manual_seed(2)
+    old = torch.randn(2000, 4, generator=generator, dtype=torch.double) * 3 - 2
+    new = torch.randn(1, 4, 40, 50, generator=generator) + torch.arange(4)[:, None, None]
+    layer = nn.BatchNorm2d(4)
+    layer.running_mean.copy_(old.mean(0))
+    layer.running_var.copy_(old.var(0))
+    calibrate_running_statistics(layer, layer, [new], share=0.25)
+    # Three of the old samples beside each new one, in one pile.
+    pile = torch.cat([old, old, old, new[0].flatten(1).T])
+    assert torch.allclose(layer.running_mean.double(), pile.mean(0), atol=1e-4)
+    assert torch.allclose(layer.running_var.double(), pile.var(0), rtol=1e-3)
+
+
 @pytest.mark.parametrize(
     ("domain", "present", "moves"),
     [

@@ -19,55 +19,60 @@ from ...datasets.unlabelled import UnlabelledDataset
 from ...models.feature_maps import feature_maps
 from ...models.normalisation import calibrate_running_statistics
 from ...models.segmentors import UDASegmentor
-from .self_training_hook import LABELLING_PIPELINE, Phase, SelfTrainingHook, build_phases
+from .self_training_hook import LABELLING_PIPELINE, SelfTrainingHook, build_phases
+
+CALIBRATED_KEY = "target_normalisation_iteration"
 
 
 @HOOKS.register_module()
 class TargetNormalisationHook(Hook):
-    """Recomputes running statistics on target images before a model labels and before it is evaluated.
+    """Recomputes running statistics on target images, for student and teacher (AdaBN, Li et al. 2016).
 
-    AdaBN (Li et al. 2016), for student and teacher.
-    Training itself normalises with the statistics of its batches, so this changes what the model predicts and what a
-    checkpoint of that step holds, not how the weights learn.
+    Where batches are normalised by their own statistics, it acts before a model labels and before it is evaluated: on
+    what the model predicts and what a checkpoint of that step holds, not on how the weights learn. With
+    ``model.normalisation="frozen"`` it acts once, where the first round begins: the rounds label, train and predict
+    under these statistics.
 
     Args:
+        target_share: Share of the target's statistics in the new ones, in (0, 1]; the rest are those that the model
+            has, such as the source's at the end of the warm-up. Half of both is what a batch of both domains has.
         num_images: Target images to take, evenly spaced over the dataset and shared out over the ranks, >= 1.
         batch_size: Images per forward pass, >= 1; images of different size are cut to the smallest of their batch.
 
     Raises:
-        ValueError: An argument is below 1.
+        ValueError: A number is below 1, or the share outside (0, 1].
     """
 
     # Before CheckpointHook (VERY_LOW), so that the checkpoint of this step has the statistics.
     priority = "LOW"
 
-    def __init__(self, *, num_images: int = 200, batch_size: int = 8) -> None:
+    def __init__(
+        self, *, target_share: float = 1.0, num_images: int = 200, batch_size: int = 8
+    ) -> None:
         if num_images < 1 or batch_size < 1:
             raise ValueError(
                 f"num_images and batch_size must be >= 1, found {num_images} and {batch_size}."
             )
+        if not 0 < target_share <= 1:
+            raise ValueError(f"target_share must be in (0, 1], found {target_share}.")
+        self.target_share = target_share
         self.num_images = num_images
         self.batch_size = batch_size
 
     def before_train(self, runner: Runner) -> None:
-        """Check that there are target images; calibrate where the run begins with labelling.
+        """Check that there are target images; calibrate where the run begins with a round, unless that was done.
 
         Raises:
             TypeError: The training data have no target.
-            ValueError: The model keeps the statistics of its warm-up.
         """
-        model = runner.model.module if is_model_wrapper(runner.model) else runner.model
-        if model.normalisation == "frozen":
-            raise ValueError(
-                "TargetNormalisationHook replaces the statistics that model.normalisation='frozen' keeps: take "
-                "'per_domain' or 'joint', or leave the hook out."
-            )
         if "target" not in getattr(runner.train_dataloader.dataset, "domains", {}):
             raise TypeError(
                 "TargetNormalisationHook takes statistics of target images, but train_dataloader.dataset has no "
                 "target. Use a TwoDomainDataset with target=dict(type='UnlabelledDataset', ...)."
             )
-        if any(phase.begin == runner.iter and phase.number > 0 for phase in self._phases(runner)):
+        # A checkpoint of this step has the statistics already, and mixing them twice would be another mixture.
+        done = runner.message_hub.runtime_info.get(CALIBRATED_KEY) == runner.iter
+        if runner.iter in self._round_begins(runner) and not done:
             self._calibrate(runner)
 
     def after_train_iter(
@@ -76,21 +81,28 @@ class TargetNormalisationHook(Hook):
         """Calibrate at the end of a phase of self-training, before an evaluation, and at the end of the run."""
         finished = runner.iter + 1
         loop = runner.train_loop
-        phase_ends = {phase.end for phase in self._phases(runner)}
-        evaluates = runner.val_loop is not None and finished % loop.val_interval == 0
-        if finished in phase_ends or evaluates or finished == loop.max_iters:
+        predicts = finished == loop.max_iters or (
+            runner.val_loop is not None and finished % loop.val_interval == 0
+        )
+        if finished in self._round_begins(runner) or (predicts and not self._is_frozen(runner)):
             self._calibrate(runner)
+            runner.message_hub.update_info(CALIBRATED_KEY, finished)
 
-    @staticmethod
-    def _phases(runner: Runner) -> list[Phase]:
-        return [
-            phase
+    def _round_begins(self, runner: Runner) -> set[int]:
+        """Steps after which a round begins; the first one's alone where the rounds keep the statistics."""
+        last = runner.train_loop.max_iters
+        return {
+            phase.begin
             for hook in runner.hooks
             if isinstance(hook, SelfTrainingHook)
-            for phase in build_phases(
-                hook.warmup_iterations, hook.rounds, runner.train_loop.max_iters
-            )
-        ]
+            for phase in build_phases(hook.warmup_iterations, hook.rounds, last)
+            if phase.number == 1 or (phase.number > 1 and not self._is_frozen(runner))
+        }
+
+    @staticmethod
+    def _is_frozen(runner: Runner) -> bool:
+        model = runner.model.module if is_model_wrapper(runner.model) else runner.model
+        return model.normalisation == "frozen"
 
     def _calibrate(self, runner: Runner) -> None:
         model = runner.model.module if is_model_wrapper(runner.model) else runner.model
@@ -113,7 +125,7 @@ class TargetNormalisationHook(Hook):
                 head(features)
 
         batches = self._batches(model, runner.train_dataloader.dataset.domains["target"])
-        calibrate_running_statistics(networks, forward, batches)
+        calibrate_running_statistics(networks, forward, batches, share=self.target_share)
 
     def _batches(self, model: UDASegmentor, target: UnlabelledDataset) -> Iterator[Tensor]:
         dataset = copy.copy(target)
