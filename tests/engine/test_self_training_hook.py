@@ -289,32 +289,40 @@ def statistics(work_dir, iteration):
     return {name: value for name, value in own.items() if "running_" in name}
 
 
-def test_frozen_statistics_may_be_mixed_where_the_rounds_begin(train, tmp_path):
-    frozen = {"model.normalisation": "frozen", "default_hooks.checkpoint.interval": 1}
-    source, target, mixed = tmp_path / "source", tmp_path / "target", tmp_path / "mixed"
-    train(source, **frozen, **{"default_hooks.normalisation": None})
-    train(target, **frozen)
-    half = {**frozen, "default_hooks.normalisation.target_share": 0.5}
-    whole = train(mixed, **half)
-    kept = statistics(mixed, 1)
-    first, second = statistics(source, 1), statistics(target, 1)
-    for name in (name for name in kept if name.endswith("running_mean")):
-        variance = name.replace("running_mean", "running_var")
-        assert not torch.equal(first[name], second[name])
-        torch.testing.assert_close(kept[name], (first[name] + second[name]) / 2)
-        between = (first[name] - second[name]) ** 2 / 4
+def test_rounds_under_statistics_of_both_domains(train, tmp_path):
+    options = {"model.normalisation": "frozen", "default_hooks.checkpoint.interval": 1}
+    key = "default_hooks.normalisation.target_share"
+    plain, mixed = tmp_path / "plain", tmp_path / "mixed"
+    train(plain, **options, **{"default_hooks.normalisation": None})
+    train(tmp_path / "target", **options)
+    train(tmp_path / "quarter", **options, **{key: 0.25})
+    whole = train(mixed, **options, **{key: 0.5})
+    target, quarter, half = (
+        statistics(tmp_path / name, 1) for name in ("target", "quarter", "mixed")
+    )
+    for name in (name for name in half if name.endswith("running_mean")):
+        source = 2 * half[name] - target[name]
+        assert not torch.allclose(source, target[name], atol=1e-3)
+        torch.testing.assert_close(quarter[name], 0.75 * source + 0.25 * target[name])
+        variance = name.replace("mean", "var")
+        between = (source - target[name]) ** 2
+        of_source = 2 * (half[variance] - between / 4) - target[variance]
         torch.testing.assert_close(
-            kept[variance], (first[variance] + second[variance]) / 2 + between
+            quarter[variance], 0.75 * of_source + 0.25 * target[variance] + 0.1875 * between
         )
-    assert_equal(kept, statistics(mixed, 4))
+    # Round 1 is the second step, round 2 the others.
+    for first, second, same in ((1, 2, False), (2, 3, True), (3, 4, False)):
+        before, after = statistics(mixed, first), statistics(mixed, second)
+        assert all(torch.equal(before[name], after[name]) == same for name in before)
     # From the checkpoint that has them already, and from one of a warm-up without the hook.
-    for name, begin in (("resumed", mixed), ("shared", source)):
+    for name, begin in (("resumed", mixed), ("shared", plain)):
         shutil.copytree(begin, tmp_path / name)
         for iteration in (2, 3, 4):
             (tmp_path / name / f"iter_{iteration}.pth").unlink()
         (tmp_path / name / "last_checkpoint").write_text(str(tmp_path / name / "iter_1.pth"))
         shutil.rmtree(tmp_path / name / "pseudo_labels")
-        assert_equal(weights(whole), weights(train(tmp_path / name, resume=True, **half)))
+        resumed = train(tmp_path / name, resume=True, **options, **{key: 0.5})
+        assert_equal(weights(whole), weights(resumed))
 
 
 def test_a_restart_brings_the_discriminators_of_the_warm_up_back(train, monkeypatch):

@@ -3,40 +3,41 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
 from mmengine.dataset import Compose, pseudo_collate
 from mmengine.dist import get_dist_info
 from mmengine.hooks import Hook
-from mmengine.model import is_model_wrapper
 from mmengine.runner import Runner
 from mmseg.registry import HOOKS
 from torch import Tensor, nn
+from torch.utils.data import Dataset
 
+from ...datasets.two_domain import DomainSample, TwoDomainDataset
 from ...datasets.unlabelled import UnlabelledDataset
 from ...models.feature_maps import feature_maps
 from ...models.normalisation import calibrate_running_statistics
 from ...models.segmentors import UDASegmentor
+from ..source_sample import unwrapped
 from .self_training_hook import LABELLING_PIPELINE, SelfTrainingHook, build_phases
-
-CALIBRATED_KEY = "target_normalisation_iteration"
 
 
 @HOOKS.register_module()
 class TargetNormalisationHook(Hook):
-    """Recomputes running statistics on target images, for student and teacher (AdaBN, Li et al. 2016).
+    """Recomputes running statistics on target images, or on images of both domains, for student and teacher.
 
-    Where batches are normalised by their own statistics, it acts before a model labels and before it is evaluated: on
-    what the model predicts and what a checkpoint of that step holds, not on how the weights learn. With
-    ``model.normalisation="frozen"`` it acts once, where the first round begins: the rounds label, train and predict
-    under these statistics.
+    On target images alone this is AdaBN (Li et al. 2016). It acts before a model labels, before it is evaluated and at
+    the end of the run. Where batches are normalised by their own statistics, that changes what the model predicts and
+    what a checkpoint of that step holds, not how the weights learn. With ``model.normalisation="frozen"`` each round
+    labels, trains and predicts under the statistics of its beginning, and an evaluation inside a round leaves them.
 
     Args:
-        target_share: Share of the target's statistics in the new ones, in (0, 1]; the rest are those that the model
-            has, such as the source's at the end of the warm-up. Half of both is what a batch of both domains has.
-        num_images: Target images to take, evenly spaced over the dataset and shared out over the ranks, >= 1.
+        target_share: Share of the target in the statistics, in (0, 1]; the rest are those of source images as they are
+            drawn for training.
+        num_images: Images of a domain to take, >= 1, shared out over the ranks: target images evenly spaced over the
+            dataset, source images at random.
         batch_size: Images per forward pass, >= 1; images of different size are cut to the smallest of their batch.
 
     Raises:
@@ -60,7 +61,7 @@ class TargetNormalisationHook(Hook):
         self.batch_size = batch_size
 
     def before_train(self, runner: Runner) -> None:
-        """Check that there are target images; calibrate where the run begins with a round, unless that was done.
+        """Check that there are target images; calibrate where the run begins with a round.
 
         Raises:
             TypeError: The training data have no target.
@@ -70,10 +71,8 @@ class TargetNormalisationHook(Hook):
                 "TargetNormalisationHook takes statistics of target images, but train_dataloader.dataset has no "
                 "target. Use a TwoDomainDataset with target=dict(type='UnlabelledDataset', ...)."
             )
-        # A checkpoint of this step has the statistics already, and mixing them twice would be another mixture.
-        done = runner.message_hub.runtime_info.get(CALIBRATED_KEY) == runner.iter
-        if runner.iter in self._round_begins(runner) and not done:
-            self._calibrate(runner)
+        if runner.iter in self._round_begins(runner):
+            self._calibrate(runner, finished=runner.iter)
 
     def after_train_iter(
         self, runner: Runner, batch_idx: int, data_batch: Any = None, outputs: Any = None
@@ -81,40 +80,38 @@ class TargetNormalisationHook(Hook):
         """Calibrate at the end of a phase of self-training, before an evaluation, and at the end of the run."""
         finished = runner.iter + 1
         loop = runner.train_loop
-        predicts = finished == loop.max_iters or (
-            runner.val_loop is not None and finished % loop.val_interval == 0
-        )
-        if finished in self._round_begins(runner) or (predicts and not self._is_frozen(runner)):
-            self._calibrate(runner)
-            runner.message_hub.update_info(CALIBRATED_KEY, finished)
+        frozen = unwrapped(runner).normalisation == "frozen"
+        evaluates = runner.val_loop is not None and finished % loop.val_interval == 0
+        if (
+            finished in self._round_begins(runner)
+            or finished == loop.max_iters
+            or (evaluates and not frozen)
+        ):
+            self._calibrate(runner, finished=finished)
 
-    def _round_begins(self, runner: Runner) -> set[int]:
-        """Steps after which a round begins; the first one's alone where the rounds keep the statistics."""
+    @staticmethod
+    def _round_begins(runner: Runner) -> set[int]:
+        """Numbers of finished steps after which a round begins."""
         last = runner.train_loop.max_iters
         return {
             phase.begin
             for hook in runner.hooks
             if isinstance(hook, SelfTrainingHook)
             for phase in build_phases(hook.warmup_iterations, hook.rounds, last)
-            if phase.number == 1 or (phase.number > 1 and not self._is_frozen(runner))
+            if phase.number > 0
         }
 
-    @staticmethod
-    def _is_frozen(runner: Runner) -> bool:
-        model = runner.model.module if is_model_wrapper(runner.model) else runner.model
-        return model.normalisation == "frozen"
-
-    def _calibrate(self, runner: Runner) -> None:
-        model = runner.model.module if is_model_wrapper(runner.model) else runner.model
-        self._calibrate_networks(runner, model, model.networks())
+    def _calibrate(self, runner: Runner, *, finished: int) -> None:
+        model = unwrapped(runner)
+        self._calibrate_networks(runner, model, model.networks(), finished)
         if model.teacher is not None and model.teacher.steps > 0:
             # A teacher is always in evaluation mode; this one call lets its layers take statistics.
             model.teacher.module.train()
-            self._calibrate_networks(runner, model, model.teacher.module)
+            self._calibrate_networks(runner, model, model.teacher.module, finished)
             model.teacher.eval()
 
     def _calibrate_networks(
-        self, runner: Runner, model: UDASegmentor, networks: nn.ModuleDict
+        self, runner: Runner, model: UDASegmentor, networks: nn.ModuleDict, finished: int
     ) -> None:
         segmentor: Any = networks["segmentor"]
         heads: Any = networks["heads"]
@@ -124,19 +121,36 @@ class TargetNormalisationHook(Hook):
             for head in heads.values():
                 head(features)
 
-        batches = self._batches(model, runner.train_dataloader.dataset.domains["target"])
-        calibrate_running_statistics(networks, forward, batches, share=self.target_share)
+        dataset = runner.train_dataloader.dataset
+        if self.target_share < 1:
+            drawn = self._source_batches(model, dataset, seed=runner.seed, finished=finished)
+            calibrate_running_statistics(networks, forward, drawn)
+        whole = self._target_batches(model, dataset.domains["target"])
+        calibrate_running_statistics(networks, forward, whole, share=self.target_share)
 
-    def _batches(self, model: UDASegmentor, target: UnlabelledDataset) -> Iterator[Tensor]:
+    def _source_batches(
+        self, model: UDASegmentor, dataset: TwoDomainDataset, *, seed: int, finished: int
+    ) -> Iterator[Tensor]:
+        rank, world_size = get_dist_info()
+        rng = np.random.default_rng([seed, finished, rank])
+        count = max(1, self.num_images // world_size)
+        chosen = rng.integers(len(dataset.domains["source"]), size=count)
+        draws = [DomainSample("source", int(i), int(rng.integers(2**32))) for i in chosen]
+        return self._batches(model, dataset, draws)
+
+    def _target_batches(self, model: UDASegmentor, target: UnlabelledDataset) -> Iterator[Tensor]:
         dataset = copy.copy(target)
         dataset.pipeline = Compose(LABELLING_PIPELINE)
         rank, world_size = get_dist_info()
         chosen = np.linspace(0, len(dataset) - 1, min(self.num_images, len(dataset))).astype(int)
         shard = chosen[rank::world_size] if len(chosen) >= world_size else chosen
-        for begin in range(0, len(shard), self.batch_size):
-            batch = pseudo_collate(
-                [dataset[index] for index in shard[begin : begin + self.batch_size]]
-            )
+        return self._batches(model, dataset, list(shard))
+
+    def _batches(
+        self, model: UDASegmentor, dataset: Dataset, keys: Sequence[Any]
+    ) -> Iterator[Tensor]:
+        for begin in range(0, len(keys), self.batch_size):
+            batch = pseudo_collate([dataset[key] for key in keys[begin : begin + self.batch_size]])
             height, width = np.min([image.shape[1:] for image in batch["inputs"]], axis=0)
             batch["inputs"] = [image[:, :height, :width] for image in batch["inputs"]]
             yield model.data_preprocessor(batch, False)["inputs"]
