@@ -81,11 +81,19 @@ def protocol_of(cfg: Config, *, initial_weights: str) -> dict[str, Any]:
         "images_per_step": int(cfg.train_dataloader.batch_size),
         "crop": [list(crop) for crop in sorted(set(_crops(cfg.train_dataloader.dataset)))],
         "initial_weights": initial_weights,
-        "normalisation": cfg.model.get("normalisation", "joint") if rounds is not None else None,
+        "normalisation": None if rounds is None else _normalisation(cfg),
         "optimizer": cfg.optim_wrapper.optimizer.type,
         "labels": labels,
         "network": "teacher" if teacher is not None and teacher.get("evaluate") else "student",
     }
+
+
+def _normalisation(cfg: Config) -> str:
+    """How two domains in a batch are normalised, and whose statistics are taken anew."""
+    found = cfg.model.get("normalisation", "joint")
+    hook = cfg.default_hooks.get("normalisation")
+    share = None if hook is None else hook.get("target_share", 1.0)
+    return found if share is None else f"{found}, statistics with a share {share} of the target"
 
 
 def _crops(node: Any) -> Iterator[tuple[int, ...]]:

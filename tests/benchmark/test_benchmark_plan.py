@@ -16,7 +16,7 @@ from mmdrsl.benchmark.execution import row_of_plan
 from mmdrsl.benchmark.methods import METHODS, method_config
 from mmdrsl.benchmark.networks import DEFAULT_NETWORK, NETWORKS, use_network, weights_of
 from mmdrsl.benchmark.plan import CONFIGS, Settings, plan_runs
-from mmdrsl.benchmark.protocol import check_equal
+from mmdrsl.benchmark.protocol import check_equal, protocol_of
 from mmdrsl.benchmark.results import check_comparable
 from mmdrsl.benchmark.warmup import warmup_config, warmup_iterations
 from mmdrsl.engine.launch import resolve_mmseg_bases
@@ -105,6 +105,10 @@ def test_protocol_says_how_two_domains_are_normalised(settings):
     assert said == [None, "joint", "frozen"]
     assert runs["drsl"].training.cfg.model.get("normalisation", "joint") == "joint"
     assert runs["adaptsegnet"].training.cfg.model.normalisation == "frozen"
+    cfg = runs["adaptsegnet"].training.cfg
+    cfg.default_hooks.normalisation = dict(type="TargetNormalisationHook", target_share=0.5)
+    found = protocol_of(cfg, initial_weights="scratch")["normalisation"]
+    assert found == "frozen, statistics with a share 0.5 of the target"
 
 
 def test_protocol_reads_the_crop_that_is_taken(settings):
