@@ -11,7 +11,7 @@ drsl_terms = dict(
         domains=("source",),
         loss=dict(type="ModeMetricLoss", margin=0.5, posterior_weight=0.5),
     ),
-    # Pseudo labels are class-balanced by their selection: a plain mean over their pixels.
+    # As the cross entropy on pseudo labels: a plain mean over their pixels.
     metric_target=dict(
         type="ModeMetricTerm",
         weight=0.1,

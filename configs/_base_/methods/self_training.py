@@ -10,7 +10,7 @@ self_training_terms = dict(
         type="SegmentationTerm",
         domain="target",
         weight=1.0,
-        # No class weights here: the selection of labels is class-balanced already.
+        # No class weights here: with them the rare classes flood (docs/experiments.md).
         loss=dict(type="CrossEntropyLoss", avg_non_ignore=True),
     ),
     regularisation=dict(type="ModelRegularisationTerm", weight=0.1),
