@@ -100,10 +100,10 @@ def calibrate_running_statistics(
 ) -> None:
     """Take the running statistics from batches of images, wholly (AdaBN, Li et al. 2016) or in part.
 
-    With a share below 1 the new statistics are those of a mixture of both populations (after Schneider et al. 2020, eq.
-    2; the variance between the two means is this project's own). Every other layer is in evaluation mode meanwhile.
-    Layers that are frozen (in evaluation mode while the model trains) or that `forward` does not reach keep their
-    statistics. On several ranks the images' statistics are the mean over them.
+    With a share below 1 the new statistics are those of a mixture of both populations (after Schneider et al. 2020; the
+    variance between the two means is this project's own). Every other layer is in evaluation mode meanwhile. Layers
+    that are frozen (in evaluation mode while the model trains) or that `forward` does not reach keep their statistics.
+    On several ranks the images' statistics are the mean over them.
 
     Args:
         model: The model in training mode; its mode and the layers' momenta are restored.
