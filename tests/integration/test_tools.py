@@ -3,6 +3,7 @@ import os
 import re
 import subprocess
 import sys
+import textwrap
 from pathlib import Path
 
 import mmseg
@@ -156,8 +157,10 @@ def test_our_tools_inherit_configs_of_mmseg(inheriting_config, scenes_root):
 
 def test_documented_mend_for_stock_tools_works(inheriting_config, scenes_root, tmp_path):
     page = (ROOT / "docs" / "architecture.md").read_text()
-    line = re.search(r"`(from mmengine\.config import utils; [^`]+)`", page)[1]
-    (tmp_path / "sitecustomize.py").write_text(line + "\n")
+    mend = re.search(
+        r"```python\n(\s*from mmengine\.config import utils\n.*?)```", page, re.DOTALL
+    )[1]
+    (tmp_path / "sitecustomize.py").write_text(textwrap.dedent(mend))
     without = load_in_new_process(inheriting_config, scenes_root, "pass")
     assert without.returncode != 0, "the stock loader works by itself now: drop the mend"
     mended = load_in_new_process(inheriting_config, scenes_root, "pass", path=tmp_path)
