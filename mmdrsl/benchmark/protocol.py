@@ -92,8 +92,11 @@ def _normalisation(cfg: Config) -> str:
     """How two domains in a batch are normalised, and whose statistics are taken anew."""
     found = cfg.model.get("normalisation", "joint")
     hook = cfg.default_hooks.get("normalisation")
-    share = None if hook is None else hook.get("target_share", 1.0)
-    return found if share is None else f"{found}, statistics with a share {share} of the target"
+    if hook is None:
+        return found
+    share, rest = hook.get("target_share", 1.0), hook.get("rest", "source")
+    said = f"{found}, statistics with a share {share} of the target"
+    return f"{said}, the rest as they were" if rest == "running" and share < 1 else said
 
 
 def _crops(node: Any) -> Iterator[tuple[int, ...]]:

@@ -20,6 +20,8 @@ _HARMLESS_HOOKS = {
     "self_training",
     "teacher",
     "modes",
+    # Takes statistics where a round begins; nothing is evaluated in the warm-up.
+    "normalisation",
 }
 _HARMLESS_CUSTOM_HOOKS = {"ModeMonitorHook"}
 # Terms that return nothing for a batch without target images.
@@ -90,9 +92,8 @@ def warmup_config(cfg: Config) -> Config | None:
     steps = warmup_iterations(cfg)
     teacher = cfg.default_hooks.get("teacher")
     custom_hooks = {hook["type"] for hook in cfg.get("custom_hooks") or ()}
-    frozen = cfg.model.get("normalisation") == "frozen"
     if (
-        set(cfg.default_hooks) - _HARMLESS_HOOKS - ({"normalisation"} if frozen else set())
+        set(cfg.default_hooks) - _HARMLESS_HOOKS
         or custom_hooks - _HARMLESS_CUSTOM_HOOKS
         or (teacher is not None and teacher.get("begin", 0) < steps)
     ):

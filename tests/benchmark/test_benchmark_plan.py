@@ -109,6 +109,9 @@ def test_protocol_says_how_two_domains_are_normalised(settings):
     cfg.default_hooks.normalisation = dict(type="TargetNormalisationHook", target_share=0.5)
     found = protocol_of(cfg, initial_weights="scratch")["normalisation"]
     assert found == "frozen, statistics with a share 0.5 of the target"
+    cfg.default_hooks.normalisation.rest = "running"
+    found = protocol_of(cfg, initial_weights="scratch")["normalisation"]
+    assert found == "frozen, statistics with a share 0.5 of the target, the rest as they were"
 
 
 def test_protocol_reads_the_crop_that_is_taken(settings):
@@ -149,11 +152,13 @@ def test_what_acts_in_the_rounds_alone_leaves_the_warm_up(settings):
     assert drsl(**later) == drsl()
     assert drsl(**{"model.terms.metric.weight": 0.2}) != drsl()
     assert drsl(**{"model.heads.mmdl.num_modes": 1}) != drsl()
-    statistics = {
-        "model.normalisation": "frozen",
-        "default_hooks.normalisation": dict(type="TargetNormalisationHook", target_share=0.5),
-    }
-    assert drsl(**statistics) == drsl()
+    statistics = dict(type="TargetNormalisationHook", target_share=0.5)
+    for normalisation in ("joint", "frozen"):
+        options = {
+            "model.normalisation": normalisation,
+            "default_hooks.normalisation": statistics,
+        }
+        assert drsl(**options) == drsl()
     assert drsl(**{"model.heads_shape_warmup": True}) != drsl()
     # Modes are seeded under the statistics of a domain's own batches.
     assert drsl(**{"model.normalisation": "per_domain"}) != drsl()
@@ -208,7 +213,6 @@ def test_shared_warm_up_is_the_methods_own(settings, method):
     "change",
     [
         {"default_hooks.teacher": {"type": "TeacherHook", "begin": 599}},
-        {"default_hooks.normalisation": {"type": "TargetNormalisationHook"}},
         {"custom_hooks": [{"type": "EMAHook"}]},
     ],
 )

@@ -23,10 +23,13 @@ from ...models.segmentors import UDASegmentor
 from ..source_sample import unwrapped
 from .self_training_hook import LABELLING_PIPELINE, SelfTrainingHook, build_phases
 
+# Goes into checkpoints, with the step after which statistics were taken last.
+_CALIBRATED = "target_normalisation_step"
+
 
 @HOOKS.register_module()
 class TargetNormalisationHook(Hook):
-    """Recomputes running statistics on target images, or on images of both domains, for student and teacher.
+    """Takes running statistics from target images, wholly or in part, for student and teacher.
 
     On target images alone this is AdaBN (Li et al. 2016). It acts before a model labels, before it is evaluated and at
     the end of the run. Where batches are normalised by their own statistics, that changes what the model predicts and
@@ -34,21 +37,27 @@ class TargetNormalisationHook(Hook):
     labels, trains and predicts under the statistics of its beginning, and an evaluation inside a round leaves them.
 
     Args:
-        target_share: Share of the target in the statistics, in (0, 1]; the rest are those of source images as they are
-            drawn for training.
+        target_share: Share of the target in the statistics, in (0, 1].
+        rest: Where the rest comes from: ``source``, from source images as they are drawn for training; ``running``,
+            from what the layers hold at that moment (Schneider et al. 2020), which needs batches that renew it.
         num_images: Images of a domain to take, >= 1, shared out over the ranks: target images evenly spaced over the
             dataset, source images at random.
         batch_size: Images per forward pass, >= 1; images of different size are cut to the smallest of their batch.
 
     Raises:
-        ValueError: A number is below 1, or the share outside (0, 1].
+        ValueError: A number is below 1, the share outside (0, 1], or `rest` is unknown.
     """
 
     # Before CheckpointHook (VERY_LOW), so that the checkpoint of this step has the statistics.
     priority = "LOW"
 
     def __init__(
-        self, *, target_share: float = 1.0, num_images: int = 200, batch_size: int = 8
+        self,
+        *,
+        target_share: float = 1.0,
+        rest: str = "source",
+        num_images: int = 200,
+        batch_size: int = 8,
     ) -> None:
         if num_images < 1 or batch_size < 1:
             raise ValueError(
@@ -56,7 +65,10 @@ class TargetNormalisationHook(Hook):
             )
         if not 0 < target_share <= 1:
             raise ValueError(f"target_share must be in (0, 1], found {target_share}.")
+        if rest not in ("source", "running"):
+            raise ValueError(f"rest must be 'source' or 'running', found {rest!r}.")
         self.target_share = target_share
+        self.rest = rest
         self.num_images = num_images
         self.batch_size = batch_size
 
@@ -65,13 +77,21 @@ class TargetNormalisationHook(Hook):
 
         Raises:
             TypeError: The training data have no target.
+            ValueError: Frozen statistics are to be mixed into themselves.
         """
         if "target" not in getattr(runner.train_dataloader.dataset, "domains", {}):
             raise TypeError(
                 "TargetNormalisationHook takes statistics of target images, but train_dataloader.dataset has no "
                 "target. Use a TwoDomainDataset with target=dict(type='UnlabelledDataset', ...)."
             )
-        if runner.iter in self._round_begins(runner):
+        if self.rest == "running" and unwrapped(runner).normalisation == "frozen":
+            raise ValueError(
+                "rest='running' with model.normalisation='frozen' would move further to the target with every round, "
+                "for nothing renews the statistics in between: use rest='source'."
+            )
+        # A checkpoint that was saved after this step's calibration has its statistics.
+        known = runner.message_hub.runtime_info.get(_CALIBRATED)
+        if runner.iter in self._round_begins(runner) and known != runner.iter:
             self._calibrate(runner, finished=runner.iter)
 
     def after_train_iter(
@@ -109,6 +129,7 @@ class TargetNormalisationHook(Hook):
             model.teacher.module.train()
             self._calibrate_networks(runner, model, model.teacher.module, finished)
             model.teacher.eval()
+        runner.message_hub.update_info(_CALIBRATED, finished)
 
     def _calibrate_networks(
         self, runner: Runner, model: UDASegmentor, networks: nn.ModuleDict, finished: int
@@ -122,7 +143,7 @@ class TargetNormalisationHook(Hook):
                 head(features)
 
         dataset = runner.train_dataloader.dataset
-        if self.target_share < 1:
+        if self.target_share < 1 and self.rest == "source":
             drawn = self._source_batches(model, dataset, seed=runner.seed, finished=finished)
             calibrate_running_statistics(networks, forward, drawn)
         whole = self._target_batches(model, dataset.domains["target"])
