@@ -61,6 +61,12 @@ def parse_args(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--out", type=Path, help="folder of runs and results")
     parser.add_argument("--eval-data", type=Path, help="labelled folder; default: DATA/camvid")
     parser.add_argument("--eval-split", default="val", help="its list of images, without .txt")
+    parser.add_argument(
+        "--target-statistics",
+        type=float,
+        metavar="SHARE",
+        help="predict with this share of the unlabelled target in the statistics of normalisation",
+    )
     parser.add_argument("--jobs", type=int, default=1, help="processes at a time")
     parser.add_argument(
         "--threads", type=int, help="CPU threads of each; default: the cores shared out"
@@ -202,6 +208,7 @@ def read_settings(args: argparse.Namespace) -> Settings:
         args.eval_split,
         label_space=template.val_dataloader.dataset.label_space,
         data=data,
+        target_share=args.target_statistics,
     )
     out.mkdir(parents=True, exist_ok=True)
     translations = (

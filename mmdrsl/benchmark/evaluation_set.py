@@ -32,7 +32,9 @@ class EvaluationSet:
         img_suffix: End of image names.
         images: Number of images.
         has_sequences: Whether all names begin with that of a sequence and an underscore.
-        identity: Hash of list, classes, images and labels: equal where a network's results are.
+        identity: Hash of list, classes, images, labels and share: equal where a network's results are.
+        target_share: Share of the unlabelled target in the statistics under which a network predicts; None for those of
+            its checkpoint.
     """
 
     folder: Path
@@ -43,14 +45,20 @@ class EvaluationSet:
     images: int
     has_sequences: bool
     identity: str
+    target_share: float | None = None
 
     @property
     def title(self) -> str:
-        """Folder and split without the way there, which differs between machines."""
-        return f"{self.folder.name}/{self.split}"
+        """Folder and split without the way there, which differs between machines, and the statistics."""
+        title = f"{self.folder.name}/{self.split}"
+        if self.target_share is None:
+            return title
+        return f"{title}, a share {self.target_share} of the target in the statistics"
 
 
-def read_evaluation_set(folder: Path, split: str, *, label_space: str, data: Path) -> EvaluationSet:
+def read_evaluation_set(
+    folder: Path, split: str, *, label_space: str, data: Path, target_share: float | None = None
+) -> EvaluationSet:
     """Read a labelled folder and map its classes onto those of a model.
 
     Ids of ``classes.json`` meet the classes of the label space by name: over ``to_common`` and ``common_classes.json``
@@ -62,14 +70,17 @@ def read_evaluation_set(folder: Path, split: str, *, label_space: str, data: Pat
         split: Name of the list, without ``.txt``.
         label_space: Label space of the models.
         data: Folder of the benchmark.
+        target_share: Share of the unlabelled target in the statistics of prediction, in (0, 1]; None for none.
 
     Returns:
         The set.
 
     Raises:
         FileNotFoundError: A file is missing.
-        ValueError: A class is unknown, or the images are of several types.
+        ValueError: A class is unknown, the images are of several types, or the share is impossible.
     """
+    if target_share is not None and not 0 < target_share <= 1:
+        raise ValueError(f"the share of the target must be in (0, 1], found {target_share}.")
     folder = folder.resolve()
     listed = _existing(folder / f"{split}.txt", "the list of images")
     description = json.loads(_existing(folder / "classes.json", "names of the ids").read_text())
@@ -89,6 +100,8 @@ def read_evaluation_set(folder: Path, split: str, *, label_space: str, data: Pat
         label = _existing(folder / "labels" / f"{stem}.png", "a label")
         for file in (label, folder / "images" / f"{stem}{suffix}"):
             digest.update(bytes.fromhex(file_hash(file)))
+    if target_share is not None:
+        digest.update(f"target_share {target_share}".encode())
     return EvaluationSet(
         folder=folder,
         split=split,
@@ -98,6 +111,7 @@ def read_evaluation_set(folder: Path, split: str, *, label_space: str, data: Pat
         images=len(names),
         has_sequences=all(re.search(SEQUENCE, Path(name).name) for name in names),
         identity=digest.hexdigest()[:16],
+        target_share=target_share,
     )
 
 
@@ -106,7 +120,7 @@ def use_evaluation_set(cfg: Config, template: Config, chosen: EvaluationSet) -> 
 
     Args:
         cfg: Config of a run, changed in place.
-        template: The method's config, for test pipeline, label space and metric.
+        template: The method's config, for test pipeline, label space, metric and unlabelled target images.
         chosen: The set.
     """
     usual = template.val_dataloader.dataset
@@ -131,6 +145,13 @@ def use_evaluation_set(cfg: Config, template: Config, chosen: EvaluationSet) -> 
     )
     pattern = SEQUENCE if chosen.has_sequences else None
     cfg.test_evaluator = {**template.val_evaluator, "group_pattern": pattern}
+    if chosen.target_share is not None:
+        hook = dict(
+            type="PredictionStatisticsHook",
+            dataset=template.target_dataset,
+            target_share=chosen.target_share,
+        )
+        cfg.custom_hooks = [*cfg.get("custom_hooks", ()), hook]
 
 
 def _existing(path: Path, what: str) -> Path:

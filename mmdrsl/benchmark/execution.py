@@ -220,13 +220,16 @@ def row_of_plan(run: BenchmarkRun, evaluation: EvaluationSet) -> dict[str, Any]:
     Returns:
         The beginning of the row.
     """
+    statistics = (
+        {} if evaluation.target_share is None else {"target_share": evaluation.target_share}
+    )
     return {
         "method": run.method,
         "model": run.network,
         "seed": run.seed,
         "extras": list(run.extras),
         "translations": run.translations,
-        "evaluation": {"set": evaluation.title, "hash": evaluation.identity},
+        "evaluation": {"set": evaluation.title, "hash": evaluation.identity, **statistics},
         "protocol": run.protocol,
     }
 

@@ -172,8 +172,8 @@ def fill_page(page: Path, rows: Sequence[Row]) -> str:
     """Put tables of the default network into a page, between its markers.
 
     ``<!-- benchmark:summary -->`` gets the main table without extras, ``<!-- benchmark:plain -->`` also the differences
-    and classes, ``<!-- benchmark:extras -->`` the same for every choice of extras; each ends at
-    ``<!-- /benchmark:... -->``. Text outside the markers stays.
+    and classes, ``<!-- benchmark:extras -->`` the same for every choice of extras and ``<!-- benchmark:statistics -->``
+    for predictions under statistics of the target; each ends at ``<!-- /benchmark:... -->``. Text outside stays.
 
     Args:
         page: The page.
@@ -188,11 +188,13 @@ def fill_page(page: Path, rows: Sequence[Row]) -> str:
     """
     text = page.read_text(encoding="utf-8")
     rows = [row for row in rows if row["model"] == DEFAULT_NETWORK]
-    plain = [row for row in rows if not row["extras"]]
+    usual = [row for row in rows if "target_share" not in row["evaluation"]]
+    plain = [row for row in usual if not row["extras"]]
     tables = {
         "summary": main_table(plain),
         "plain": _tables(plain),
-        "extras": _tables([row for row in rows if row["extras"]]),
+        "extras": _tables([row for row in usual if row["extras"]]),
+        "statistics": _tables([row for row in rows if "target_share" in row["evaluation"]]),
     }
     wanted = [name for name in tables if BEGIN.format(name) in text]
     if not wanted:

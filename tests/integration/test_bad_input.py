@@ -66,10 +66,17 @@ def test_target_folder_without_images(scenes, tmp_path):
         train(tmp_path)
 
 
-@pytest.mark.parametrize("share", [0, 1.5])
-def test_impossible_share_of_the_statistics(scenes, tmp_path, share):
-    with pytest.raises(ValueError, match=rf"target_share must be in \(0, 1\], found {share}"):
-        train(tmp_path, **{"default_hooks.normalisation.target_share": share})
+@pytest.mark.parametrize(
+    ("option", "value", "message"),
+    [
+        ("target_share", 0, r"target_share must be in \(0, 1\], found 0"),
+        ("target_share", 1.5, r"target_share must be in \(0, 1\], found 1.5"),
+        ("rest", "warmup", "rest must be 'source' or 'running', found 'warmup'"),
+    ],
+)
+def test_impossible_statistics(scenes, tmp_path, option, value, message):
+    with pytest.raises(ValueError, match=message):
+        train(tmp_path, **{f"default_hooks.normalisation.{option}": value})
 
 
 def test_backbone_file_that_is_missing_or_does_not_fit(scenes, tmp_path):

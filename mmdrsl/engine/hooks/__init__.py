@@ -5,6 +5,7 @@ from .domain_accuracy_hook import DomainAccuracyHook
 from .mode_maintenance_hook import ModeMaintenanceHook
 from .mode_memory_hook import ModeMemoryHook
 from .mode_monitor_hook import ModeMonitorHook
+from .prediction_statistics_hook import PredictionStatisticsHook
 from .run_cost_hook import RunCostHook
 from .self_training_hook import SelfTrainingHook
 from .step_seed_hook import StepSeedHook
@@ -17,6 +18,7 @@ __all__ = [
     "ModeMaintenanceHook",
     "ModeMemoryHook",
     "ModeMonitorHook",
+    "PredictionStatisticsHook",
     "RunCostHook",
     "SelfTrainingHook",
     "StepSeedHook",

@@ -2,26 +2,17 @@
 
 from __future__ import annotations
 
-import copy
-from collections.abc import Iterator, Sequence
 from typing import Any
 
-import numpy as np
-from mmengine.dataset import Compose, pseudo_collate
-from mmengine.dist import get_dist_info
 from mmengine.hooks import Hook
 from mmengine.runner import Runner
 from mmseg.registry import HOOKS
-from torch import Tensor, nn
-from torch.utils.data import Dataset
+from torch import nn
 
-from ...datasets.two_domain import DomainSample, TwoDomainDataset
-from ...datasets.unlabelled import UnlabelledDataset
-from ...models.feature_maps import feature_maps
-from ...models.normalisation import calibrate_running_statistics
 from ...models.segmentors import UDASegmentor
+from ..normalisation_statistics import check_sample, source_batches, take_statistics, target_batches
 from ..source_sample import unwrapped
-from .self_training_hook import LABELLING_PIPELINE, SelfTrainingHook, build_phases
+from .self_training_hook import SelfTrainingHook, build_phases
 
 # Goes into checkpoints, with the step after which statistics were taken last.
 _CALIBRATED = "target_normalisation_step"
@@ -59,12 +50,7 @@ class TargetNormalisationHook(Hook):
         num_images: int = 200,
         batch_size: int = 8,
     ) -> None:
-        if num_images < 1 or batch_size < 1:
-            raise ValueError(
-                f"num_images and batch_size must be >= 1, found {num_images} and {batch_size}."
-            )
-        if not 0 < target_share <= 1:
-            raise ValueError(f"target_share must be in (0, 1], found {target_share}.")
+        check_sample(target_share=target_share, num_images=num_images, batch_size=batch_size)
         if rest not in ("source", "running"):
             raise ValueError(f"rest must be 'source' or 'running', found {rest!r}.")
         self.target_share = target_share
@@ -123,55 +109,21 @@ class TargetNormalisationHook(Hook):
 
     def _calibrate(self, runner: Runner, *, finished: int) -> None:
         model = unwrapped(runner)
-        self._calibrate_networks(runner, model, model.networks(), finished)
+        self._take(runner, model, model.networks(), finished)
         if model.teacher is not None and model.teacher.steps > 0:
             # A teacher is always in evaluation mode; this one call lets its layers take statistics.
             model.teacher.module.train()
-            self._calibrate_networks(runner, model, model.teacher.module, finished)
+            self._take(runner, model, model.teacher.module, finished)
             model.teacher.eval()
         runner.message_hub.update_info(_CALIBRATED, finished)
 
-    def _calibrate_networks(
+    def _take(
         self, runner: Runner, model: UDASegmentor, networks: nn.ModuleDict, finished: int
     ) -> None:
-        segmentor: Any = networks["segmentor"]
-        heads: Any = networks["heads"]
-
-        def forward(images: Tensor) -> None:
-            features = feature_maps(segmentor, images)
-            for head in heads.values():
-                head(features)
-
         dataset = runner.train_dataloader.dataset
+        size = dict(num_images=self.num_images, batch_size=self.batch_size)
         if self.target_share < 1 and self.rest == "source":
-            drawn = self._source_batches(model, dataset, seed=runner.seed, finished=finished)
-            calibrate_running_statistics(networks, forward, drawn)
-        whole = self._target_batches(model, dataset.domains["target"])
-        calibrate_running_statistics(networks, forward, whole, share=self.target_share)
-
-    def _source_batches(
-        self, model: UDASegmentor, dataset: TwoDomainDataset, *, seed: int, finished: int
-    ) -> Iterator[Tensor]:
-        rank, world_size = get_dist_info()
-        rng = np.random.default_rng([seed, finished, rank])
-        count = max(1, self.num_images // world_size)
-        chosen = rng.integers(len(dataset.domains["source"]), size=count)
-        draws = [DomainSample("source", int(i), int(rng.integers(2**32))) for i in chosen]
-        return self._batches(model, dataset, draws)
-
-    def _target_batches(self, model: UDASegmentor, target: UnlabelledDataset) -> Iterator[Tensor]:
-        dataset = copy.copy(target)
-        dataset.pipeline = Compose(LABELLING_PIPELINE)
-        rank, world_size = get_dist_info()
-        chosen = np.linspace(0, len(dataset) - 1, min(self.num_images, len(dataset))).astype(int)
-        shard = chosen[rank::world_size] if len(chosen) >= world_size else chosen
-        return self._batches(model, dataset, list(shard))
-
-    def _batches(
-        self, model: UDASegmentor, dataset: Dataset, keys: Sequence[Any]
-    ) -> Iterator[Tensor]:
-        for begin in range(0, len(keys), self.batch_size):
-            batch = pseudo_collate([dataset[key] for key in keys[begin : begin + self.batch_size]])
-            height, width = np.min([image.shape[1:] for image in batch["inputs"]], axis=0)
-            batch["inputs"] = [image[:, :height, :width] for image in batch["inputs"]]
-            yield model.data_preprocessor(batch, False)["inputs"]
+            drawn = source_batches(model, dataset, seed=[runner.seed, finished], **size)
+            take_statistics(networks, drawn)
+        whole = target_batches(model, dataset.domains["target"], **size)
+        take_statistics(networks, whole, share=self.target_share)

@@ -1,0 +1,68 @@
+"""Mixes statistics of unlabelled target images into a trained model before it predicts."""
+
+from __future__ import annotations
+
+from mmengine.hooks import Hook
+from mmengine.runner import Runner
+from mmseg.registry import DATASETS, HOOKS
+
+from ...models.segmentors import UDASegmentor
+from ..normalisation_statistics import check_sample, take_statistics, target_batches
+from ..source_sample import unwrapped
+
+
+@HOOKS.register_module()
+class PredictionStatisticsHook(Hook):
+    """Mixes statistics of target images into the running statistics of a checkpoint before it is tested.
+
+    Prediction-time normalisation (Schneider et al. 2020), on images of the target's training part: no weight is
+    trained, no label is read, and the checkpoint's file stays as it is. Training and its evaluations are left alone;
+    `TargetNormalisationHook` is for those.
+
+    Args:
+        dataset: Config of an `UnlabelledDataset`; its pipeline is not used.
+        target_share: Share of the target in the statistics, in (0, 1]; 1 is AdaBN (Li et al. 2016). The rest are those
+            of the checkpoint.
+        num_images: Images to take, >= 1, evenly spaced over the dataset and shared out over the ranks.
+        batch_size: Images per forward pass, >= 1; images of different size are cut to the smallest of their batch.
+
+    Raises:
+        ValueError: A number is below 1, or the share outside (0, 1].
+    """
+
+    def __init__(
+        self,
+        *,
+        dataset: dict,
+        target_share: float = 0.25,
+        num_images: int = 200,
+        batch_size: int = 8,
+    ) -> None:
+        check_sample(target_share=target_share, num_images=num_images, batch_size=batch_size)
+        self.dataset = dataset
+        self.target_share = target_share
+        self.num_images = num_images
+        self.batch_size = batch_size
+
+    def before_test(self, runner: Runner) -> None:
+        """Mix the statistics into the network that predicts.
+
+        Raises:
+            TypeError: The model is no `UDASegmentor`.
+        """
+        model = unwrapped(runner)
+        if not isinstance(model, UDASegmentor):
+            raise TypeError(
+                f"PredictionStatisticsHook needs a UDASegmentor as model, found {type(model).__name__}: wrap the "
+                "segmentor as model=dict(type='UDASegmentor', segmentor=...)."
+            )
+        networks = model.networks(of_teacher=model.predict_with_teacher)
+        networks.train()
+        images = target_batches(
+            model,
+            DATASETS.build(self.dataset),
+            num_images=self.num_images,
+            batch_size=self.batch_size,
+        )
+        take_statistics(networks, images, share=self.target_share)
+        networks.eval()

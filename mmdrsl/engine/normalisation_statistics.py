@@ -1,0 +1,120 @@
+"""Takes the statistics of batch normalisation from images of a dataset, whole or as drawn for training."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any
+
+import numpy as np
+from mmengine.dataset import Compose, pseudo_collate
+from mmengine.dist import get_dist_info
+from torch import Tensor, nn
+from torch.utils.data import Dataset
+
+from ..datasets.two_domain import DomainSample, TwoDomainDataset
+from ..datasets.unlabelled import UnlabelledDataset
+from ..models.feature_maps import feature_maps
+from ..models.normalisation import calibrate_running_statistics
+from ..models.segmentors import UDASegmentor
+from .hooks.self_training_hook import LABELLING_PIPELINE
+
+
+def check_sample(*, target_share: float, num_images: int, batch_size: int) -> None:
+    """Refuse impossible numbers.
+
+    Args:
+        target_share: Share of the target in the statistics.
+        num_images: Images of a domain to take.
+        batch_size: Images per forward pass.
+
+    Raises:
+        ValueError: A number is below 1, or the share outside (0, 1].
+    """
+    if num_images < 1 or batch_size < 1:
+        raise ValueError(
+            f"num_images and batch_size must be >= 1, found {num_images} and {batch_size}."
+        )
+    if not 0 < target_share <= 1:
+        raise ValueError(f"target_share must be in (0, 1], found {target_share}.")
+
+
+def take_statistics(
+    networks: nn.ModuleDict, batches: Iterable[Tensor], *, share: float = 1.0
+) -> None:
+    """Take the running statistics of a segmentor and its heads from images; see `calibrate_running_statistics`.
+
+    Args:
+        networks: Modules ``segmentor`` and ``heads``, in training mode.
+        batches: Normalised images, each (B, 3, H, W).
+        share: Share of the images in the new statistics, in (0, 1].
+    """
+    segmentor: Any = networks["segmentor"]
+    heads: Any = networks["heads"]
+
+    def forward(images: Tensor) -> None:
+        features = feature_maps(segmentor, images)
+        for head in heads.values():
+            head(features)
+
+    calibrate_running_statistics(networks, forward, batches, share=share)
+
+
+def target_batches(
+    model: UDASegmentor, target: UnlabelledDataset, *, num_images: int, batch_size: int
+) -> Iterator[Tensor]:
+    """Whole images, evenly spaced over the dataset, shared out over the ranks.
+
+    Args:
+        model: Its preprocessor normalises the images.
+        target: The dataset; its pipeline is not used.
+        num_images: How many to take at most.
+        batch_size: Images of a batch; those of different size are cut to the smallest.
+
+    Yields:
+        Normalised images (B, 3, H, W).
+    """
+    dataset = copy.copy(target)
+    dataset.pipeline = Compose(LABELLING_PIPELINE)
+    rank, world_size = get_dist_info()
+    chosen = np.linspace(0, len(dataset) - 1, min(num_images, len(dataset))).astype(int)
+    shard = chosen[rank::world_size] if len(chosen) >= world_size else chosen
+    return _batches(model, dataset, list(shard), batch_size)
+
+
+def source_batches(
+    model: UDASegmentor,
+    dataset: TwoDomainDataset,
+    *,
+    seed: Sequence[int],
+    num_images: int,
+    batch_size: int,
+) -> Iterator[Tensor]:
+    """Source images as they are drawn for training, shared out over the ranks.
+
+    Args:
+        model: Its preprocessor normalises the images.
+        dataset: The training data.
+        seed: What the draw depends on, beside the rank.
+        num_images: How many to draw, over all ranks.
+        batch_size: Images of a batch; those of different size are cut to the smallest.
+
+    Yields:
+        Normalised images (B, 3, H, W).
+    """
+    rank, world_size = get_dist_info()
+    rng = np.random.default_rng([*seed, rank])
+    count = max(1, num_images // world_size)
+    chosen = rng.integers(len(dataset.domains["source"]), size=count)
+    draws = [DomainSample("source", int(i), int(rng.integers(2**32))) for i in chosen]
+    return _batches(model, dataset, draws, batch_size)
+
+
+def _batches(
+    model: UDASegmentor, dataset: Dataset, keys: Sequence[Any], batch_size: int
+) -> Iterator[Tensor]:
+    for begin in range(0, len(keys), batch_size):
+        batch = pseudo_collate([dataset[key] for key in keys[begin : begin + batch_size]])
+        height, width = np.min([image.shape[1:] for image in batch["inputs"]], axis=0)
+        batch["inputs"] = [image[:, :height, :width] for image in batch["inputs"]]
+        yield model.data_preprocessor(batch, False)["inputs"]
