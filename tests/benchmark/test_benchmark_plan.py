@@ -1,6 +1,7 @@
 """Resolved runs of the real configs, checked against what their networks do."""
 
 import copy
+import dataclasses
 import json
 from pathlib import Path
 
@@ -112,6 +113,26 @@ def test_protocol_says_how_two_domains_are_normalised(settings):
     cfg.default_hooks.normalisation.rest = "running"
     found = protocol_of(cfg, initial_weights="scratch")["normalisation"]
     assert found == "frozen, statistics with a share 0.5 of the target, the rest as they were"
+
+
+def test_statistics_of_prediction_leave_the_training_as_it_is(settings):
+    usual = settings(methods=("source_only", "drsl"))
+    evaluation = dataclasses.replace(usual.evaluation, target_share=0.25, identity="other")
+    runs = [
+        plan_runs(chosen) for chosen in (usual, dataclasses.replace(usual, evaluation=evaluation))
+    ]
+    for before, after in zip(*runs, strict=True):
+        assert (before.hash, before.training.folder) == (after.hash, after.training.folder)
+        kinds = [
+            [hook.type for hook in run.evaluation.get("custom_hooks", ())]
+            for run in (before, after)
+        ]
+        assert kinds[1] == [*kinds[0], "PredictionStatisticsHook"]
+        rows = [
+            row_of_plan(run, own) for run, own in ((before, usual.evaluation), (after, evaluation))
+        ]
+        assert "target_share" not in rows[0]["evaluation"]
+        assert rows[1]["evaluation"]["target_share"] == 0.25
 
 
 def test_protocol_reads_the_crop_that_is_taken(settings):

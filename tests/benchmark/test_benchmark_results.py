@@ -257,6 +257,15 @@ def test_page_is_filled_between_its_markers(rows, tmp_path):
     assert cells(plain.splitlines(), "DRSL")[1] == "3"
     assert "IoU per class:" in plain
     assert "Nothing measured yet." in extras
+    # Predictions under other statistics have a place of their own.
+    share = {"set": "camvid/val, a share", "hash": "other", "target_share": 0.25}
+    more = [{**row, "evaluation": share} for row in rows]
+    assert fill_page(page, with_gaps([*rows, *more])) == text
+    apart = tmp_path / "apart.md"
+    apart.write_text("<!-- benchmark:statistics -->\n<!-- /benchmark:statistics -->\n")
+    found = fill_page(apart, with_gaps([*rows, *more]))
+    assert "On camvid/val, a share:" in found
+    assert "On camvid/val:" not in found
     page.write_text(text)
     assert fill_page(page, with_gaps(rows)) == text
     page.write_text("no markers")

@@ -1,0 +1,104 @@
+"""Statistics of target images in a test of a checkpoint, against convolutions by hand."""
+
+import numpy as np
+import pytest
+import torch
+from mmengine.config import Config
+from mmengine.runner import Runner
+from PIL import Image
+
+from mmdrsl.engine.hooks import PredictionStatisticsHook
+from mmdrsl.scenes import write_scenes
+
+CONFIG = "configs/source_only/deeplabv3plus_scenes2scenes.py"
+LAYER = "segmentor.backbone.bn1"
+
+
+@pytest.fixture(scope="module")
+def scenes_root(tmp_path_factory):
+    root = tmp_path_factory.mktemp("scenes") / "set"
+    write_scenes(
+        out_dir=root, seed=7, num_game=1, num_camera_train=3, num_camera_val=2, image_size=(128, 64)
+    )
+    return root
+
+
+@pytest.fixture
+def evaluate(scenes_root, tmp_path, monkeypatch):
+    monkeypatch.setenv("MMDRSL_SCENES", str(scenes_root))
+    file = tmp_path / "weights.pth"
+
+    def call(name, **hook):
+        cfg = Config.fromfile(CONFIG)
+        cfg.merge_from_dict(dict(work_dir=str(tmp_path / name), log_level="ERROR"))
+        cfg.experiment_name = f"{tmp_path.name}_{name}"
+        if hook:
+            own = dict(type="PredictionStatisticsHook", dataset=cfg.target_dataset, **hook)
+            cfg.custom_hooks = [*cfg.get("custom_hooks", ()), own]
+        if file.is_file():
+            cfg.load_from = str(file)
+        runner = Runner.from_cfg(cfg)
+        if not file.is_file():
+            layer = runner.model.get_submodule(LAYER)
+            layer.running_mean.uniform_(-1, 1)
+            layer.running_var.uniform_(0.5, 2)
+            torch.save(runner.model.state_dict(), file)
+        metrics = runner.test()
+        return runner.model, metrics
+
+    return call
+
+
+def statistics_by_hand(model, scenes_root):
+    """Mean and variance of the first convolution over all target images, as one batch."""
+    mean, std = np.array([123.675, 116.28, 103.53]), np.array([58.395, 57.12, 57.375])
+    images = [
+        (np.array(Image.open(path).convert("RGB")) - mean) / std
+        for path in sorted((scenes_root / "camera/leftImg8bit/train").rglob("*.png"))
+    ]
+    assert len(images) == 3
+    inputs = torch.from_numpy(np.stack(images)).movedim(-1, 1).float()
+    with torch.no_grad():
+        values = model.segmentor.backbone.conv1(inputs)
+    return values.mean(dim=(0, 2, 3)), values.var(dim=(0, 2, 3))
+
+
+def test_statistics_are_mixed_and_nothing_else_changes(evaluate, scenes_root):
+    model, usual = evaluate("usual")
+    before = {name: value.clone() for name, value in model.state_dict().items()}
+    mixed, metrics = evaluate("mixed", target_share=0.25)
+    own_mean, own_variance = statistics_by_hand(model, scenes_root)
+    mean, variance = (before[f"{LAYER}.running_{name}"] for name in ("mean", "var"))
+    found = mixed.get_submodule(LAYER)
+    torch.testing.assert_close(
+        found.running_mean, 0.75 * mean + 0.25 * own_mean, atol=1e-4, rtol=1e-4
+    )
+    between = 0.25 * 0.75 * (mean - own_mean) ** 2
+    expected = 0.75 * variance + 0.25 * own_variance + between
+    torch.testing.assert_close(found.running_var, expected, atol=1e-4, rtol=1e-4)
+    for name, value in mixed.named_parameters():
+        assert torch.equal(value, before[name])
+    assert not any(module.training for module in mixed.modules())
+    assert metrics != usual
+    # The heads of the network have their layers moved, too.
+    layers = [name for name in before if name.endswith("running_mean")]
+    after = mixed.state_dict()
+    assert not any(torch.equal(before[name], after[name]) for name in layers)
+
+
+def test_other_models_are_refused(evaluate):
+    model, _ = evaluate("usual")
+
+    class Other:
+        pass
+
+    other = Other()
+    other.model = model.segmentor
+    hook = PredictionStatisticsHook(dataset={})
+    with pytest.raises(TypeError, match="needs a UDASegmentor as model, found EncoderDecoder"):
+        hook.before_test(other)
+
+
+def test_impossible_share():
+    with pytest.raises(ValueError, match=r"target_share must be in \(0, 1\], found 2"):
+        PredictionStatisticsHook(dataset={}, target_share=2)
