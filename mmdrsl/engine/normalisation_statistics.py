@@ -74,12 +74,29 @@ def target_batches(
     Yields:
         Normalised images (B, 3, H, W).
     """
+    rank, world_size = get_dist_info()
+    chosen = np.linspace(0, len(target) - 1, min(num_images, len(target))).astype(int)
+    shard = chosen[rank::world_size] if len(chosen) >= world_size else chosen
+    return images_of(model, target, shard.tolist(), batch_size=batch_size)
+
+
+def images_of(
+    model: UDASegmentor, target: UnlabelledDataset, numbers: Sequence[int], *, batch_size: int = 1
+) -> Iterator[Tensor]:
+    """Some whole images of a dataset.
+
+    Args:
+        model: Its preprocessor normalises the images.
+        target: The dataset; its pipeline is not used.
+        numbers: Of the images.
+        batch_size: Images of a batch; those of different size are cut to the smallest.
+
+    Yields:
+        Normalised images (B, 3, H, W).
+    """
     dataset = copy.copy(target)
     dataset.pipeline = Compose(LABELLING_PIPELINE)
-    rank, world_size = get_dist_info()
-    chosen = np.linspace(0, len(dataset) - 1, min(num_images, len(dataset))).astype(int)
-    shard = chosen[rank::world_size] if len(chosen) >= world_size else chosen
-    return _batches(model, dataset, list(shard), batch_size)
+    return _batches(model, dataset, list(numbers), batch_size)
 
 
 def source_batches(

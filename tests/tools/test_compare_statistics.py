@@ -1,0 +1,113 @@
+"""Label-free scores of shares of the target's statistics."""
+
+import sys
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+import torch
+from mmengine.config import Config
+from mmengine.registry import init_default_scope
+from mmseg.registry import DATASETS, MODELS
+from torch import nn
+
+from mmdrsl.engine.normalisation_statistics import images_of
+from mmdrsl.models.feature_maps import feature_maps
+from mmdrsl.scenes import write_scenes
+
+ROOT = Path(__file__).resolve().parents[2]
+sys.path.insert(0, str(ROOT / "tools" / "analysis_tools"))
+import compare_statistics  # noqa: E402
+
+CONFIG = str(ROOT / "configs/drsl/ablations/deeplabv3plus_scenes2scenes_backbone_features.py")
+ORACLE = str(ROOT / "configs/oracle/deeplabv3plus_scenes2scenes.py")
+
+
+class ByPlace(nn.Module):
+    """Class 1 right of a column, else class 0, whatever the image shows."""
+
+    def __init__(self, column):
+        super().__init__()
+        self.column = column
+
+    def encode_decode(self, image, metas):
+        right = torch.arange(image.shape[3]) >= self.column
+        return torch.stack([~right, right]).float()[None, :, None].expand(1, 2, image.shape[2], -1)
+
+
+def test_consistency_by_hand():
+    model = SimpleNamespace(segmentor=ByPlace(4), heads={}, num_classes=2)
+    found = compare_statistics.consistency(model, [torch.zeros(1, 3, 20, 20)])
+    # 16 of 20 columns are class 1; mirrored, the first 16 are: 12 are the same. At 14 columns the border is at
+    # 4 / 14 of the width, between columns 5 and 6.
+    assert found["mirrored"] == pytest.approx(12 / 20)
+    assert found["smaller"] == pytest.approx(18 / 20)
+    # Of logits 0 and 1, over log 2.
+    share = torch.tensor([1.0, 0.0]).softmax(0)
+    entropy = -(share * share.log2()).sum().item()
+    assert found["entropy"] == pytest.approx(entropy, abs=1e-4)
+    assert "heads" not in found
+
+
+@pytest.fixture
+def run(tmp_path, monkeypatch, capsys):
+    root = tmp_path / "set"
+    write_scenes(
+        out_dir=root, num_game=1, num_camera_train=3, num_camera_val=1, image_size=(128, 64)
+    )
+    monkeypatch.setenv("MMDRSL_SCENES", str(root))
+    cfg = Config.fromfile(CONFIG)
+    init_default_scope(cfg.default_scope)
+    torch.manual_seed(0)
+    model = MODELS.build(cfg.model)
+    checkpoint = tmp_path / "untrained.pth"
+    torch.save(dict(state_dict=model.state_dict(), meta={}), checkpoint)
+
+    def call(*options, config=CONFIG):
+        monkeypatch.setattr(sys, "argv", ["tool", config, str(checkpoint), *map(str, options)])
+        compare_statistics.main()
+        lines = [line for line in capsys.readouterr().out.splitlines() if line.startswith("|")]
+        return [[cell.strip() for cell in line.split("|")[1:-1]] for line in lines]
+
+    return SimpleNamespace(call=call, model=model, cfg=cfg)
+
+
+def test_a_line_for_every_share(run):
+    head, _, *lines = run.call("--shares", 0, 0.5, "--num-scored", 2)
+    assert head == ["share of the target", "heads", "mirrored", "smaller", "entropy"]
+    assert [line[0] for line in lines] == ["0.0", "0.5"]
+    # Statistics change what the network says.
+    assert lines[0][1:] != lines[1][1:]
+    target = DATASETS.build(run.cfg.train_dataloader.dataset.target)
+    model, equal = run.model.eval(), []
+    with torch.no_grad():
+        for image in images_of(model, target, [0, 2]):
+            maps = feature_maps(model.segmentor, image)
+            size = tuple(image.shape[2:])
+            head = model.heads["mmdl"]
+            values = [model.segmentor.decode_head(maps), head.log_posterior(head(maps))]
+            classes = [
+                torch.nn.functional.interpolate(value, size=size, mode="bilinear")[0].argmax(0)
+                for value in values
+            ]
+            equal.append((classes[0] == classes[1]).float().mean())
+    assert float(lines[0][1]) == pytest.approx(100 * sum(equal).item() / 2, abs=0.2)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (("--shares", 1.5), r"--shares must be in [0, 1], found [1.5]"),
+        (("--num-scored", 0), "must be at least 1"),
+    ],
+)
+def test_bad_options_are_named(run, capsys, options, message):
+    with pytest.raises(SystemExit):
+        run.call(*options)
+    assert message in capsys.readouterr().err
+
+
+def test_a_config_without_a_target_is_refused(run, capsys):
+    with pytest.raises(SystemExit):
+        run.call(config=ORACLE)
+    assert "has no train_dataloader.dataset.target" in capsys.readouterr().err

@@ -1,0 +1,127 @@
+"""Which share of the target's statistics should a network predict with? Scores that need no label.
+
+python tools/analysis_tools/compare_statistics.py CONFIG CHECKPOINT [--shares 0 0.25 0.5 0.75 1] [--num-images 64]
+    [--num-scored 24]
+
+For every share the statistics of normalisation are mixed with those of the config's unlabelled target images, as
+`PredictionStatisticsHook` does it, and other images of the target are predicted. Printed are percentages of pixels that
+get the same class twice: from the segmentation head and the modes (where the model has them), from the image and its
+mirror image, from the image and the image at 0.7 of its size; and the mean entropy, which falls with any share and
+chooses nothing. Where the first three are highest, labels and predictions are most consistent.
+"""
+
+from __future__ import annotations
+
+import argparse
+import copy
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from mmengine.config import Config
+from mmseg.registry import DATASETS
+from torch import Tensor
+
+import mmdrsl  # noqa: F401 - registers everything before a config is built
+from mmdrsl.datasets import UnlabelledDataset
+from mmdrsl.engine.launch import resolve_mmseg_bases
+from mmdrsl.engine.normalisation_statistics import images_of, take_statistics, target_batches
+from mmdrsl.models.segmentors import UDASegmentor
+from mmdrsl.self_training.domain_scores import mean_entropy
+from mmdrsl.self_training.views import JointHeads
+from mmdrsl.visualization import load_model
+
+SCALE = 0.7
+SECOND_HEAD = "mmdl"
+
+
+def with_share(
+    model: UDASegmentor, target: UnlabelledDataset, share: float, num_images: int
+) -> UDASegmentor:
+    """A copy of a model under statistics with a share of the target; share 0 leaves them."""
+    model = copy.deepcopy(model)
+    if share > 0:
+        networks = model.networks().train()
+        batches = target_batches(model, target, num_images=num_images, batch_size=8)
+        take_statistics(networks, batches, share=share)
+    return model.eval()
+
+
+@torch.no_grad()
+def consistency(model: UDASegmentor, images: Iterable[Tensor]) -> dict[str, float]:
+    """How often a pixel gets the same class twice, and how certain its class is.
+
+    Args:
+        model: Model in evaluation mode.
+        images: Normalised images, each (1, 3, H, W).
+
+    Returns:
+        Means over the images: ``heads`` (only with modes), ``mirrored`` and ``smaller`` in [0, 1], ``entropy`` in
+        [0, 1].
+    """
+    segmentor: Any = model.segmentor
+    has_modes = SECOND_HEAD in dict(model.heads.items())
+    network = JointHeads(segmentor, SECOND_HEAD, model.heads).eval() if has_modes else segmentor
+
+    def logits(image: Tensor, size: Sequence[int]) -> Tensor:
+        """Of every head, shape (heads, C, H, W)."""
+        found = network.encode_decode(image, [dict(img_shape=image.shape[2:])]).float()
+        found = torch.nn.functional.interpolate(found, size=tuple(size), mode="bilinear")
+        return found[0].unflatten(0, (-1, model.num_classes))
+
+    rows: list[dict[str, float]] = []
+    for image in images:
+        size = image.shape[2:]
+        usual = logits(image, size)
+        classes = usual.argmax(dim=1)
+        smaller = torch.nn.functional.interpolate(image, scale_factor=SCALE, mode="bilinear")
+        row = {
+            "mirrored": classes[0] == logits(image.flip(3), size)[0].argmax(dim=0).flip(1),
+            "smaller": classes[0] == logits(smaller, size)[0].argmax(dim=0),
+        }
+        if has_modes:
+            row = {"heads": classes[0] == classes[1], **row}
+        rows.append({name: float(value.float().mean()) for name, value in row.items()})
+        rows[-1]["entropy"] = mean_entropy(usual[0].softmax(dim=0))
+    return {name: float(np.mean([row[name] for row in rows])) for name in rows[0]}
+
+
+def main() -> None:
+    """Score every share and print one line each."""
+    parser = argparse.ArgumentParser(description="Label-free scores of shares of the target")
+    parser.add_argument("config", help="config of the run, with unlabelled target images")
+    parser.add_argument("checkpoint", help="its checkpoint")
+    parser.add_argument("--shares", nargs="+", type=float, default=[0, 0.25, 0.5, 0.75, 1])
+    parser.add_argument("--num-images", type=int, default=64, help="images for the statistics")
+    parser.add_argument("--num-scored", type=int, default=24, help="images to predict")
+    args = parser.parse_args()
+    if min(args.num_images, args.num_scored) < 1:
+        parser.error("--num-images and --num-scored must be at least 1")
+    if not all(0 <= share <= 1 for share in args.shares):
+        parser.error(f"--shares must be in [0, 1], found {args.shares}")
+    resolve_mmseg_bases()
+    cfg = Config.fromfile(args.config)
+    if "target" not in cfg.train_dataloader.dataset:
+        parser.error(
+            f"{args.config} has no train_dataloader.dataset.target: give a config of an adaptation"
+        )
+    model = load_model(cfg, args.checkpoint)
+    target = DATASETS.build(cfg.train_dataloader.dataset.target)
+    # Between the images of the statistics.
+    steps = (np.arange(args.num_scored) + 0.5) / args.num_scored
+    scored = (steps * len(target)).astype(int).tolist()
+    header = None
+    for share in args.shares:
+        own = with_share(model, target, share, args.num_images)
+        found = consistency(own, images_of(own, target, scored))
+        if header is None:
+            header = list(found)
+            print(f"| share of the target | {' | '.join(header)} |")
+            print("| --- " * (len(header) + 1) + "|")
+        cells = [f"{100 * found[name]:.1f}" for name in header]
+        print(f"| {share} | {' | '.join(cells)} |", flush=True)
+
+
+if __name__ == "__main__":
+    main()
