@@ -9,8 +9,9 @@ from mmengine.config import Config
 
 
 def has_parent(cfg: Any, name: str) -> bool:
-    """Whether everything but the last part of a dotted name exists in a config."""
-    for part in name.split(".")[:-1]:
+    """Whether what holds the entry of a dotted name exists in a config; a ``type`` may begin a new entry."""
+    parts = name.split(".")
+    for part in parts[: -2 if parts[-1] == "type" else -1]:
         if isinstance(cfg, list | tuple):
             if not part.isdigit() or int(part) >= len(cfg):
                 return False

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 from benchmark_data import write_benchmark
+from mmengine.config import Config
 from mmengine.structures import PixelData
 from mmseg.registry import MODELS
 from mmseg.structures import SegDataSample
@@ -464,8 +465,27 @@ def test_options_of_methods_that_are_not_asked_for_change_nothing(settings):
     assert alone.hash == optioned.hash
     drsl = plan_runs(settings(methods=("drsl",), options=modes))[0].training.cfg
     assert drsl.default_hooks.modes.kmeans_iteration == 7
-    with pytest.raises(ValueError, match=r"none of .* has 'no'"):
-        plan_runs(settings(methods=("source_only",), options={"no.entry": 1}))
+    for name in ("no.entry", "no.entry.type"):
+        with pytest.raises(ValueError, match=r"none of .* has 'no"):
+            plan_runs(settings(methods=("source_only",), options={name: 1}))
+
+
+def test_options_give_a_config_of_the_repository(settings):
+    options = {
+        "default_hooks.normalisation.type": "TargetNormalisationHook",
+        "default_hooks.normalisation.target_share": 0.25,
+        "default_hooks.normalisation.rest": "running",
+        "default_hooks.self_training.labeller.policy.highest_threshold": 1.0,
+    }
+    found = plan_runs(settings(methods=("drsl",), options=options))[0]
+    usual = plan_runs(settings(methods=("drsl",)))[0]
+    written = Config.fromfile(CONFIGS / "drsl/deeplabv3plus_carla2camvid_target_statistics.py")
+    hooks = found.training.cfg.default_hooks
+    assert hooks.normalisation == written.default_hooks.normalisation
+    policy = hooks.self_training.labeller.policy
+    assert policy == written.default_hooks.self_training.labeller.policy
+    assert found.warmup.hash == usual.warmup.hash
+    assert found.hash != usual.hash
 
 
 def test_other_data_are_refused(settings, tmp_path):
