@@ -26,6 +26,19 @@ def test_links_and_commands_lead_somewhere(page):
     assert [path for path in named if not (ROOT / path).is_file()] == []
 
 
+def anchors(page):
+    """Anchors of a page's headings, as GitHub makes them."""
+    headings = re.findall(r"^#+ (.+)$", page.read_text(), re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda path: path.name)
+def test_links_into_pages_lead_to_headings(page):
+    found = re.findall(r"\]\(([^)#:]*)#([^)]+)\)", page.read_text().replace("\n", ""))
+    for name, anchor in found:
+        assert anchor in anchors(page.parent / name if name else page), (name, anchor)
+
+
 def test_method_page_names_existing_functions():
     from mmdrsl.models.losses import functional
 
