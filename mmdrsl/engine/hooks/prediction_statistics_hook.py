@@ -15,7 +15,7 @@ from ..source_sample import unwrapped
 class PredictionStatisticsHook(Hook):
     """Mixes statistics of target images into the running statistics of a checkpoint before it is tested.
 
-    Prediction-time normalisation (Schneider et al. 2020), on images of the target's training part: no weight is
+    Adaptation of the statistics (after Schneider et al. 2020), on images of the target's training part: no weight is
     trained, no label is read, and the checkpoint's file stays as it is. Training and its evaluations are left alone;
     `TargetNormalisationHook` is for those.
 
