@@ -479,7 +479,9 @@ def test_options_give_a_config_of_the_repository(settings):
     }
     found = plan_runs(settings(methods=("drsl",), options=options))[0]
     usual = plan_runs(settings(methods=("drsl",)))[0]
-    written = Config.fromfile(CONFIGS / "drsl/deeplabv3plus_carla2camvid_target_statistics.py")
+    written = Config.fromfile(
+        CONFIGS / "drsl/ablations/deeplabv3plus_carla2camvid_target_statistics.py"
+    )
     hooks = found.training.cfg.default_hooks
     assert hooks.normalisation == written.default_hooks.normalisation
     policy = hooks.self_training.labeller.policy
