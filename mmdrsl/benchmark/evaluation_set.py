@@ -120,7 +120,7 @@ def use_evaluation_set(cfg: Config, template: Config, chosen: EvaluationSet) -> 
 
     Args:
         cfg: Config of a run, changed in place.
-        template: The method's config, for test pipeline, label space, metric and unlabelled target images.
+        template: The method's config, for test pipeline, label space and metric.
         chosen: The set.
     """
     usual = template.val_dataloader.dataset
@@ -145,13 +145,22 @@ def use_evaluation_set(cfg: Config, template: Config, chosen: EvaluationSet) -> 
     )
     pattern = SEQUENCE if chosen.has_sequences else None
     cfg.test_evaluator = {**template.val_evaluator, "group_pattern": pattern}
-    if chosen.target_share is not None:
-        hook = dict(
-            type="PredictionStatisticsHook",
-            dataset=template.target_dataset,
-            target_share=chosen.target_share,
-        )
-        cfg.custom_hooks = [*cfg.get("custom_hooks", ()), hook]
+
+
+def use_target_statistics(cfg: Config, template: Config, target_share: float) -> None:
+    """Let a config test under statistics of normalisation that hold a share of the unlabelled target.
+
+    Args:
+        cfg: Config of a run, changed in place.
+        template: The method's config, for the unlabelled target images.
+        target_share: The share, in (0, 1].
+    """
+    hook = dict(
+        type="PredictionStatisticsHook",
+        dataset=template.target_dataset,
+        target_share=target_share,
+    )
+    cfg.custom_hooks = [*cfg.get("custom_hooks", ()), hook]
 
 
 def _existing(path: Path, what: str) -> Path:

@@ -14,6 +14,7 @@ EXTRAS = {
     "rare_classes": "source images drawn by rare classes (DAFormer)",
     "target_noise": "blur, noise and cut-out on the target images that the student sees",
     "teacher": "an averaged network from the end of the warm-up on, which labels and predicts",
+    "target_statistics": "a share of the target in the statistics that label and predict; labels without upper bound",
     "translated": "the translated source images in place of the originals",
 }
 """Extras by name, with what they do."""
@@ -22,6 +23,8 @@ EXTRAS = {
 _LABELLING_TERMS = ("ClassMixTerm",)
 # DAFormer's share of a crop would be 560 pixels, which carla/train has of signs in two images, of persons in eight.
 RARE_CLASS_PIXELS = 100
+TARGET_SHARE = 0.25
+"""Share of the target in the statistics of the extra ``target_statistics``."""
 
 
 def check_extras(names: list[str] | tuple[str, ...]) -> tuple[str, ...]:
@@ -72,6 +75,36 @@ def use_extras(
         _add_noise(cfg, _self_training_base(configs).strong_noise)
     if "translated" in names and not is_oracle:
         use_translations(cfg, translations)
+    if "target_statistics" in names and _labels_rounds(cfg):
+        statistics = dict(type="TargetNormalisationHook", target_share=TARGET_SHARE, rest="running")
+        # A network that is surer everywhere would pass an upper bound on the easy classes alone.
+        policy = dict(highest_threshold=1.0)
+        cfg.merge_from_dict(
+            {
+                "default_hooks.normalisation": statistics,
+                "default_hooks.self_training.labeller.policy": policy,
+            }
+        )
+
+
+def prediction_share(cfg: Config, names: tuple[str, ...]) -> float | None:
+    """Share of the target that an evaluation has to mix into the statistics of a checkpoint.
+
+    Args:
+        cfg: Config of a run that `use_extras` has changed.
+        names: Keys of `EXTRAS`.
+
+    Returns:
+        The share; None without the extra, and where a checkpoint holds it, since its run labelled rounds under it.
+    """
+    wanted = "target_statistics" in names and not _labels_rounds(cfg)
+    return TARGET_SHARE if wanted else None
+
+
+def _labels_rounds(cfg: Config) -> bool:
+    """Whether a run labels target images where its rounds begin."""
+    rounds = cfg.default_hooks.get("self_training")
+    return rounds is not None and not rounds.get("online", False)
 
 
 def _self_training_base(configs: Path) -> Config:

@@ -14,8 +14,8 @@ import mmdrsl
 
 from ..self_training.artefact import file_hash
 from .config_options import merge_options
-from .evaluation_set import EvaluationSet, use_evaluation_set
-from .extras import use_extras
+from .evaluation_set import EvaluationSet, use_evaluation_set, use_target_statistics
+from .extras import prediction_share, use_extras
 from .methods import METHODS, method_config
 from .networks import use_network, weights_of
 from .protocol import CHECKPOINT_INTERVAL, check_equal, protocol_of, use_protocol
@@ -120,6 +120,10 @@ def plan_runs(settings: Settings) -> list[BenchmarkRun]:
         ValueError: A name is unknown, an option fits no config, or the methods differ in what must be equal.
         FileNotFoundError: A config, the data or weights are missing.
     """
+    if settings.evaluation.target_share is not None and "target_statistics" in settings.extras:
+        raise ValueError(
+            "the extra target_statistics sets the statistics of prediction: leave --target-statistics out."
+        )
     sources = {method: method_config(method, settings.configs) for method in settings.methods}
     # An option of one method is no mistake where only others are asked for: the same options fit every call.
     others = {
@@ -160,6 +164,9 @@ def _plan_group(
         inputs = [*identity, *manifest, _hash_of(weights)]
         evaluation = _trimmed(cfg)
         use_evaluation_set(evaluation, source, settings.evaluation)
+        share = settings.evaluation.target_share or prediction_share(cfg, settings.extras)
+        if share is not None:
+            use_target_statistics(evaluation, source, share)
         warmup = None
         # Nobody else begins on the labelled target.
         warmup_cfg = None if method == "oracle" else warmup_config(cfg)

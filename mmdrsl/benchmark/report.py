@@ -13,6 +13,7 @@ from .methods import METHODS
 from .networks import DEFAULT_NETWORK
 
 REFERENCE = "drsl"
+STATISTICS = ["target_statistics"]
 NOT_MEASURED = "Not measured: {}."
 NONE = "-"
 BEGIN, END = "<!-- benchmark:{} -->", "<!-- /benchmark:{} -->"
@@ -172,8 +173,9 @@ def fill_page(page: Path, rows: Sequence[Row]) -> str:
     """Put tables of the default network into a page, between its markers.
 
     ``<!-- benchmark:summary -->`` gets the main table without extras, ``<!-- benchmark:plain -->`` also the differences
-    and classes, ``<!-- benchmark:extras -->`` the same for every choice of extras and ``<!-- benchmark:statistics -->``
-    for predictions under statistics of the target; each ends at ``<!-- /benchmark:... -->``. Text outside stays.
+    and classes; ``<!-- benchmark:statistics_summary -->`` and ``<!-- benchmark:statistics -->`` the same with the one
+    extra ``target_statistics``, ``<!-- benchmark:extras -->`` for every other choice of extras. Each ends at
+    ``<!-- /benchmark:... -->``; text outside stays. Rows of ``--target-statistics`` are for `report` alone.
 
     Args:
         page: The page.
@@ -187,14 +189,20 @@ def fill_page(page: Path, rows: Sequence[Row]) -> str:
         ValueError: The page has no marker, or one without its end.
     """
     text = page.read_text(encoding="utf-8")
-    rows = [row for row in rows if row["model"] == DEFAULT_NETWORK]
-    usual = [row for row in rows if "target_share" not in row["evaluation"]]
+    usual = [
+        row
+        for row in rows
+        if row["model"] == DEFAULT_NETWORK and "target_share" not in row["evaluation"]
+    ]
     plain = [row for row in usual if not row["extras"]]
+    statistics = [row for row in usual if row["extras"] == STATISTICS]
+    others = [row for row in usual if row["extras"] not in ([], STATISTICS)]
     tables = {
         "summary": main_table(plain),
         "plain": _tables(plain),
-        "extras": _tables([row for row in usual if row["extras"]]),
-        "statistics": _tables([row for row in rows if "target_share" in row["evaluation"]]),
+        "statistics_summary": main_table(statistics),
+        "statistics": _tables(statistics),
+        "extras": _tables(others),
     }
     wanted = [name for name in tables if BEGIN.format(name) in text]
     if not wanted:

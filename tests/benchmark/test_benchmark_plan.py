@@ -352,6 +352,41 @@ def test_extras_go_to_every_method(settings):
             assert kinds.count("PhotoMetricDistortion") == 1
 
 
+def test_statistics_of_the_target_reach_every_prediction_once(settings):
+    extra = by_method(plan_runs(settings(extras=("target_statistics",))))
+    usual = by_method(plan_runs(settings()))
+    labelling = {"self_training", "drsl", "mrkld", "seg_uncertainty"}
+    for method, run in extra.items():
+        mixed = [
+            hook.target_share
+            for hook in run.evaluation.get("custom_hooks", ())
+            if hook.type == "PredictionStatisticsHook"
+        ]
+        cfg = run.training.cfg
+        if method in labelling:
+            # Its checkpoint holds them.
+            assert mixed == []
+            hook = cfg.default_hooks.normalisation
+            assert (hook.target_share, hook.rest) == (0.25, "running")
+            policy = dict(cfg.default_hooks.self_training.labeller.policy)
+            assert policy.pop("highest_threshold") == 1.0
+            labeller = usual[method].training.cfg.default_hooks.self_training.labeller
+            assert policy == dict(labeller.get("policy", {}))
+        else:
+            assert mixed == [0.25]
+            assert run.hash == usual[method].hash
+        if run.warmup is not None:
+            assert run.warmup.hash == usual[method].warmup.hash
+        assert "target_share" not in row_of_plan(run, settings().evaluation)["evaluation"]
+
+
+def test_statistics_of_the_target_are_not_mixed_twice(settings):
+    asked = settings(methods=("drsl",), extras=("target_statistics",))
+    evaluation = dataclasses.replace(asked.evaluation, target_share=0.25)
+    with pytest.raises(ValueError, match="leave --target-statistics out"):
+        plan_runs(dataclasses.replace(asked, evaluation=evaluation))
+
+
 def test_evaluation_is_of_the_last_iterate_on_the_chosen_set(settings, data):
     run = plan_runs(settings(methods=("drsl",)))[0]
     dataset = run.evaluation.test_dataloader.dataset

@@ -257,15 +257,23 @@ def test_page_is_filled_between_its_markers(rows, tmp_path):
     assert cells(plain.splitlines(), "DRSL")[1] == "3"
     assert "IoU per class:" in plain
     assert "Nothing measured yet." in extras
-    # Predictions under other statistics have a place of their own.
+    # Predictions under other statistics are no rows of these tables.
     share = {"set": "camvid/val, a share", "hash": "other", "target_share": 0.25}
     more = [{**row, "evaluation": share} for row in rows]
     assert fill_page(page, with_gaps([*rows, *more])) == text
+    # Statistics of the target as an extra have a place of their own.
+    statistics = [{**row, "extras": ["target_statistics"]} for row in rows]
+    assert fill_page(page, with_gaps([*rows, *statistics])) == text
     apart = tmp_path / "apart.md"
     apart.write_text("<!-- benchmark:statistics -->\n<!-- /benchmark:statistics -->\n")
-    found = fill_page(apart, with_gaps([*rows, *more]))
-    assert "On camvid/val, a share:" in found
+    found = fill_page(apart, with_gaps([*rows, *statistics]))
+    assert "On camvid/val, extras: target_statistics:" in found
     assert "On camvid/val:" not in found
+    noise = [{**row, "extras": ["target_noise", "target_statistics"]} for row in rows]
+    assert fill_page(apart, with_gaps([*rows, *statistics, *noise])) == found
+    assert "On camvid/val, extras: target_noise, target_statistics:" in fill_page(
+        page, with_gaps([*rows, *noise])
+    )
     page.write_text(text)
     assert fill_page(page, with_gaps(rows)) == text
     page.write_text("no markers")
@@ -281,3 +289,11 @@ def test_summary_is_the_main_table_alone(rows, tmp_path):
     page.write_text("<!-- benchmark:summary -->\n<!-- /benchmark:summary -->\n")
     lines = fill_page(page, with_gaps(rows)).splitlines()
     assert lines[2:-2] == main_table(with_gaps(rows))
+    page.write_text(
+        "<!-- benchmark:statistics_summary -->\n<!-- /benchmark:statistics_summary -->\n"
+    )
+    assert "Nothing measured yet." in fill_page(page, with_gaps(rows))
+    statistics = with_gaps([{**row, "extras": ["target_statistics"]} for row in rows])
+    assert fill_page(page, [*with_gaps(rows), *statistics]).splitlines()[2:-2] == main_table(
+        statistics
+    )
