@@ -23,6 +23,19 @@ def has_parent(cfg: Any, name: str) -> bool:
     return True
 
 
+def configs_without(configs: Mapping[str, Config], name: str) -> list[str]:
+    """Names of the configs in which an option has no place, so that `merge_options` leaves them as they are.
+
+    Args:
+        configs: Config by method.
+        name: Dotted name of the option.
+
+    Returns:
+        Keys of `configs`.
+    """
+    return [key for key, cfg in configs.items() if not has_parent(cfg, name)]
+
+
 def merge_options(configs: Mapping[str, Config], options: Mapping[str, Any]) -> None:
     """Override entries in every config that has their parent.
 

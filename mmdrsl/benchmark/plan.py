@@ -13,7 +13,7 @@ from mmengine.config import Config
 import mmdrsl
 
 from ..self_training.artefact import file_hash
-from .config_options import merge_options
+from .config_options import configs_without, merge_options
 from .evaluation_set import EvaluationSet, use_evaluation_set, use_target_statistics
 from .extras import prediction_share, use_extras
 from .methods import METHODS, method_config
@@ -141,6 +141,27 @@ def plan_runs(settings: Settings) -> list[BenchmarkRun]:
         for seed in settings.seeds:
             runs += _plan_group(settings, sources, network, seed, identity)
     return runs
+
+
+def missed_options(settings: Settings) -> dict[str, list[str]]:
+    """Methods asked for that an option does not reach, since their configs have no such part.
+
+    Args:
+        settings: What is asked for.
+
+    Returns:
+        Methods by name of the option; options that reach every method are left out.
+    """
+    if not settings.options:
+        return {}
+    configs = {method: method_config(method, settings.configs) for method in settings.methods}
+    found: dict[str, list[str]] = {}
+    for name, value in settings.options.items():
+        found[name] = configs_without(configs, name)
+        # A later option may belong to an entry that this one begins.
+        for method in configs.keys() - found[name]:
+            configs[method].merge_from_dict({name: value})
+    return {name: methods for name, methods in found.items() if methods}
 
 
 def _plan_group(
