@@ -75,6 +75,8 @@ def protocol_of(cfg: Config, *, initial_weights: str) -> dict[str, Any]:
         share = policy.get("second_share", 0.0)
         if share > 0:
             labels += f", share {share} of the head {policy['second_head']!r}"
+        if "highest_threshold" in policy:
+            labels += f", thresholds up to {policy['highest_threshold']}"
     return {
         "steps": int(cfg.train_cfg.max_iters),
         "warmup_steps": warmup_iterations(cfg),

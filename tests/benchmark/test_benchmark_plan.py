@@ -370,6 +370,10 @@ def test_statistics_of_the_target_reach_every_prediction_once(settings):
             assert (hook.target_share, hook.rest) == (0.25, "running")
             policy = dict(cfg.default_hooks.self_training.labeller.policy)
             assert policy.pop("highest_threshold") == 1.0
+            assert (
+                run.protocol["labels"]
+                == f"{usual[method].protocol['labels']}, thresholds up to 1.0"
+            )
             labeller = usual[method].training.cfg.default_hooks.self_training.labeller
             assert policy == dict(labeller.get("policy", {}))
         else:
