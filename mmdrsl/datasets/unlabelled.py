@@ -12,6 +12,12 @@ from mmseg.registry import DATASETS
 from mmdrsl.datasets.label_spaces import IGNORE_INDEX, get_label_space
 from mmdrsl.datasets.validation import check_folder, check_sizes, choose_folder, find_images
 
+WHOLE_IMAGE_PIPELINE = (
+    dict(type="LoadImage"),
+    dict(type="PackSegInputs", meta_keys=("img_path", "ori_shape", "img_shape", "sample_id")),
+)
+"""Images as they are, for labelling and for statistics."""
+
 _IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".webp", ".tif", ".tiff")
 
 

@@ -13,9 +13,8 @@ from mmengine.registry import build_from_cfg
 from mmengine.runner import load_checkpoint
 from mmseg.registry import DATASETS, MODELS
 
-from ..datasets.unlabelled import UnlabelledDataset
+from ..datasets.unlabelled import WHOLE_IMAGE_PIPELINE, UnlabelledDataset
 from ..self_training import PseudoLabeller
-from .hooks.self_training_hook import LABELLING_PIPELINE
 from .hooks.teacher_hook import AVERAGE
 
 
@@ -78,7 +77,7 @@ def build_labelling(
     if teacher and model.teacher.steps == 0:
         raise ValueError(f"{checkpoint} holds no teacher that was updated by a TeacherHook.")
     dataset = build_from_cfg(target, DATASETS)
-    dataset.pipeline = Compose(list(hook.get("pipeline") or LABELLING_PIPELINE))
+    dataset.pipeline = Compose(list(hook.get("pipeline") or WHOLE_IMAGE_PIPELINE))
     return Labelling(
         model=model.to(torch.device(get_device())).eval(),
         networks=model.networks(of_teacher=teacher),

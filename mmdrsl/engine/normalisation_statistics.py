@@ -13,11 +13,10 @@ from torch import Tensor, nn
 from torch.utils.data import Dataset
 
 from ..datasets.two_domain import DomainSample, TwoDomainDataset
-from ..datasets.unlabelled import UnlabelledDataset
+from ..datasets.unlabelled import WHOLE_IMAGE_PIPELINE, UnlabelledDataset
 from ..models.feature_maps import feature_maps
 from ..models.normalisation import calibrate_running_statistics
 from ..models.segmentors import UDASegmentor
-from .hooks.self_training_hook import LABELLING_PIPELINE
 
 
 def check_sample(*, target_share: float, num_images: int, batch_size: int) -> None:
@@ -95,7 +94,7 @@ def images_of(
         Normalised images (B, 3, H, W).
     """
     dataset = copy.copy(target)
-    dataset.pipeline = Compose(LABELLING_PIPELINE)
+    dataset.pipeline = Compose(WHOLE_IMAGE_PIPELINE)
     return _batches(model, dataset, list(numbers), batch_size)
 
 

@@ -8,84 +8,13 @@ import numpy as np
 import pytest
 import torch
 from mmengine.config import Config
-from mmengine.logging import MMLogger
-from mmengine.runner import Runner
 from PIL import Image
+from short_runs import CONFIG, ROOT, assert_equal, weights
 
 from mmdrsl.engine.hooks import SelfTrainingHook
 from mmdrsl.models.segmentors import UDASegmentor
-from mmdrsl.scenes import write_scenes
 from mmdrsl.self_training import PseudoLabelArtefact
 from mmdrsl.self_training.label_analysis import label_quality
-
-ROOT = Path(__file__).resolve().parents[2]
-CONFIG = "configs/self_training/deeplabv3plus_scenes2scenes.py"
-
-
-@pytest.fixture(scope="module")
-def scenes_root(tmp_path_factory):
-    root = tmp_path_factory.mktemp("scenes") / "set"
-    write_scenes(
-        out_dir=root, seed=7, num_game=4, num_camera_train=3, num_camera_val=2, image_size=(128, 64)
-    )
-    return root
-
-
-@pytest.fixture
-def train(scenes_root, tmp_path, monkeypatch):
-    monkeypatch.setenv("MMDRSL_SCENES", str(scenes_root))
-    runs = []
-
-    def call(work_dir=tmp_path / "run", config=CONFIG, resume=False, root=None, **options):
-        if root is not None:
-            monkeypatch.setenv("MMDRSL_SCENES", str(root))
-        MMLogger._instance_dict.clear()
-        runs.append(work_dir)
-        cfg = Config.fromfile(str(ROOT / config))
-        cfg.merge_from_dict(
-            {
-                "train_cfg.max_iters": 4,
-                "train_cfg.val_interval": 4,
-                "default_hooks.self_training.warmup_iterations": 1,
-                "default_hooks.self_training.rounds": [
-                    dict(iterations=1, portion=0.5, target_share=0.5),
-                    dict(iterations=2, portion=0.5, target_share=0.5),
-                ],
-                "default_hooks.self_training.evaluate_rounds": False,
-                "default_hooks.checkpoint.interval": 3,
-                "default_hooks.checkpoint.max_keep_ckpts": -1,
-                "train_dataloader.batch_size": 4,
-                "work_dir": str(work_dir),
-                "experiment_name": f"run_{len(runs)}_{abs(hash(str(work_dir)))}",
-                "log_level": "ERROR",
-                "resume": resume,
-                "val_cfg": None,
-                "val_dataloader": None,
-                "val_evaluator": None,
-                **options,
-            }
-        )
-        if "default_hooks.self_training.labeller.policy" not in options:
-            cfg.default_hooks.self_training.labeller = dict(
-                cfg.default_hooks.self_training.get("labeller", {}),
-                policy=dict(lowest_threshold=0.01),
-            )
-        hooks = cfg.default_hooks.items()
-        cfg.default_hooks = {name: hook for name, hook in hooks if hook is not None}
-        runner = Runner.from_cfg(cfg)
-        runner.train()
-        return runner
-
-    return call
-
-
-def weights(runner):
-    return {name: value.clone() for name, value in runner.model.state_dict().items()}
-
-
-def assert_equal(first, second):
-    assert first.keys() == second.keys()
-    assert all(torch.equal(first[name], second[name]) for name in first)
 
 
 def record(runner):
@@ -281,91 +210,6 @@ def test_a_round_without_labels(train, tmp_path):
             parts, resume=True, **options, **{"default_hooks.checkpoint.interval": stop}
         )
         assert_equal(weights(whole), weights(resumed))
-
-
-def statistics(work_dir, iteration):
-    state = torch.load(work_dir / f"iter_{iteration}.pth", weights_only=False)["state_dict"]
-    own = {name: value for name, value in state.items() if not name.startswith("teacher")}
-    return {name: value for name, value in own.items() if "running_" in name}
-
-
-def restart_from_the_warm_up(finished, work_dir):
-    """A copy of a run of four steps that was cut off after the first."""
-    shutil.copytree(finished, work_dir)
-    for iteration in (2, 3, 4):
-        (work_dir / f"iter_{iteration}.pth").unlink()
-    (work_dir / "last_checkpoint").write_text(str(work_dir / "iter_1.pth"))
-    shutil.rmtree(work_dir / "pseudo_labels")
-
-
-def test_rounds_under_statistics_of_both_domains(train, tmp_path):
-    options = {"model.normalisation": "frozen", "default_hooks.checkpoint.interval": 1}
-    key = "default_hooks.normalisation.target_share"
-    plain, mixed = tmp_path / "plain", tmp_path / "mixed"
-    train(plain, **options, **{"default_hooks.normalisation": None})
-    train(tmp_path / "target", **options)
-    train(tmp_path / "quarter", **options, **{key: 0.25})
-    whole = train(mixed, **options, **{key: 0.5})
-    target, quarter, half = (
-        statistics(tmp_path / name, 1) for name in ("target", "quarter", "mixed")
-    )
-    for name in (name for name in half if name.endswith("running_mean")):
-        source = 2 * half[name] - target[name]
-        assert not torch.allclose(source, target[name], atol=1e-3)
-        torch.testing.assert_close(quarter[name], 0.75 * source + 0.25 * target[name])
-        variance = name.replace("mean", "var")
-        between = (source - target[name]) ** 2
-        of_source = 2 * (half[variance] - between / 4) - target[variance]
-        torch.testing.assert_close(
-            quarter[variance], 0.75 * of_source + 0.25 * target[variance] + 0.1875 * between
-        )
-    # Round 1 is the second step, round 2 the others.
-    for first, second, same in ((1, 2, False), (2, 3, True), (3, 4, False)):
-        before, after = statistics(mixed, first), statistics(mixed, second)
-        assert all(torch.equal(before[name], after[name]) == same for name in before)
-    # From the checkpoint that has them already, and from one of a warm-up without the hook.
-    for name, begin in (("resumed", mixed), ("shared", plain)):
-        restart_from_the_warm_up(begin, tmp_path / name)
-        resumed = train(tmp_path / name, resume=True, **options, **{key: 0.5})
-        assert_equal(weights(whole), weights(resumed))
-
-
-def test_target_statistics_mixed_into_running_ones(train, tmp_path):
-    options = {"model.normalisation": "joint", "default_hooks.checkpoint.interval": 1}
-    half = {
-        "default_hooks.normalisation.target_share": 0.5,
-        "default_hooks.normalisation.rest": "running",
-    }
-    plain, mixed = tmp_path / "plain", tmp_path / "mixed"
-    train(plain, **options, **{"default_hooks.normalisation": None})
-    train(tmp_path / "target", **options)
-    whole = train(mixed, **options, **half)
-    running, target, found = (
-        statistics(tmp_path / name, 1) for name in ("plain", "target", "mixed")
-    )
-    for name in (name for name in found if name.endswith("running_mean")):
-        torch.testing.assert_close(found[name], (running[name] + target[name]) / 2)
-        variance = name.replace("mean", "var")
-        between = (running[name] - target[name]) ** 2 / 4
-        torch.testing.assert_close(
-            found[variance], (running[variance] + target[variance]) / 2 + between
-        )
-    # A checkpoint that holds the mixture is not mixed again; one of a run without the hook is.
-    for name, begin in (("resumed", mixed), ("shared", plain)):
-        restart_from_the_warm_up(begin, tmp_path / name)
-        resumed = train(tmp_path / name, resume=True, **options, **half)
-        assert_equal(weights(whole), weights(resumed))
-        assert_equal(statistics(mixed, 4), statistics(tmp_path / name, 4))
-
-
-def test_frozen_statistics_are_not_mixed_into_themselves(train, tmp_path):
-    options = {
-        "model.normalisation": "frozen",
-        "default_hooks.normalisation.target_share": 0.5,
-        "default_hooks.normalisation.rest": "running",
-    }
-    with pytest.raises(ValueError, match="use rest='source'"):
-        train(tmp_path / "run", **options)
 
 
 def test_a_restart_brings_the_discriminators_of_the_warm_up_back(train, monkeypatch):

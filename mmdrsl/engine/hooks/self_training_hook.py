@@ -29,7 +29,7 @@ from ...datasets.labelled import LabelledImageDataset
 from ...datasets.samplers import TwoDomainSampler
 from ...datasets.transforms.loading import read_raw_ids, read_train_ids
 from ...datasets.two_domain import TwoDomainDataset
-from ...datasets.unlabelled import UnlabelledDataset
+from ...datasets.unlabelled import WHOLE_IMAGE_PIPELINE, UnlabelledDataset
 from ...models.segmentors import UDASegmentor
 from ...models.terms import AdaptationProgress
 from ...self_training import PseudoLabelArtefact, PseudoLabeller, RoundManifest, model_hash
@@ -43,10 +43,6 @@ WARMUP = "warmup_weights.pth"
 WARMUP_KEY = "warmup_model_hash"
 REQUIRED_KEYS = {"iterations", "target_share"}
 OPTIONAL_KEYS = {"portion", "lr_factor", "restart", "labelled"}
-LABELLING_PIPELINE = (
-    dict(type="LoadImage"),
-    dict(type="PackSegInputs", meta_keys=("img_path", "ori_shape", "img_shape", "sample_id")),
-)
 
 
 @dataclass(frozen=True)
@@ -216,7 +212,7 @@ class SelfTrainingHook(Hook):
         self.rounds = [dict(entry) for entry in rounds]
         self.warmup_iterations = warmup_iterations
         self.labeller = dict(labeller or {})
-        self.pipeline = list(pipeline or LABELLING_PIPELINE)
+        self.pipeline = list(pipeline or WHOLE_IMAGE_PIPELINE)
         self.evaluate_rounds = evaluate_rounds
         self.num_workers = num_workers
         self.phases: list[Phase] = []

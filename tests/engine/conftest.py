@@ -1,0 +1,66 @@
+"""Real runs of a few steps on four small scenes."""
+
+import pytest
+from mmengine.config import Config
+from mmengine.logging import MMLogger
+from mmengine.runner import Runner
+from short_runs import CONFIG, ROOT
+
+from mmdrsl.scenes import write_scenes
+
+
+@pytest.fixture(scope="module")
+def scenes_root(tmp_path_factory):
+    root = tmp_path_factory.mktemp("scenes") / "set"
+    write_scenes(
+        out_dir=root, seed=7, num_game=4, num_camera_train=3, num_camera_val=2, image_size=(128, 64)
+    )
+    return root
+
+
+@pytest.fixture
+def train(scenes_root, tmp_path, monkeypatch):
+    monkeypatch.setenv("MMDRSL_SCENES", str(scenes_root))
+    runs = []
+
+    def call(work_dir=tmp_path / "run", config=CONFIG, resume=False, root=None, **options):
+        if root is not None:
+            monkeypatch.setenv("MMDRSL_SCENES", str(root))
+        MMLogger._instance_dict.clear()
+        runs.append(work_dir)
+        cfg = Config.fromfile(str(ROOT / config))
+        cfg.merge_from_dict(
+            {
+                "train_cfg.max_iters": 4,
+                "train_cfg.val_interval": 4,
+                "default_hooks.self_training.warmup_iterations": 1,
+                "default_hooks.self_training.rounds": [
+                    dict(iterations=1, portion=0.5, target_share=0.5),
+                    dict(iterations=2, portion=0.5, target_share=0.5),
+                ],
+                "default_hooks.self_training.evaluate_rounds": False,
+                "default_hooks.checkpoint.interval": 3,
+                "default_hooks.checkpoint.max_keep_ckpts": -1,
+                "train_dataloader.batch_size": 4,
+                "work_dir": str(work_dir),
+                "experiment_name": f"run_{len(runs)}_{abs(hash(str(work_dir)))}",
+                "log_level": "ERROR",
+                "resume": resume,
+                "val_cfg": None,
+                "val_dataloader": None,
+                "val_evaluator": None,
+                **options,
+            }
+        )
+        if "default_hooks.self_training.labeller.policy" not in options:
+            cfg.default_hooks.self_training.labeller = dict(
+                cfg.default_hooks.self_training.get("labeller", {}),
+                policy=dict(lowest_threshold=0.01),
+            )
+        hooks = cfg.default_hooks.items()
+        cfg.default_hooks = {name: hook for name, hook in hooks if hook is not None}
+        runner = Runner.from_cfg(cfg)
+        runner.train()
+        return runner
+
+    return call

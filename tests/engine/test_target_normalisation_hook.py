@@ -1,0 +1,92 @@
+"""Statistics of the target in rounds, in real runs of a few steps."""
+
+import shutil
+
+import pytest
+import torch
+from short_runs import assert_equal, weights
+
+
+def statistics(work_dir, iteration):
+    state = torch.load(work_dir / f"iter_{iteration}.pth", weights_only=False)["state_dict"]
+    own = {name: value for name, value in state.items() if not name.startswith("teacher")}
+    return {name: value for name, value in own.items() if "running_" in name}
+
+
+def restart_from_the_warm_up(finished, work_dir):
+    """A copy of a run of four steps that was cut off after the first."""
+    shutil.copytree(finished, work_dir)
+    for iteration in (2, 3, 4):
+        (work_dir / f"iter_{iteration}.pth").unlink()
+    (work_dir / "last_checkpoint").write_text(str(work_dir / "iter_1.pth"))
+    shutil.rmtree(work_dir / "pseudo_labels")
+
+
+def test_rounds_under_statistics_of_both_domains(train, tmp_path):
+    options = {"model.normalisation": "frozen", "default_hooks.checkpoint.interval": 1}
+    key = "default_hooks.normalisation.target_share"
+    plain, mixed = tmp_path / "plain", tmp_path / "mixed"
+    train(plain, **options, **{"default_hooks.normalisation": None})
+    train(tmp_path / "target", **options)
+    train(tmp_path / "quarter", **options, **{key: 0.25})
+    whole = train(mixed, **options, **{key: 0.5})
+    target, quarter, half = (
+        statistics(tmp_path / name, 1) for name in ("target", "quarter", "mixed")
+    )
+    for name in (name for name in half if name.endswith("running_mean")):
+        source = 2 * half[name] - target[name]
+        assert not torch.allclose(source, target[name], atol=1e-3)
+        torch.testing.assert_close(quarter[name], 0.75 * source + 0.25 * target[name])
+        variance = name.replace("mean", "var")
+        between = (source - target[name]) ** 2
+        of_source = 2 * (half[variance] - between / 4) - target[variance]
+        torch.testing.assert_close(
+            quarter[variance], 0.75 * of_source + 0.25 * target[variance] + 0.1875 * between
+        )
+    # Round 1 is the second step, round 2 the others.
+    for first, second, same in ((1, 2, False), (2, 3, True), (3, 4, False)):
+        before, after = statistics(mixed, first), statistics(mixed, second)
+        assert all(torch.equal(before[name], after[name]) == same for name in before)
+    # From the checkpoint that has them already, and from one of a warm-up without the hook.
+    for name, begin in (("resumed", mixed), ("shared", plain)):
+        restart_from_the_warm_up(begin, tmp_path / name)
+        resumed = train(tmp_path / name, resume=True, **options, **{key: 0.5})
+        assert_equal(weights(whole), weights(resumed))
+
+
+def test_target_statistics_mixed_into_running_ones(train, tmp_path):
+    options = {"model.normalisation": "joint", "default_hooks.checkpoint.interval": 1}
+    half = {
+        "default_hooks.normalisation.target_share": 0.5,
+        "default_hooks.normalisation.rest": "running",
+    }
+    plain, mixed = tmp_path / "plain", tmp_path / "mixed"
+    train(plain, **options, **{"default_hooks.normalisation": None})
+    train(tmp_path / "target", **options)
+    whole = train(mixed, **options, **half)
+    running, target, found = (
+        statistics(tmp_path / name, 1) for name in ("plain", "target", "mixed")
+    )
+    for name in (name for name in found if name.endswith("running_mean")):
+        torch.testing.assert_close(found[name], (running[name] + target[name]) / 2)
+        variance = name.replace("mean", "var")
+        between = (running[name] - target[name]) ** 2 / 4
+        torch.testing.assert_close(
+            found[variance], (running[variance] + target[variance]) / 2 + between
+        )
+    # A checkpoint that holds the mixture is not mixed again; one of a run without the hook is.
+    for name, begin in (("resumed", mixed), ("shared", plain)):
+        restart_from_the_warm_up(begin, tmp_path / name)
+        resumed = train(tmp_path / name, resume=True, **options, **half)
+        assert_equal(weights(whole), weights(resumed))
+        assert_equal(statistics(mixed, 4), statistics(tmp_path / name, 4))
+
+
+def test_frozen_statistics_are_not_mixed_into_themselves(train, tmp_path):
+    options = {
+        "model.normalisation": "frozen",
+        "default_hooks.normalisation.target_share": 0.5,
+        "default_hooks.normalisation.rest": "running",
+    }
+    with pytest.raises(ValueError, match="use rest='source'"):
+        train(tmp_path / "run", **options)
