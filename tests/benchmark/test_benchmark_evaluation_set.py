@@ -7,7 +7,11 @@ from benchmark_data import CAMVID, COMMON, write_benchmark, write_classes, write
 from mmengine.config import Config
 from mmseg.registry import METRICS
 
-from mmdrsl.benchmark.evaluation_set import read_evaluation_set, use_evaluation_set
+from mmdrsl.benchmark.evaluation_set import (
+    read_evaluation_set,
+    use_evaluation_set,
+    use_target_statistics,
+)
 from mmdrsl.datasets import CamVidDataset, LabelledImageDataset
 
 
@@ -123,6 +127,7 @@ def test_a_share_of_the_target_is_another_evaluation(root, tmp_path):
     template = Config.fromfile("configs/source_only/deeplabv3plus_carla2camvid.py")
     cfg = Config(dict(custom_hooks=[dict(type="ModeMonitorHook")]))
     use_evaluation_set(cfg, template, quarter)
+    use_target_statistics(cfg, template, quarter.target_share)
     own, added = cfg.custom_hooks
     assert own.type == "ModeMonitorHook"
     assert (added.type, added.target_share) == ("PredictionStatisticsHook", 0.25)
