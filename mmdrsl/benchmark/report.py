@@ -173,9 +173,9 @@ def fill_page(page: Path, rows: Sequence[Row]) -> str:
     """Put tables of the default network into a page, between its markers.
 
     ``<!-- benchmark:summary -->`` gets the main table without extras, ``<!-- benchmark:plain -->`` also the differences
-    and classes; ``<!-- benchmark:statistics_summary -->`` and ``<!-- benchmark:statistics -->`` the same with the one
-    extra ``target_statistics``, ``<!-- benchmark:extras -->`` for every other choice of extras. Each ends at
-    ``<!-- /benchmark:... -->``; text outside stays. Rows of ``--target-statistics`` are for `report` alone.
+    and classes; ``<!-- benchmark:statistics -->`` the same with the one extra ``target_statistics``,
+    ``<!-- benchmark:extras -->`` for every other choice of extras. Each ends at ``<!-- /benchmark:... -->``; text
+    outside stays. Rows of ``--target-statistics`` are for `report` alone.
 
     Args:
         page: The page.
@@ -200,7 +200,6 @@ def fill_page(page: Path, rows: Sequence[Row]) -> str:
     tables = {
         "summary": main_table(plain),
         "plain": _tables(plain),
-        "statistics_summary": main_table(statistics),
         "statistics": _tables(statistics),
         "extras": _tables(others),
     }

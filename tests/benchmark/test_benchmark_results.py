@@ -289,11 +289,3 @@ def test_summary_is_the_main_table_alone(rows, tmp_path):
     page.write_text("<!-- benchmark:summary -->\n<!-- /benchmark:summary -->\n")
     lines = fill_page(page, with_gaps(rows)).splitlines()
     assert lines[2:-2] == main_table(with_gaps(rows))
-    page.write_text(
-        "<!-- benchmark:statistics_summary -->\n<!-- /benchmark:statistics_summary -->\n"
-    )
-    assert "Nothing measured yet." in fill_page(page, with_gaps(rows))
-    statistics = with_gaps([{**row, "extras": ["target_statistics"]} for row in rows])
-    assert fill_page(page, [*with_gaps(rows), *statistics]).splitlines()[2:-2] == main_table(
-        statistics
-    )
