@@ -35,7 +35,7 @@ from mmdrsl.benchmark.extras import EXTRAS, check_extras
 from mmdrsl.benchmark.jobs import run_jobs
 from mmdrsl.benchmark.methods import METHODS
 from mmdrsl.benchmark.networks import DEFAULT_NETWORK, NETWORKS
-from mmdrsl.benchmark.plan import CONFIGS, BenchmarkRun, Settings, missed_options, plan_runs
+from mmdrsl.benchmark.plan import CONFIGS, BenchmarkRun, Settings, plan_runs
 from mmdrsl.benchmark.processes import Processes
 from mmdrsl.benchmark.report import fill_page, report
 from mmdrsl.benchmark.results import check_comparable, merge_rows, read_results, results_text
@@ -259,8 +259,12 @@ def say_plan(runs: Sequence[BenchmarkRun], settings: Settings, say: Log) -> None
         weights = next(run.protocol["initial_weights"] for run in runs if run.network == network)
         note = "random weights, no ImageNet" if weights == "scratch" else weights
         say(f"{network} starts from {note}")
-    for name, methods in missed_options(settings).items():
-        say(f"--cfg-options {name} has no place in the configs of {', '.join(methods)}: left out")
+    for name in settings.options:
+        without = dict.fromkeys(run.method for run in runs if name in run.missed_options)
+        if without:
+            say(
+                f"--cfg-options {name} has no place in the configs of {', '.join(without)}: left out"
+            )
 
 
 def run_benchmark(args: argparse.Namespace) -> int:

@@ -23,35 +23,32 @@ def has_parent(cfg: Any, name: str) -> bool:
     return True
 
 
-def configs_without(configs: Mapping[str, Config], name: str) -> list[str]:
-    """Names of the configs in which an option has no place, so that `merge_options` leaves them as they are.
-
-    Args:
-        configs: Config by method.
-        name: Dotted name of the option.
-
-    Returns:
-        Keys of `configs`.
-    """
-    return [key for key, cfg in configs.items() if not has_parent(cfg, name)]
-
-
-def merge_options(configs: Mapping[str, Config], options: Mapping[str, Any]) -> None:
+def merge_options(
+    configs: Mapping[str, Config], options: Mapping[str, Any]
+) -> dict[str, list[str]]:
     """Override entries in every config that has their parent.
 
     Args:
         configs: Config by method, changed in place.
         options: Value by dotted name.
 
+    Returns:
+        By method, the options that have no place in its config, so that it stays as it is.
+
     Raises:
         ValueError: No config has the parent of an option.
     """
+    missed: dict[str, list[str]] = {method: [] for method in configs}
     for name, value in options.items():
-        takers = [cfg for cfg in configs.values() if has_parent(cfg, name)]
+        takers = [method for method, cfg in configs.items() if has_parent(cfg, name)]
         if not takers:
             raise ValueError(
                 f"--cfg-options {name}: none of {sorted(configs)} has {name.rpartition('.')[0]!r}; name an entry of "
                 "their configs."
             )
-        for cfg in takers:
-            cfg.merge_from_dict({name: value})
+        for method, cfg in configs.items():
+            if method in takers:
+                cfg.merge_from_dict({name: value})
+            else:
+                missed[method].append(name)
+    return missed

@@ -13,7 +13,7 @@ from mmengine.config import Config
 import mmdrsl
 
 from ..self_training.artefact import file_hash
-from .config_options import configs_without, merge_options
+from .config_options import merge_options
 from .evaluation_set import EvaluationSet, use_evaluation_set, use_target_statistics
 from .extras import prediction_share, use_extras
 from .methods import METHODS, method_config
@@ -94,6 +94,7 @@ class BenchmarkRun(PlannedRun):
         translations: What `translator_name` says of the source images; None where they are the originals.
         protocol: What `protocol_of` says.
         evaluation: Config of the evaluation.
+        missed_options: Options that have no place in the method's config.
     """
 
     method: str
@@ -103,6 +104,7 @@ class BenchmarkRun(PlannedRun):
     translations: str | None
     protocol: dict[str, Any]
     evaluation: Config
+    missed_options: tuple[str, ...] = ()
 
 
 def plan_runs(settings: Settings) -> list[BenchmarkRun]:
@@ -132,40 +134,24 @@ def plan_runs(settings: Settings) -> list[BenchmarkRun]:
         if method not in sources
     }
     judge = {**others, **sources}
-    merge_options(
+    missed = merge_options(
         judge, {"default_hooks.checkpoint.interval": CHECKPOINT_INTERVAL, **settings.options}
     )
     identity = _data_identity(settings)
     runs: list[BenchmarkRun] = []
     for network in settings.networks:
         for seed in settings.seeds:
-            runs += _plan_group(settings, sources, network, seed, identity)
+            runs += _plan_group(settings, sources, missed, network, seed, identity)
     return runs
 
 
-def missed_options(settings: Settings) -> dict[str, list[str]]:
-    """Methods asked for that an option does not reach, since their configs have no such part.
-
-    Args:
-        settings: What is asked for.
-
-    Returns:
-        Methods by name of the option; options that reach every method are left out.
-    """
-    if not settings.options:
-        return {}
-    configs = {method: method_config(method, settings.configs) for method in settings.methods}
-    found: dict[str, list[str]] = {}
-    for name, value in settings.options.items():
-        found[name] = configs_without(configs, name)
-        # A later option may belong to an entry that this one begins.
-        for method in configs.keys() - found[name]:
-            configs[method].merge_from_dict({name: value})
-    return {name: methods for name, methods in found.items() if methods}
-
-
 def _plan_group(
-    settings: Settings, sources: dict[str, Config], network: str, seed: int, identity: list[str]
+    settings: Settings,
+    sources: dict[str, Config],
+    missed: dict[str, list[str]],
+    network: str,
+    seed: int,
+    identity: list[str],
 ) -> list[BenchmarkRun]:
     """Runs of one network and seed; equal warm-ups are one."""
     folder = settings.out / ("+".join(settings.extras) or "plain") / network / f"seed_{seed}"
@@ -222,6 +208,7 @@ def _plan_group(
                 translations=None if translations is None else translator_name(translations),
                 protocol=protocol_of(cfg, initial_weights=initial_weights),
                 evaluation=evaluation,
+                missed_options=tuple(missed[method]),
             )
         )
     check_equal({run.method: run.protocol for run in runs})

@@ -17,7 +17,7 @@ from mmdrsl.benchmark.evaluation_set import read_evaluation_set
 from mmdrsl.benchmark.execution import row_of_plan
 from mmdrsl.benchmark.methods import METHODS, method_config
 from mmdrsl.benchmark.networks import DEFAULT_NETWORK, NETWORKS, use_network, weights_of
-from mmdrsl.benchmark.plan import CONFIGS, Settings, missed_options, plan_runs
+from mmdrsl.benchmark.plan import CONFIGS, Settings, plan_runs
 from mmdrsl.benchmark.protocol import check_equal, protocol_of
 from mmdrsl.benchmark.results import check_comparable
 from mmdrsl.benchmark.warmup import warmup_config, warmup_iterations
@@ -515,11 +515,11 @@ def test_options_that_do_not_reach_a_method_are_named(settings):
         "default_hooks.normalisation.target_share": 0.25,
         "default_hooks.self_training.labeller.policy.highest_threshold": 1.0,
     }
-    methods = ("self_training", "drsl")
-    assert missed_options(settings(methods=methods, options=options)) == {
-        "default_hooks.self_training.labeller.policy.highest_threshold": ["self_training"]
-    }
-    assert missed_options(settings(methods=("drsl",), options=options)) == {}
+    runs = by_method(plan_runs(settings(methods=("self_training", "drsl"), options=options)))
+    assert runs["self_training"].missed_options == (
+        "default_hooks.self_training.labeller.policy.highest_threshold",
+    )
+    assert runs["drsl"].missed_options == ()
 
 
 def test_options_give_a_config_of_the_repository(settings):
