@@ -3,6 +3,8 @@ import pytest
 import torch
 from mmseg.utils import register_all_modules
 
+from mmdrsl.scenes import write_scenes
+
 hypothesis.settings.register_profile("small", max_examples=15, deadline=None, derandomize=True)
 hypothesis.settings.load_profile("small")
 
@@ -12,3 +14,13 @@ def default_scope():
     # init_default_scope alone would leave MMSegmentation's modules unregistered.
     register_all_modules(init_default_scope=True)
     torch.set_num_threads(1)
+
+
+@pytest.fixture(scope="module")
+def scenes_root(tmp_path_factory):
+    """Four small scenes of the game, five of the camera."""
+    root = tmp_path_factory.mktemp("scenes") / "set"
+    write_scenes(
+        out_dir=root, seed=7, num_game=4, num_camera_train=3, num_camera_val=2, image_size=(128, 64)
+    )
+    return root

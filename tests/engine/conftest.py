@@ -6,17 +6,6 @@ from mmengine.logging import MMLogger
 from mmengine.runner import Runner
 from short_runs import CONFIG, ROOT
 
-from mmdrsl.scenes import write_scenes
-
-
-@pytest.fixture(scope="module")
-def scenes_root(tmp_path_factory):
-    root = tmp_path_factory.mktemp("scenes") / "set"
-    write_scenes(
-        out_dir=root, seed=7, num_game=4, num_camera_train=3, num_camera_val=2, image_size=(128, 64)
-    )
-    return root
-
 
 @pytest.fixture
 def train(scenes_root, tmp_path, monkeypatch):

@@ -8,19 +8,9 @@ from mmengine.runner import Runner
 from PIL import Image
 
 from mmdrsl.engine.hooks import PredictionStatisticsHook
-from mmdrsl.scenes import write_scenes
 
 CONFIG = "configs/source_only/deeplabv3plus_scenes2scenes.py"
 LAYER = "segmentor.backbone.bn1"
-
-
-@pytest.fixture(scope="module")
-def scenes_root(tmp_path_factory):
-    root = tmp_path_factory.mktemp("scenes") / "set"
-    write_scenes(
-        out_dir=root, seed=7, num_game=1, num_camera_train=3, num_camera_val=2, image_size=(128, 64)
-    )
-    return root
 
 
 @pytest.fixture

@@ -5,22 +5,11 @@ from pathlib import Path
 
 import pytest
 
-from mmdrsl.scenes import write_scenes
-
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT / "tools" / "analysis_tools"))
 import benchmark_labelling  # noqa: E402
 
 CONFIG = "configs/self_training/deeplabv3plus_scenes2scenes.py"
-
-
-@pytest.fixture(scope="module")
-def scenes_root(tmp_path_factory):
-    root = tmp_path_factory.mktemp("scenes") / "set"
-    write_scenes(
-        out_dir=root, seed=7, num_game=4, num_camera_train=3, num_camera_val=2, image_size=(128, 64)
-    )
-    return root
 
 
 @pytest.mark.slow
