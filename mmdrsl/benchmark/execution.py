@@ -19,6 +19,7 @@ from .plan import BenchmarkRun, PlannedRun
 from .processes import Processes, locked
 from .results import FORMAT, environment, scores_of
 from .training_run import ROOT, TrainingError, failure_message
+from .warmup_checkpoint import write_part
 
 HASH_FILE = "hash.txt"
 # Hash of the warm-up from which a training began, or "own".
@@ -138,9 +139,21 @@ class Execution:
         if training.checkpoint.is_file():
             return
         self.say(f"{training.title}: training")
+        self._take_from_warmup(run)
         self._process(training.command(), training.title, training.log, lock)
         if not training.checkpoint.is_file():
             raise TrainingError(training.failure_message(0))
+        if training.warmup_checkpoint is not None:
+            training.warmup_checkpoint.unlink(missing_ok=True)
+
+    @staticmethod
+    def _take_from_warmup(run: PlannedRun) -> None:
+        """Make the checkpoint from which a run begins that has not trained yet."""
+        part, folder = run.training.warmup_checkpoint, run.training.folder
+        if run.warmup is None or part is None or (folder / "last_checkpoint").is_file():
+            return
+        warmup = run.warmup.training
+        write_part(warmup.checkpoint, warmup.cfg, part, run.training.cfg)
 
     def _evaluate(self, run: BenchmarkRun, lock: int) -> dict[str, float]:
         """Metrics of the last iterate."""

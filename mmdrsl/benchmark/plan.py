@@ -27,9 +27,11 @@ from .translations import (
     translator_name,
     use_translations,
 )
-from .warmup import RUN_KEYS, warmup_config
+from .warmup import RUN_KEYS, joined_warmup, warmup_config
 
 CONFIGS = ROOT / "configs"
+# In a run's folder while it trains: its part of the warm-up's checkpoint.
+WARMUP_CHECKPOINT = "warmup.pth"
 _DATA_FILES = ("carla/classes.json", "carla/train.txt", "camvid/classes.json", "camvid/train.txt")
 _NOT_VALIDATED = tuple(
     f"{part}_{key}" for part in ("val", "test") for key in ("cfg", "dataloader", "evaluator")
@@ -74,7 +76,8 @@ class PlannedRun:
     Attributes:
         training: The training.
         hash: See `fingerprint`.
-        warmup: The shared warm-up that it continues; None where it has its own.
+        warmup: The warm-up that it continues, in which heads of other methods may learn, too; None where it has its
+            own.
     """
 
     training: TrainingRun
@@ -153,7 +156,7 @@ def _plan_group(
     seed: int,
     identity: list[str],
 ) -> list[BenchmarkRun]:
-    """Runs of one network and seed; equal warm-ups are one."""
+    """Runs of one network and seed; warm-ups of one segmentor are one."""
     folder = settings.out / ("+".join(settings.extras) or "plain") / network / f"seed_{seed}"
     weights = weights_of(network, data=settings.data, given=dict(settings.weights))
     paths = {str(settings.data): "DATA"}
@@ -162,37 +165,39 @@ def _plan_group(
     if weights is not None:
         paths[str(weights)] = "WEIGHTS"
     initial_weights = "scratch" if weights is None else weights.name
-    warmups: dict[str, PlannedRun] = {}
+    inputs_of, cfgs = {}, {}
+    for method, source in sources.items():
+        cfgs[method] = _run_config(settings, source, method, network, seed, weights)
+        translations = settings.translations if is_translated(cfgs[method]) else None
+        manifest = [] if translations is None else [manifest_hash(translations)]
+        inputs_of[method] = [*identity, *manifest, _hash_of(weights)]
+    warmups = {}
+    for members, warmup_cfg in _joined(cfgs, inputs_of):
+        title = f"warm-up for {', '.join(METHODS[method].title for method in members)}"
+        warmup = _planned(
+            warmup_cfg,
+            f"{title}, {network}, seed {seed}",
+            folder,
+            "warmup_{hash}",
+            inputs_of[members[0]],
+            paths,
+        )
+        warmups.update(dict.fromkeys(members, warmup))
     runs = []
     for method, source in sources.items():
-        cfg = _run_config(settings, source, method, network, seed, weights)
+        cfg, warmup = cfgs[method], warmups.get(method)
         translations = settings.translations if is_translated(cfg) else None
-        manifest = [] if translations is None else [manifest_hash(translations)]
-        inputs = [*identity, *manifest, _hash_of(weights)]
         evaluation = _trimmed(cfg)
         use_evaluation_set(evaluation, source, settings.evaluation)
         share = settings.evaluation.target_share or prediction_share(cfg, settings.extras)
         if share is not None:
             use_target_statistics(evaluation, source, share)
-        warmup = None
-        # Nobody else begins on the labelled target.
-        warmup_cfg = None if method == "oracle" else warmup_config(cfg)
-        if warmup_cfg is not None:
-            warmup = _planned(
-                warmup_cfg,
-                f"warm-up for {METHODS[method].title}, {network}, seed {seed}",
-                folder,
-                "warmup_{hash}",
-                inputs,
-                paths,
-            )
-            warmup = warmups.setdefault(warmup.hash, warmup)
         planned = _planned(
             _trimmed(cfg),
             f"{METHODS[method].title}, {network}, seed {seed}",
             folder,
             method,
-            inputs,
+            inputs_of[method],
             paths,
             warmup,
         )
@@ -213,6 +218,26 @@ def _plan_group(
         )
     check_equal({run.method: run.protocol for run in runs})
     return runs
+
+
+def _joined(
+    cfgs: dict[str, Config], inputs_of: dict[str, list[str]]
+) -> list[tuple[list[str], Config]]:
+    """Methods that begin with one warm-up, and its config; methods with a warm-up of their own are left out."""
+    groups: list[tuple[list[str], Config]] = []
+    for method, cfg in cfgs.items():
+        # Nobody else begins on the labelled target.
+        own = None if method == "oracle" else warmup_config(cfg)
+        if own is None:
+            continue
+        for index, (members, warmup_cfg) in enumerate(groups):
+            joined = joined_warmup(warmup_cfg, own)
+            if joined is not None and inputs_of[members[0]] == inputs_of[method]:
+                groups[index] = ([*members, method], joined)
+                break
+        else:
+            groups.append(([method], own))
+    return groups
 
 
 def _run_config(
@@ -257,7 +282,7 @@ def _planned(
         config_file=folder / f"{name}.py",
         folder=folder / name,
         first_step=0 if warmup is None else warmup.training.max_steps,
-        warmup_checkpoint=None if warmup is None else warmup.training.checkpoint,
+        warmup_checkpoint=None if warmup is None else folder / name / WARMUP_CHECKPOINT,
     )
     return PlannedRun(training=training, hash=code, warmup=warmup)
 

@@ -34,6 +34,10 @@ _TARGET_TERMS = {
     "ModelRegularisationTerm",
     "VarianceRectificationTerm",
 }
+# Terms that read a further head where their config names none.
+_HEAD_TERMS = {"ModeMetricTerm"}
+# Entries that may differ between warm-ups of one segmentor which no head shapes.
+_BESIDE_SEGMENTOR = ("heads", "discriminators", "terms")
 RUN_KEYS = (
     "custom_imports",
     "default_scope",
@@ -111,6 +115,63 @@ def warmup_config(cfg: Config) -> Config | None:
     warmup.train_dataloader.dataset.pop("target", None)
     warmup.train_cfg.max_iters = steps
     return warmup
+
+
+def joined_warmup(first: Config, second: Config) -> Config | None:
+    """One warm-up for two runs, in which the heads of both learn beside one segmentor.
+
+    Heads that do not shape the warm-up leave the segmentor as it is, and `UDASegmentor` lets every term draw as if it
+    were alone, so each run finds the bits of a warm-up of its own: see `warmup_checkpoint.write_part`.
+
+    Args:
+        first: What `warmup_config` gives for a run, or an earlier result of this function.
+        second: What `warmup_config` gives for another.
+
+    Returns:
+        Its config; None where they train the segmentor in different ways, or call different things by one name.
+    """
+    if any(_is_shaped(cfg) for cfg in (first, second)):
+        return None
+    if _of_segmentor(first) != _of_segmentor(second):
+        return None
+    joined = copy.deepcopy(first)
+    sections = [(joined.model, second.model, key) for key in _BESIDE_SEGMENTOR]
+    for own, other, key in [*sections, (joined, second, "default_hooks")]:
+        present, added = own.get(key) or {}, copy.deepcopy(other.get(key) or {})
+        if any(name in present and present[name] != entry for name, entry in added.items()):
+            return None
+        if added:
+            own[key] = ConfigDict({**present, **added})
+    if joined.model.get("heads"):
+        joined.model.heads_shape_warmup = False
+    hooks = list(first.get("custom_hooks") or [])
+    hooks += [hook for hook in second.get("custom_hooks") or [] if hook not in hooks]
+    if hooks:
+        joined.custom_hooks = hooks
+    return joined
+
+
+def _is_shaped(cfg: Config) -> bool:
+    """Whether what a run has beside the segmentor has a say in how that learns."""
+    shapes = bool(cfg.model.get("heads")) and cfg.model.get("heads_shape_warmup", True)
+    return shapes or cfg.optim_wrapper.get("clip_grad") is not None
+
+
+def _of_segmentor(cfg: Config) -> dict[str, Any]:
+    """What of a warm-up's config says how the segmentor learns."""
+    entries = copy.deepcopy(cfg.to_dict())
+    model = entries["model"]
+    for key in ("heads", "heads_shape_warmup", "discriminators"):
+        model.pop(key, None)
+    model["terms"] = {name: term for name, term in model["terms"].items() if not _reads_head(term)}
+    entries["default_hooks"].pop("modes", None)
+    entries.pop("custom_hooks", None)
+    return entries
+
+
+def _reads_head(term: dict[str, Any]) -> bool:
+    """Whether a term reads a further head, and so nothing else."""
+    return term.get("head") is not None or term["type"] in _HEAD_TERMS
 
 
 def _reads_source(term: dict[str, Any]) -> bool:

@@ -20,7 +20,7 @@ from mmdrsl.benchmark.networks import DEFAULT_NETWORK, NETWORKS, use_network, we
 from mmdrsl.benchmark.plan import CONFIGS, Settings, plan_runs
 from mmdrsl.benchmark.protocol import check_equal, protocol_of
 from mmdrsl.benchmark.results import check_comparable
-from mmdrsl.benchmark.warmup import warmup_config, warmup_iterations
+from mmdrsl.benchmark.warmup import joined_warmup, warmup_config, warmup_iterations
 from mmdrsl.engine.launch import resolve_mmseg_bases
 from mmdrsl.models.feature_maps import choose_map, feature_maps
 from mmdrsl.models.terms import AdaptationProgress
@@ -146,19 +146,43 @@ def test_warm_ups_are_shared_where_the_configs_allow_it(settings):
     plan = plan_runs(settings(methods=tuple(m for m in METHODS if not METHODS[m].is_translated)))
     runs = by_method(plan)
     shared = runs["source_only"].warmup
-    sharing = [name for name, run in runs.items() if run.warmup is shared]
-    assert sharing == ["source_only", "self_training", "mrkld", "dacs"]
-    # The same second classifier and the same discriminators.
-    assert runs["advent"].warmup is runs["adaptsegnet_multi"].warmup
-    # Heads, or discriminators, or the weight of the second classifier differ.
-    own = ("drsl", "adaptsegnet", "minent", "seg_uncertainty", "advent")
-    assert len({runs[name].warmup.hash for name in own} | {shared.hash}) == len(own) + 1
+    alone = {name for name, run in runs.items() if run.warmup is not shared}
+    # The weight of the second classifier differs.
+    assert alone == {"seg_uncertainty", "oracle", "cycada_feature"}
+    assert runs["seg_uncertainty"].warmup is not None
+    model = shared.training.cfg.model
+    assert set(model.heads) == {"mmdl", "auxiliary"}
+    assert set(model.discriminators) == {"output", "auxiliary"}
+    assert set(model.terms) == {"source", "metric", "source_auxiliary"}
     # One begins on the target, the other has a hook that asks for a term of the rounds.
     assert runs["oracle"].warmup is None
     assert runs["cycada_feature"].warmup is None
-    assert runs["dacs"].training.warmup_checkpoint == shared.training.folder / "iter_600.pth"
+    dacs = runs["dacs"].training
+    assert dacs.warmup_checkpoint == dacs.folder / "warmup.pth"
     assert runs["dacs"].training.first_step == 600
-    assert runs["drsl"].warmup.training.title.startswith("warm-up for DRSL, ")
+    title = "warm-up for Source only, Self-training, DRSL, AdaptSegNet, "
+    assert shared.training.title.startswith(title)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"model.heads_shape_warmup": True},
+        {"optim_wrapper.clip_grad": {"max_norm": 1.0}},
+        {"default_hooks.modes.kmeans_iteration": 100},
+    ],
+)
+def test_what_would_change_the_segmentor_or_a_head_is_not_joined(settings, options):
+    cfgs = {name: method_config(name, CONFIGS) for name in ("self_training", "drsl")}
+    for cfg in cfgs.values():
+        cfg.default_hooks.teacher.begin = 600
+    source, drsl = (warmup_config(cfg) for cfg in cfgs.values())
+    assert joined_warmup(source, drsl) is not None
+    changed = drsl.copy()
+    changed.merge_from_dict(options)
+    assert joined_warmup(drsl, changed) is None
+    if "default_hooks.modes.kmeans_iteration" not in options:
+        assert joined_warmup(source, changed) is None
 
 
 def test_what_acts_in_the_rounds_alone_leaves_the_warm_up(settings):
@@ -203,15 +227,20 @@ def batch(*domains):
 @pytest.mark.parametrize("method", METHODS)
 def test_shared_warm_up_is_the_methods_own(settings, method):
     # By what the model does: before any round a run that shares has the parameters and losses of the warm-up alone.
-    run = plan_runs(settings(methods=(method,)))[0]
+    plan = plan_runs(settings(methods=tuple(dict.fromkeys((method, "drsl", "advent", "dacs")))))
+    run = plan[0]
     cfg = run.training.cfg
     if run.warmup is None:
         return
     warmup = run.warmup.training.cfg
-    models = [MODELS.build(copy.deepcopy(config.model)) for config in (cfg, warmup)]
-    names = [[name for name, _ in model.named_parameters()] for model in models]
-    assert names[0] == names[1]
-    models[1].load_state_dict(models[0].state_dict())
+    models = []
+    for config in (cfg, warmup):
+        torch.manual_seed(0)
+        models.append(MODELS.build(copy.deepcopy(config.model)))
+    own, joined = (model.state_dict() for model in models)
+    assert own.keys() <= joined.keys()
+    # Whatever is beside them, heads and discriminators begin with the same weights.
+    assert all(torch.equal(value, joined[name]) for name, value in own.items())
     inputs, samples = batch("source", "source")
     values = []
     for model in models:
@@ -220,11 +249,10 @@ def test_shared_warm_up_is_the_methods_own(settings, method):
         values.append(
             {key: value for key, value in model.loss(inputs, samples).items() if "loss" in key}
         )
-    assert {key for key, value in values[0].items() if value.requires_grad and value != 0} == set(
-        values[1]
-    )
-    for key, value in values[1].items():
-        assert torch.equal(values[0][key], value)
+    trained = {key for key, value in values[0].items() if value.requires_grad and value != 0}
+    assert trained == set(values[0]) & set(values[1])
+    for key in trained:
+        assert torch.equal(values[0][key], values[1][key])
     assert warmup.train_cfg.max_iters == 600
     for key in ("optim_wrapper", "param_scheduler", "randomness"):
         assert warmup[key] == cfg[key]

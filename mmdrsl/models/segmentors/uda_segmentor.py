@@ -97,15 +97,15 @@ class UDASegmentor(BaseSegmentor):
                 f"with any BaseDecodeHead; found {segmentor.get('type')!r} with {type(decode_head).__name__}."
             )
         self.heads_shape_warmup = heads_shape_warmup
-        # What a method adds draws its first weights aside, so that every method starts from the same segmentor.
-        with torch.random.fork_rng(devices=[]):
-            self.heads = nn.ModuleDict(
-                {name: MODELS.build(cfg) for name, cfg in (heads or {}).items()}
-            )
-            for head in self.heads.values():
+        # What a method adds draws its first weights aside, so that every method starts from the same segmentor, and
+        # every head from the same weights whatever heads are beside it.
+        self.heads = nn.ModuleDict()
+        for name, cfg in (heads or {}).items():
+            with torch.random.fork_rng(devices=[]):
+                self.heads[name] = MODELS.build(cfg)
                 # Only here: the segmentor's own heads are initialised by the Runner, in the main stream.
-                if isinstance(head, BaseDecodeHead):
-                    head.init_weights()
+                if isinstance(self.heads[name], BaseDecodeHead):
+                    self.heads[name].init_weights()
         with torch.random.fork_rng(devices=[]):
             self.discriminators = nn.ModuleDict(
                 {name: MODELS.build(cfg) for name, cfg in (discriminators or {}).items()}
@@ -249,11 +249,12 @@ class UDASegmentor(BaseSegmentor):
                 detach_heads=not self.heads_shape_warmup and self.progress.round == 0,
                 teacher=self.teacher.module if self.teacher and self.teacher.steps > 0 else None,
             )
-            values = {
-                f"{name}.{key}": value
-                for name, term in self.terms.items()
-                for key, value in term(step).items()
-            }
+            values = {}
+            # Every term draws as if it were alone: what a head learns does not depend on the heads beside it.
+            devices = [inputs.device] if inputs.is_cuda else []
+            for name, term in self.terms.items():
+                with torch.random.fork_rng(devices=devices):
+                    values.update({f"{name}.{key}": value for key, value in term(step).items()})
         if not any("loss" in key for key in values):
             raise ValueError(
                 f"No term of {sorted(self.terms)} has anything to do with a batch of domains {sorted(set(domains))}. "
