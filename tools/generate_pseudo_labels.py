@@ -1,10 +1,12 @@
 """Label the target images of a self-training config outside training.
 
-python tools/generate_pseudo_labels.py CONFIG CHECKPOINT --out DIR [--portion SHARE] [--teacher] [--launcher pytorch]
+python tools/generate_pseudo_labels.py CONFIG CHECKPOINT --out DIR [--portion SHARE] [--teacher] [--analyse]
+    [--launcher pytorch]
 
 writes the artefact of a round: labels/, color/, confidence/ and manifest.json. Policy and views are those of the
 config's SelfTrainingHook. Started again after an interruption it picks up where it stopped; where DIR holds the same
 labels already it checks them and stops. The labels serve a plain supervised config too, see docs/self_training.md.
+--analyse says how many labels are right, by those of the config's oracle_dataset: after the fact, or on a stand-in.
 """
 
 from __future__ import annotations
@@ -15,13 +17,15 @@ from pathlib import Path
 
 from mmengine.config import Config, DictAction
 from mmengine.dist import init_dist, is_distributed, is_main_process
-from mmengine.registry import init_default_scope
+from mmengine.registry import build_from_cfg, init_default_scope
 from mmengine.utils.dl_utils import set_multi_processing
+from mmseg.registry import DATASETS
 
 import mmdrsl  # noqa: F401 - registers everything before a config is built
 from mmdrsl.engine.labelling import build_labelling
 from mmdrsl.engine.launch import join_cpu_process_group, resolve_mmseg_bases
 from mmdrsl.self_training import PseudoLabelArtefact, model_hash
+from mmdrsl.self_training.label_analysis import artefact_quality
 
 
 def parse_args() -> argparse.Namespace:
@@ -32,6 +36,9 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument("--out", type=Path, required=True, help="folder of the artefact")
     parser.add_argument("--portion", type=float, help="share to label; default: the last round's")
     parser.add_argument("--teacher", action="store_true", help="predict with the averaged copy")
+    parser.add_argument(
+        "--analyse", action="store_true", help="compare with the labels of oracle_dataset"
+    )
     parser.add_argument("--round", type=int, default=1, help="number noted in the manifest")
     parser.add_argument("--num-workers", type=int, help="loader processes; default: the hook's")
     parser.add_argument(
@@ -64,13 +71,18 @@ def main() -> None:
         cfg, checkpoint=args.checkpoint, portion=args.portion, teacher=args.teacher
     )
     artefact = PseudoLabelArtefact(args.out)
+    infos = [job.dataset.get_data_info(index) for index in range(len(job.dataset))]
+    images = {info["sample_id"]: Path(info["img_path"]) for info in infos}
+    if args.analyse and "oracle_dataset" not in cfg:
+        raise ValueError(
+            f"--analyse needs the labelled target: {args.config} has no oracle_dataset."
+        )
     manifest = artefact.read_manifest()
     if manifest is not None:
-        infos = [job.dataset.get_data_info(index) for index in range(len(job.dataset))]
         problems = artefact.check(
             manifest,
             classes=job.dataset.metainfo["classes"],
-            images={info["sample_id"]: Path(info["img_path"]) for info in infos},
+            images=images,
             model_hash=model_hash(job.labeller.predictor(job.networks)),
         )
         if manifest.policy != job.labeller.settings():
@@ -99,6 +111,13 @@ def main() -> None:
             )
         for name, value in manifest.scores.items():
             print(f"  {name}: {value:.4f}")
+        if args.analyse:
+            classes = list(job.dataset.metainfo["classes"])
+            labelled = build_from_cfg({**cfg.oracle_dataset, "pipeline": []}, DATASETS)
+            quality = artefact_quality(artefact, images, labelled, classes)
+            print(f"  right of the labels of {quality['images']} images, %:")
+            for name, share in quality["precision"].items():
+                print(f"    {name:18s} {'-' if share is None else f'{100 * share:5.1f}'}")
 
 
 if __name__ == "__main__":

@@ -23,6 +23,7 @@ default_hooks = dict(
         warmup_iterations={{_base_.warmup_iterations}},
         rounds={{_base_.rounds}},
         label_with="teacher",
-        labeller=dict(flip=True, spool_stride=2),
+        # What three scales agree on: of such labels more are right (docs/experiments.md).
+        labeller=dict(flip=True, scales=(0.75, 1.0, 1.25), spool_stride=2),
     ),
 )

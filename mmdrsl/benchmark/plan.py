@@ -171,10 +171,10 @@ def _plan_group(
         translations = settings.translations if is_translated(cfgs[method]) else None
         manifest = [] if translations is None else [manifest_hash(translations)]
         inputs_of[method] = [*identity, *manifest, _hash_of(weights)]
-    warmups = {}
+    warmups: dict[str, PlannedRun] = {}
     for members, warmup_cfg in _joined(cfgs, inputs_of):
         title = f"warm-up for {', '.join(METHODS[method].title for method in members)}"
-        warmup = _planned(
+        shared = _planned(
             warmup_cfg,
             f"{title}, {network}, seed {seed}",
             folder,
@@ -182,7 +182,7 @@ def _plan_group(
             inputs_of[members[0]],
             paths,
         )
-        warmups.update(dict.fromkeys(members, warmup))
+        warmups.update(dict.fromkeys(members, shared))
     runs = []
     for method, source in sources.items():
         cfg, warmup = cfgs[method], warmups.get(method)

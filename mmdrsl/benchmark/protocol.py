@@ -69,6 +69,9 @@ def protocol_of(cfg: Config, *, initial_weights: str) -> dict[str, Any]:
             for entry in rounds.rounds
         ]
         views = "flip" if labeller.get("flip", False) else "one view"
+        scales = [float(scale) for scale in labeller.get("scales", (1.0,))]
+        if scales != [1.0]:
+            views += f", scales {scales}"
         labels = (
             f"{kind}, portions {portions}, {views}, by the {rounds.get('label_with', 'student')}"
         )

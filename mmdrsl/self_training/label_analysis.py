@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 
+from ..datasets.labelled import LabelledImageDataset
+from ..datasets.transforms.loading import read_raw_ids, read_train_ids
+from .artefact import PseudoLabelArtefact
 from .label_policy import IGNORE_INDEX
 
 
@@ -44,3 +49,40 @@ def label_quality(
         "precision": shares(correct, labelled.sum(axis=0)),
         "coverage": shares(labelled.sum(axis=1), confusion.sum(axis=1)),
     }
+
+
+def artefact_quality(
+    artefact: PseudoLabelArtefact, images: dict[str, Path], labelled: Any, classes: list[str]
+) -> dict[str, Any]:
+    """Precision and coverage of a round's labels, by a dataset that has the labels of its images.
+
+    Args:
+        artefact: The round.
+        images: Image file of every id in the artefact.
+        labelled: A `LabelledImageDataset` with some of these images; its pipeline is not used.
+        classes: Class names.
+
+    Returns:
+        ``images``, how many of them were compared, and what `label_quality` says of them.
+
+    Raises:
+        TypeError: It is no labelled dataset.
+        ValueError: It has none of the images.
+    """
+    if not isinstance(labelled, LabelledImageDataset):
+        raise TypeError(
+            f"pseudo labels are compared with a LabelledImageDataset, found {type(labelled).__name__}."
+        )
+    names = {path.resolve(): name for name, path in images.items()}
+    infos = [labelled.get_data_info(index) for index in range(len(labelled))]
+    known = [info for info in infos if Path(info["img_path"]).resolve() in names]
+    if not known:
+        raise ValueError("the labelled dataset holds none of the target training images.")
+
+    def pairs() -> Iterator[tuple[np.ndarray, np.ndarray]]:
+        for info in known:
+            path = artefact.label_path(names[Path(info["img_path"]).resolve()])
+            truth = (info["seg_map_path"], info["label_lookup"], info["label_channel"])
+            yield read_raw_ids(str(path)), read_train_ids(*truth)
+
+    return {"images": len(known), **label_quality(pairs(), classes)}

@@ -3,7 +3,10 @@ import signal
 import subprocess
 import sys
 
+import cv2
+import numpy as np
 import pytest
+from cityscapesscripts.helpers.labels import labels
 from run_tools import DRSL_CONFIG, ROOT, run_tool, tool_environment
 
 from mmdrsl.self_training import PseudoLabelArtefact
@@ -80,6 +83,28 @@ def test_complete_labels_are_checked_not_made_again(whole, uninterrupted_run, sc
     before = {path: path.stat().st_mtime_ns for path in whole.rglob("*")}
     run_tool(command(uninterrupted_run / "iter_20.pth", whole), scenes_root)
     assert before == {path: path.stat().st_mtime_ns for path in whole.rglob("*")}
+
+
+def test_labels_are_compared_with_those_of_the_labelled_target(
+    whole, uninterrupted_run, scenes_root
+):
+    output = run_tool(command(uninterrupted_run / "iter_20.pth", whole, "--analyse"), scenes_root)
+    lines = output.split("right of the labels of 6 images, %:\n")[1].splitlines()
+    shares = dict(line.strip().rsplit(maxsplit=1) for line in lines)
+    # Counted here from the files: the scenes' own labels, by Cityscapes' names, beside the pseudo labels.
+    names = [name.strip() for name in shares if name != "all"]
+    ids = {label.id: names.index(label.name) for label in labels if label.name in names}
+    right = labelled = 0
+    for path in sorted((whole / "labels").rglob("*.png")):
+        label = cv2.imread(str(path), cv2.IMREAD_UNCHANGED)
+        frame = path.stem.removesuffix("_leftImg8bit")
+        (file,) = scenes_root.rglob(f"camera/gtFine/train/**/{frame}_gtFine_labelIds.png")
+        truth = cv2.imread(str(file), cv2.IMREAD_UNCHANGED)
+        truth = np.vectorize(lambda value: ids.get(value, 255))(truth)
+        known = (label != 255) & (truth != 255)
+        right += (label == truth)[known].sum()
+        labelled += known.sum()
+    assert float(shares["all"]) == pytest.approx(100 * right / labelled, abs=0.06)
 
 
 @pytest.mark.slow

@@ -5,14 +5,13 @@ from __future__ import annotations
 import copy
 import json
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import accumulate
 from math import isnan
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from mmengine.dataset import Compose
 from mmengine.dist import barrier, broadcast_object_list, is_main_process
@@ -25,16 +24,14 @@ from mmseg.registry import DATASETS, HOOKS
 from torch import nn
 from torch.optim import Optimizer
 
-from ...datasets.labelled import LabelledImageDataset
 from ...datasets.samplers import TwoDomainSampler
-from ...datasets.transforms.loading import read_raw_ids, read_train_ids
 from ...datasets.two_domain import TwoDomainDataset
 from ...datasets.unlabelled import WHOLE_IMAGE_PIPELINE, UnlabelledDataset
 from ...models.segmentors import UDASegmentor
 from ...models.terms import AdaptationProgress
 from ...self_training import PseudoLabelArtefact, PseudoLabeller, RoundManifest, model_hash
 from ...self_training.artefact import write_atomically
-from ...self_training.label_analysis import label_quality
+from ...self_training.label_analysis import artefact_quality
 from ..step_factor import scale_steps
 
 RECORD = "rounds.json"
@@ -474,37 +471,10 @@ class SelfTrainingHook(Hook):
             ),
         )
         if self.analysis_dataset is not None and is_main_process():
-            self._record(
-                runner, phase.number, analysis=self._analyse(artefact, images, manifest.classes)
-            )
+            labelled = build_from_cfg({**self.analysis_dataset, "pipeline": []}, DATASETS)
+            quality = artefact_quality(artefact, images, labelled, manifest.classes)
+            self._record(runner, phase.number, analysis=quality)
         return manifest
-
-    def _analyse(
-        self, artefact: PseudoLabelArtefact, images: dict[str, Path], classes: list[str]
-    ) -> dict:
-        """Precision and coverage of a round's labels, by the labels of the analysis dataset."""
-        labelled = build_from_cfg({**(self.analysis_dataset or {}), "pipeline": []}, DATASETS)
-        if not isinstance(labelled, LabelledImageDataset):
-            raise TypeError(
-                f"analysis_dataset is a {type(labelled).__name__}, expected a LabelledImageDataset."
-            )
-        names = {path.resolve(): name for name, path in images.items()}
-        infos = [labelled.get_data_info(index) for index in range(len(labelled))]
-        known = [info for info in infos if Path(info["img_path"]).resolve() in names]
-        if not known:
-            raise ValueError("analysis_dataset holds none of the target training images.")
-
-        def pairs() -> Iterator[tuple[np.ndarray, np.ndarray]]:
-            for info in known:
-                name = names[Path(info["img_path"]).resolve()]
-                yield (
-                    read_raw_ids(str(artefact.label_path(name))),
-                    read_train_ids(
-                        info["seg_map_path"], info["label_lookup"], info["label_channel"]
-                    ),
-                )
-
-        return {"images": len(known), **label_quality(pairs(), classes)}
 
     @staticmethod
     def _read_record(runner: Runner) -> dict[str, dict]:

@@ -102,10 +102,11 @@ class UDASegmentor(BaseSegmentor):
         self.heads = nn.ModuleDict()
         for name, cfg in (heads or {}).items():
             with torch.random.fork_rng(devices=[]):
-                self.heads[name] = MODELS.build(cfg)
+                head = MODELS.build(cfg)
                 # Only here: the segmentor's own heads are initialised by the Runner, in the main stream.
-                if isinstance(self.heads[name], BaseDecodeHead):
-                    self.heads[name].init_weights()
+                if isinstance(head, BaseDecodeHead):
+                    head.init_weights()
+            self.heads[name] = head
         with torch.random.fork_rng(devices=[]):
             self.discriminators = nn.ModuleDict(
                 {name: MODELS.build(cfg) for name, cfg in (discriminators or {}).items()}
