@@ -12,6 +12,7 @@ import torch
 from mmengine.config import Config
 from mmengine.logging import MMLogger
 from mmengine.optim import build_optim_wrapper
+from mmengine.registry import init_default_scope
 from mmseg.registry import MODELS
 from torch import nn
 
@@ -33,6 +34,8 @@ def write_part(whole: Path, whole_cfg: Config, part: Path, part_cfg: Config) -> 
     Raises:
         ValueError: The checkpoint lacks something that the run has.
     """
+    # A model builds its parts in this scope; the Runner, which sets it, is in another process.
+    init_default_scope(part_cfg.get("default_scope", "mmseg"))
     # Written by our own training process a moment ago, or found in the folder of one.
     checkpoint = torch.load(whole, map_location="cpu", weights_only=False)
     model = MODELS.build(copy.deepcopy(part_cfg.model))
