@@ -10,6 +10,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from mmengine.config import Config
+
 from ..engine.hooks.run_cost_hook import COST_FILE
 from ..self_training.artefact import write_atomically
 from ..visualization.run_records import latest_step
@@ -153,7 +155,9 @@ class Execution:
         if run.warmup is None or part is None or (folder / "last_checkpoint").is_file():
             return
         warmup = run.warmup.training
-        write_part(warmup.checkpoint, warmup.cfg, part, run.training.cfg)
+        # As the processes read them: a written config has its entries, and so the parameters, in another order.
+        whole_cfg, cfg = (Config.fromfile(each.config_file) for each in (warmup, run.training))
+        write_part(warmup.checkpoint, whole_cfg, part, cfg)
 
     def _evaluate(self, run: BenchmarkRun, lock: int) -> dict[str, float]:
         """Metrics of the last iterate."""

@@ -121,8 +121,10 @@ def test_results_are_complete(whole):
     assert "random weights, no ImageNet" in (whole / "benchmark.log").read_text()
 
 
-@pytest.mark.parametrize("method", ["self_training", "drsl"])
-def test_shared_warm_up_gives_the_weights_of_a_whole_run(whole, tmp_path, method):
+@pytest.mark.parametrize("method", ["self_training", "drsl", "minent"])
+def test_shared_warm_up_gives_the_weights_of_a_whole_run(whole, data, tmp_path, method):
+    # A warm-up with DRSL's head and, here, the second classifier.
+    call(data, whole, methods=("drsl", method))
     # The same config from step 0, without the benchmark's sharing.
     config = whole / "plain/deeplabv3plus_small/seed_0" / f"{method}.py"
     environment = {

@@ -23,6 +23,23 @@ SEGMENTOR_PREFIX = "segmentor."
 TEACHER_PREFIX = "teacher."
 
 
+def _built_aside(configs: dict[str, dict] | None) -> nn.ModuleDict:
+    """Modules that a method adds to a segmentor.
+
+    Each draws its first weights aside: every method starts from the same segmentor, and every module from the same
+    weights, whatever is beside it.
+    """
+    modules = nn.ModuleDict()
+    for name, cfg in (configs or {}).items():
+        with torch.random.fork_rng(devices=[]):
+            module = MODELS.build(cfg)
+            # Only here: the segmentor's own heads are initialised by the Runner, in the main stream.
+            if isinstance(module, BaseDecodeHead):
+                module.init_weights()
+        modules[name] = module
+    return modules
+
+
 @MODELS.register_module()
 class UDASegmentor(BaseSegmentor):
     """Adapts a segmentor to a second domain; knows no method.
@@ -97,20 +114,8 @@ class UDASegmentor(BaseSegmentor):
                 f"with any BaseDecodeHead; found {segmentor.get('type')!r} with {type(decode_head).__name__}."
             )
         self.heads_shape_warmup = heads_shape_warmup
-        # What a method adds draws its first weights aside, so that every method starts from the same segmentor, and
-        # every head from the same weights whatever heads are beside it.
-        self.heads = nn.ModuleDict()
-        for name, cfg in (heads or {}).items():
-            with torch.random.fork_rng(devices=[]):
-                head = MODELS.build(cfg)
-                # Only here: the segmentor's own heads are initialised by the Runner, in the main stream.
-                if isinstance(head, BaseDecodeHead):
-                    head.init_weights()
-            self.heads[name] = head
-        with torch.random.fork_rng(devices=[]):
-            self.discriminators = nn.ModuleDict(
-                {name: MODELS.build(cfg) for name, cfg in (discriminators or {}).items()}
-            )
+        self.heads = _built_aside(heads)
+        self.discriminators = _built_aside(discriminators)
         for name, head in self.heads.items():
             classes = getattr(head, "num_classes", self.segmentor.num_classes)
             if classes != self.segmentor.num_classes:
