@@ -71,7 +71,8 @@ class Execution:
         for run in runs:
             if self.result_file(run).is_file():
                 continue
-            warmup = None if run.training.checkpoint.is_file() else run.warmup
+            # What has begun never reads its warm-up again.
+            warmup = None if run.training.has_begun else run.warmup
             if warmup is not None:
                 name = self._name(warmup)
                 jobs[name] = Job(name=name, action=partial(self.train, warmup))
@@ -135,29 +136,33 @@ class Execution:
             shutil.rmtree(training.folder, ignore_errors=True)
             training.folder.mkdir(parents=True)
             training.cfg.dump(training.config_file)
-            began_from = "own" if run.warmup is None else run.warmup.hash
-            write_atomically(training.folder / WARMUP_FILE, began_from)
+            write_atomically(training.folder / WARMUP_FILE, "own")
             write_atomically(training.folder / HASH_FILE, run.hash)
-        if training.checkpoint.is_file():
-            return
+        if not training.checkpoint.is_file():
+            self._train_on(run, lock)
+        if training.warmup_checkpoint is not None:
+            training.warmup_checkpoint.unlink(missing_ok=True)
+
+    def _train_on(self, run: PlannedRun, lock: int) -> None:
+        """Train from the warm-up, or from the run's last checkpoint."""
+        training = run.training
         self.say(f"{training.title}: training")
         self._take_from_warmup(run)
         self._process(training.command(), training.title, training.log, lock)
         if not training.checkpoint.is_file():
             raise TrainingError(training.failure_message(0))
-        if training.warmup_checkpoint is not None:
-            training.warmup_checkpoint.unlink(missing_ok=True)
 
     @staticmethod
     def _take_from_warmup(run: PlannedRun) -> None:
         """Make the checkpoint from which a run begins that has not trained yet."""
-        part, folder = run.training.warmup_checkpoint, run.training.folder
-        if run.warmup is None or part is None or (folder / "last_checkpoint").is_file():
+        part = run.training.warmup_checkpoint
+        if run.warmup is None or part is None or run.training.has_begun:
             return
         warmup = run.warmup.training
         # As the processes read them: a written config has its entries, and so the parameters, in another order.
         whole_cfg, cfg = (Config.fromfile(each.config_file) for each in (warmup, run.training))
         write_part(warmup.checkpoint, whole_cfg, part, cfg)
+        write_atomically(run.training.folder / WARMUP_FILE, run.warmup.hash)
 
     def _evaluate(self, run: BenchmarkRun, lock: int) -> dict[str, float]:
         """Metrics of the last iterate."""

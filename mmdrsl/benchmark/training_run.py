@@ -29,7 +29,7 @@ class TrainingRun:
         config_file: Where that config is written.
         folder: Its work folder.
         first_step: Step at which it starts: 0, or the end of a warm-up that another run trains.
-        warmup_checkpoint: Checkpoint of that warm-up, None where the run has its own.
+        warmup_checkpoint: Checkpoint with which the run goes on from there, None where it has a warm-up of its own.
     """
 
     title: str
@@ -54,11 +54,16 @@ class TrainingRun:
         """What the training process prints."""
         return self.folder / "train.log"
 
+    @property
+    def has_begun(self) -> bool:
+        """Whether the run has a checkpoint of its own to continue from."""
+        return (self.folder / "last_checkpoint").is_file()
+
     def command(self) -> list[str]:
         """Command that starts the run, or continues it from its last checkpoint."""
         command = [sys.executable, str(ROOT / "tools/train.py"), str(self.config_file)]
         command += ["--work-dir", str(self.folder), "--resume"]
-        if self.warmup_checkpoint is not None and not (self.folder / "last_checkpoint").is_file():
+        if self.warmup_checkpoint is not None and not self.has_begun:
             # Resumes from it: step, optimizer and schedule go on where the warm-up ended.
             command += ["--cfg-options", f"load_from={self.warmup_checkpoint}"]
         return command

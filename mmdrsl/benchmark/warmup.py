@@ -34,8 +34,6 @@ _TARGET_TERMS = {
     "ModelRegularisationTerm",
     "VarianceRectificationTerm",
 }
-# Terms that read a further head where their config names none.
-_HEAD_TERMS = {"ModeMetricTerm"}
 # Entries that may differ between warm-ups of one segmentor which no head shapes.
 _BESIDE_SEGMENTOR = ("heads", "discriminators", "terms")
 RUN_KEYS = (
@@ -83,8 +81,8 @@ def warmup_iterations(cfg: Config) -> int:
 def warmup_config(cfg: Config) -> Config | None:
     """Config of the first steps of a run: its model on the source, without all that acts on the target alone.
 
-    Further heads and discriminators are in it, since their state is in the checkpoint. Two runs share a warm-up where
-    this gives them equal configs.
+    Further heads and discriminators are in it, since their state is in the checkpoint. Which runs share a warm-up says
+    `joined_warmup`.
 
     Args:
         cfg: Config of a run.
@@ -154,7 +152,10 @@ def joined_warmup(first: Config, second: Config) -> Config | None:
 def _is_shaped(cfg: Config) -> bool:
     """Whether what a run has beside the segmentor has a say in how that learns."""
     shapes = bool(cfg.model.get("heads")) and cfg.model.get("heads_shape_warmup", True)
-    return shapes or cfg.optim_wrapper.get("clip_grad") is not None
+    wrapper = cfg.optim_wrapper
+    # Clipping goes by the norm of all gradients, mixed precision by their largest.
+    plain = wrapper.get("type", "OptimWrapper") == "OptimWrapper"
+    return shapes or not plain or wrapper.get("clip_grad") is not None
 
 
 def _of_segmentor(cfg: Config) -> dict[str, Any]:
@@ -170,8 +171,9 @@ def _of_segmentor(cfg: Config) -> dict[str, Any]:
 
 
 def _reads_head(term: dict[str, Any]) -> bool:
-    """Whether a term reads a further head, and so nothing else."""
-    return term.get("head") is not None or term["type"] in _HEAD_TERMS
+    """Whether a term trains a further head and nothing else."""
+    kind = term["type"]
+    return kind == "ModeMetricTerm" or (kind == "SegmentationTerm" and term.get("head") is not None)
 
 
 def _reads_source(term: dict[str, Any]) -> bool:

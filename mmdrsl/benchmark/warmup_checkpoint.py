@@ -16,6 +16,8 @@ from mmengine.registry import init_default_scope
 from mmseg.registry import MODELS
 from torch import nn
 
+from ..engine.hooks.run_cost_hook import MEMORY_KEY
+
 # What MMEngine's schedules hold for every group of parameters.
 _PER_GROUP = ("base_values", "_last_value")
 
@@ -23,15 +25,16 @@ _PER_GROUP = ("base_values", "_last_value")
 def write_part(whole: Path, whole_cfg: Config, part: Path, part_cfg: Config) -> None:
     """Write the checkpoint that the warm-up would have left with the heads and discriminators of one method alone.
 
-    Weights, state of the optimizer and of the schedules are chosen by the names of the parameters.
+    Weights, state of the optimizer and of the schedules are chosen by the names of the parameters. The log begins anew.
 
     Args:
         whole: Checkpoint of the warm-up.
-        whole_cfg: Its config.
+        whole_cfg: Its config, as read from its file: written and read again, heads come in another order.
         part: Checkpoint to write.
-        part_cfg: Config of the run that continues it: of the same segmentor, with some of the heads.
+        part_cfg: Config of the run that continues it, read from its file: the same segmentor, some of the heads.
 
     Raises:
+        FileNotFoundError: There is no checkpoint of the warm-up.
         ValueError: The checkpoint lacks something that the run has.
     """
     # A model builds its parts in this scope; the Runner, which sets it, is in another process.
@@ -55,6 +58,10 @@ def write_part(whole: Path, whole_cfg: Config, part: Path, part_cfg: Config) -> 
         {**schedule, **{key: _chosen(schedule[key], origin, len(groups)) for key in _PER_GROUP}}
         for schedule in checkpoint.get("param_schedulers", [])
     ]
+    # Logs and peak memory are those of all heads.
+    hub = checkpoint["message_hub"]
+    hub["log_scalars"] = type(hub["log_scalars"])()
+    hub["runtime_info"].pop(MEMORY_KEY, None)
     temporary = part.with_name(part.name + ".tmp")
     torch.save(checkpoint, temporary)
     os.replace(temporary, part)

@@ -71,13 +71,18 @@ def artefact_quality(
     """
     if not isinstance(labelled, LabelledImageDataset):
         raise TypeError(
-            f"pseudo labels are compared with a LabelledImageDataset, found {type(labelled).__name__}."
+            "Pseudo labels are compared with a LabelledImageDataset (analysis_dataset of the SelfTrainingHook, "
+            f"oracle_dataset of a config), found {type(labelled).__name__}."
         )
     names = {path.resolve(): name for name, path in images.items()}
     infos = [labelled.get_data_info(index) for index in range(len(labelled))]
     known = [info for info in infos if Path(info["img_path"]).resolve() in names]
     if not known:
-        raise ValueError("the labelled dataset holds none of the target training images.")
+        raise ValueError(
+            f"Pseudo labels are of images such as {next(iter(images.values()), None)}, and the labelled dataset "
+            f"(analysis_dataset of the SelfTrainingHook, oracle_dataset of a config) has none of them, but "
+            f"{infos[0]['img_path'] if infos else 'none at all'}: give it the same data_root and split."
+        )
 
     def pairs() -> Iterator[tuple[np.ndarray, np.ndarray]]:
         for info in known:

@@ -169,6 +169,8 @@ def test_warm_ups_are_shared_where_the_configs_allow_it(settings):
     [
         {"model.heads_shape_warmup": True},
         {"optim_wrapper.clip_grad": {"max_norm": 1.0}},
+        {"optim_wrapper.type": "AmpOptimWrapper"},
+        {"model.terms.further": {"type": "EntropyTerm", "head": "mmdl"}},
         {"default_hooks.modes.kmeans_iteration": 100},
     ],
 )

@@ -76,6 +76,12 @@ def warmed_up(cfg: Config, file):
         optimizer=wrapper.state_dict(),
         param_schedulers=[schedule.state_dict() for schedule in schedules],
         meta=dict(iter=3),
+        message_hub=dict(
+            log_scalars=OrderedDict({f"train/{name}.loss": name for name in cfg.model.terms}),
+            runtime_info=dict(
+                run_cost_seconds=1.0, run_cost_peak_memory_mb=100.0 * len(model.heads)
+            ),
+        ),
     )
     torch.save(checkpoint, file)
 
@@ -108,7 +114,11 @@ def test_part_is_what_the_method_alone_would_have(
     # As in the benchmark's own process, which has no Runner.
     monkeypatch.setattr(DefaultScope, "_instance_dict", OrderedDict())
     write_part(whole, joined, part, own)
-    found, expected = (flat(torch.load(file, weights_only=False)) for file in (part, alone))
+    found, expected = (torch.load(file, weights_only=False) for file in (part, alone))
+    # Logs and memory of other methods' heads are not the method's.
+    assert found.pop("message_hub") == dict(log_scalars={}, runtime_info=dict(run_cost_seconds=1.0))
+    del expected["message_hub"]
+    found, expected = flat(found), flat(expected)
     assert list(found) == list(expected)
     for place, value in expected.items():
         if isinstance(value, torch.Tensor):

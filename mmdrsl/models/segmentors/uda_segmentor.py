@@ -46,8 +46,8 @@ class UDASegmentor(BaseSegmentor):
 
     Call chain of a step: ``loss()`` runs backbone, neck and decode head on the batch (source images first), slices the
     results by domain into an `AdaptationStep`, and collects the values of every term under the name
-    ``<term>.<value>``. Prediction is the wrapped segmentor's alone, and a checkpoint of the wrapped segmentor loads
-    directly.
+    ``<term>.<value>``; each term draws its random numbers as if it were alone. Prediction is the wrapped segmentor's
+    alone, and a checkpoint of the wrapped segmentor loads directly.
 
     `TeacherHook` may add ``teacher``, an averaged copy of segmentor and heads that is saved with the model. Training
     never changes it inside a step, and a model without one reads a checkpoint that has one.
@@ -261,6 +261,8 @@ class UDASegmentor(BaseSegmentor):
             for name, term in self.terms.items():
                 with torch.random.fork_rng(devices=devices):
                     values.update({f"{name}.{key}": value for key, value in term(step).items()})
+            # Their draws are not to come again in the next step, where no StepSeedHook seeds it.
+            torch.manual_seed(int(torch.randint(2**62, ())))
         if not any("loss" in key for key in values):
             raise ValueError(
                 f"No term of {sorted(self.terms)} has anything to do with a batch of domains {sorted(set(domains))}. "
