@@ -14,12 +14,14 @@ from mmseg.registry import MODELS
 from mmseg.structures import SegDataSample
 
 from mmdrsl.benchmark.evaluation_set import read_evaluation_set
-from mmdrsl.benchmark.execution import row_of_plan
+from mmdrsl.benchmark.execution import Execution, row_of_plan
 from mmdrsl.benchmark.methods import METHODS, method_config
 from mmdrsl.benchmark.networks import DEFAULT_NETWORK, NETWORKS, use_network, weights_of
 from mmdrsl.benchmark.plan import CONFIGS, Settings, plan_runs
+from mmdrsl.benchmark.processes import Processes
 from mmdrsl.benchmark.protocol import check_equal, protocol_of
 from mmdrsl.benchmark.results import check_comparable
+from mmdrsl.benchmark.training_run import ROOT
 from mmdrsl.benchmark.warmup import joined_warmup, warmup_config, warmup_iterations
 from mmdrsl.engine.launch import resolve_mmseg_bases
 from mmdrsl.models.feature_maps import choose_map, feature_maps
@@ -134,6 +136,18 @@ def test_statistics_of_prediction_leave_the_training_as_it_is(settings):
         ]
         assert "target_share" not in rows[0]["evaluation"]
         assert rows[1]["evaluation"]["target_share"] == 0.25
+
+
+def test_protocol_says_from_how_many_scales_labels_come(settings):
+    plan = plan_runs(settings(methods=("self_training", "drsl", "seg_uncertainty", "mrkld")))
+    labels = [run.protocol["labels"] for run in plan]
+    assert all(
+        "portions [0.2, 0.25], flip, scales [0.75, 1.0, 1.25], by the student" in each
+        for each in labels
+    )
+    options = {"default_hooks.self_training.labeller.scales": (1.0,)}
+    (run,) = plan_runs(settings(methods=("drsl",), options=options))
+    assert "flip, by the student" in run.protocol["labels"]
 
 
 def test_protocol_reads_the_crop_that_is_taken(settings):
@@ -575,6 +589,26 @@ def test_options_give_a_config_of_the_repository(settings):
 def test_other_data_are_refused(settings, tmp_path):
     with pytest.raises(FileNotFoundError, match=r"has no carla/classes\.json"):
         plan_runs(settings(data=Path(tmp_path)))
+
+
+def test_what_has_begun_needs_no_warm_up_any_more(settings):
+    chosen = settings(methods=("source_only", "drsl"))
+    runs = plan_runs(chosen)
+    execution = Execution(
+        processes=Processes(environment={}, folder=ROOT),
+        evaluation=chosen.evaluation,
+        threads=1,
+        say=print,
+    )
+    warmup = str(runs[0].warmup.training.folder)
+    names = [str(run.training.folder) for run in runs]
+    assert [job.name for job in execution.jobs(runs)] == [warmup, *names]
+    for run in runs:
+        run.training.folder.mkdir(parents=True)
+        (run.training.folder / "last_checkpoint").write_text("iter_700.pth")
+    jobs = execution.jobs(runs)
+    assert [job.name for job in jobs] == names
+    assert {job.after for job in jobs} == {None}
 
 
 def test_finished_runs_of_other_weights_are_refused_beforehand(settings):

@@ -145,7 +145,7 @@ def test_shared_warm_up_gives_the_weights_of_a_whole_run(whole, data, tmp_path, 
 def test_done_runs_are_skipped_and_others_added(whole, data):
     before = measured(whole)
     files = {path: path.stat().st_mtime_ns for path in whole.glob("plain/*/*/*/iter_8.pth")}
-    assert len(files) == 4
+    assert len(files) >= 4
     output = call(data, whole, methods=("drsl", "dacs", "adaptsegnet"))
     assert {path: path.stat().st_mtime_ns for path in files} == files
     assert "DRSL, deeplabv3plus_small, seed 0: training" not in output
