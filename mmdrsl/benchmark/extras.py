@@ -15,6 +15,7 @@ EXTRAS = {
     "target_noise": "blur, noise and cut-out on the target images that the student sees",
     "teacher": "an averaged network from the end of the warm-up on, which labels and predicts",
     "target_statistics": "a share of the target in the statistics that label and predict; labels without upper bound",
+    "label_scales": "labels from three scales of every image",
     "translated": "the translated source images in place of the originals",
 }
 """Extras by name, with what they do."""
@@ -25,6 +26,8 @@ _LABELLING_TERMS = ("ClassMixTerm",)
 RARE_CLASS_PIXELS = 100
 TARGET_SHARE = 0.25
 """Share of the target in the statistics of the extra ``target_statistics``."""
+LABEL_SCALES = (0.75, 1.0, 1.25)
+"""Scales at which a network labels with the extra ``label_scales``."""
 
 
 def check_extras(names: list[str] | tuple[str, ...]) -> tuple[str, ...]:
@@ -56,7 +59,7 @@ def use_extras(
     """Give a run the extras, and take from it those of them that its config has by default.
 
     Without ``teacher`` a teacher that only labels and predicts goes; one that a method cannot do without (DACS) begins
-    where the warm-up ends and does not predict.
+    where the warm-up ends and does not predict. Without ``label_scales`` rounds are labelled at one scale.
 
     Args:
         cfg: Config of a run, changed in place.
@@ -75,6 +78,10 @@ def use_extras(
         _add_noise(cfg, _self_training_base(configs).strong_noise)
     if "translated" in names and not is_oracle:
         use_translations(cfg, translations)
+    if _labels_rounds(cfg):
+        cfg.default_hooks.self_training.labeller.pop("scales", None)
+        if "label_scales" in names:
+            cfg.default_hooks.self_training.labeller.scales = LABEL_SCALES
     if "target_statistics" in names and _labels_rounds(cfg):
         statistics = dict(type="TargetNormalisationHook", target_share=TARGET_SHARE, rest="running")
         # A network that is surer everywhere would pass an upper bound on the easy classes alone.

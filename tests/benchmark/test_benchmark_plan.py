@@ -138,16 +138,19 @@ def test_statistics_of_prediction_leave_the_training_as_it_is(settings):
         assert rows[1]["evaluation"]["target_share"] == 0.25
 
 
-def test_protocol_says_from_how_many_scales_labels_come(settings):
-    plan = plan_runs(settings(methods=("self_training", "drsl", "seg_uncertainty", "mrkld")))
-    labels = [run.protocol["labels"] for run in plan]
-    assert all(
-        "portions [0.2, 0.25], flip, scales [0.75, 1.0, 1.25], by the student" in each
-        for each in labels
-    )
-    options = {"default_hooks.self_training.labeller.scales": (1.0,)}
-    (run,) = plan_runs(settings(methods=("drsl",), options=options))
-    assert "flip, by the student" in run.protocol["labels"]
+def test_labels_come_from_one_scale_or_for_all_from_three(settings):
+    methods = tuple(m for m in METHODS if not METHODS[m].is_translated)
+    plain = by_method(plan_runs(settings(methods=methods)))
+    scaled = by_method(plan_runs(settings(methods=methods, extras=("label_scales",))))
+    labelling = {"self_training", "drsl", "seg_uncertainty", "mrkld"}
+    for method, run in scaled.items():
+        labels = run.protocol["labels"]
+        assert ("scales [0.75, 1.0, 1.25]" in labels) == (method in labelling)
+        assert "scales" not in plain[method].protocol["labels"]
+        # Where no round is labelled, the run is that of the plain table.
+        assert (run.hash == plain[method].hash) == (method not in labelling)
+        if run.warmup is not None:
+            assert run.warmup.hash == plain[method].warmup.hash
 
 
 def test_protocol_reads_the_crop_that_is_taken(settings):
