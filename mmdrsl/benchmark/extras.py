@@ -78,10 +78,10 @@ def use_extras(
         _add_noise(cfg, _self_training_base(configs).strong_noise)
     if "translated" in names and not is_oracle:
         use_translations(cfg, translations)
-    if _labels_rounds(cfg):
-        cfg.default_hooks.self_training.labeller.pop("scales", None)
-        if "label_scales" in names:
-            cfg.default_hooks.self_training.labeller.scales = LABEL_SCALES
+    rounds = cfg.default_hooks.get("self_training", {})
+    rounds.get("labeller", {}).pop("scales", None)
+    if "label_scales" in names and _labels_rounds(cfg):
+        rounds.labeller.scales = LABEL_SCALES
     if "target_statistics" in names and _labels_rounds(cfg):
         statistics = dict(type="TargetNormalisationHook", target_share=TARGET_SHARE, rest="running")
         # A network that is surer everywhere would pass an upper bound on the easy classes alone.
