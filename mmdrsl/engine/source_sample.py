@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -89,14 +90,15 @@ def embed_source_sample(
     generator = torch.Generator(device=head.representatives.device)
     generator.manual_seed(int(rng.integers(2**32)))
     vectors, classes = [], []
-    for start in range(0, len(chosen), IMAGES_AT_ONCE):
+    # Of even size: a single image left over has no statistics of its own where a layer sees one value per channel.
+    for part in np.array_split(chosen, math.ceil(len(chosen) / IMAGES_AT_ONCE)):
         items = [
             dataset[
                 DomainSample("source", int(index), int(rng.integers(2**32)), position=position)
                 if two_domains
                 else int(index)
             ]
-            for index in chosen[start : start + IMAGES_AT_ONCE]
+            for index in part
         ]
         data = model.data_preprocessor(pseudo_collate(items), True)
         with evaluation_pass(model):
