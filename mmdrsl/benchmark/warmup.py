@@ -128,6 +128,8 @@ def joined_warmup(first: Config, second: Config) -> Config | None:
     Returns:
         Its config; None where they train the segmentor in different ways, or call different things by one name.
     """
+    if first.to_dict() == second.to_dict():
+        return first
     if any(_is_shaped(cfg) for cfg in (first, second)):
         return None
     if _of_segmentor(first) != _of_segmentor(second):

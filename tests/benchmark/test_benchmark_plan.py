@@ -200,6 +200,8 @@ def test_what_would_change_the_segmentor_or_a_head_is_not_joined(settings, optio
     changed = drsl.copy()
     changed.merge_from_dict(options)
     assert joined_warmup(drsl, changed) is None
+    # Two runs that begin alike share whatever that is.
+    assert joined_warmup(changed, changed.copy()) is changed
     if "default_hooks.modes.kmeans_iteration" not in options:
         assert joined_warmup(source, changed) is None
 
