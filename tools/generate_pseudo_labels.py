@@ -17,15 +17,14 @@ from pathlib import Path
 
 from mmengine.config import Config, DictAction
 from mmengine.dist import init_dist, is_distributed, is_main_process
-from mmengine.registry import build_from_cfg, init_default_scope
+from mmengine.registry import init_default_scope
 from mmengine.utils.dl_utils import set_multi_processing
-from mmseg.registry import DATASETS
 
 import mmdrsl  # noqa: F401 - registers everything before a config is built
 from mmdrsl.engine.labelling import build_labelling
 from mmdrsl.engine.launch import join_cpu_process_group, resolve_mmseg_bases
 from mmdrsl.self_training import PseudoLabelArtefact, model_hash
-from mmdrsl.self_training.label_analysis import artefact_quality
+from mmdrsl.self_training.label_analysis import artefact_quality, labelled_among
 
 
 def parse_args() -> argparse.Namespace:
@@ -73,10 +72,13 @@ def main() -> None:
     artefact = PseudoLabelArtefact(args.out)
     infos = [job.dataset.get_data_info(index) for index in range(len(job.dataset))]
     images = {info["sample_id"]: Path(info["img_path"]) for info in infos}
-    if args.analyse and "oracle_dataset" not in cfg:
-        raise ValueError(
-            f"--analyse needs the labelled target: {args.config} has no oracle_dataset."
-        )
+    labelled = None
+    if args.analyse:
+        if "oracle_dataset" not in cfg:
+            raise ValueError(
+                f"--analyse needs the labelled target: {args.config} has no oracle_dataset."
+            )
+        labelled = labelled_among(images, cfg.oracle_dataset)
     manifest = artefact.read_manifest()
     if manifest is not None:
         problems = artefact.check(
@@ -111,10 +113,8 @@ def main() -> None:
             )
         for name, value in manifest.scores.items():
             print(f"  {name}: {value:.4f}")
-        if args.analyse:
-            classes = list(job.dataset.metainfo["classes"])
-            labelled = build_from_cfg({**cfg.oracle_dataset, "pipeline": []}, DATASETS)
-            quality = artefact_quality(artefact, images, labelled, classes)
+        if labelled is not None:
+            quality = artefact_quality(artefact, labelled, list(job.dataset.metainfo["classes"]))
             print(f"  right of the labels of {quality['images']} images, %:")
             for name, share in quality["precision"].items():
                 print(f"    {name:18s} {'-' if share is None else f'{100 * share:5.1f}'}")

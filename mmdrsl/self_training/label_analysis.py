@@ -7,6 +7,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from mmengine.registry import build_from_cfg
+from mmseg.registry import DATASETS
 
 from ..datasets.labelled import LabelledImageDataset
 from ..datasets.transforms.loading import read_raw_ids, read_train_ids
@@ -51,43 +53,56 @@ def label_quality(
     }
 
 
-def artefact_quality(
-    artefact: PseudoLabelArtefact, images: dict[str, Path], labelled: Any, classes: list[str]
-) -> dict[str, Any]:
-    """Precision and coverage of a round's labels, by a dataset that has the labels of its images.
+def labelled_among(images: dict[str, Path], labelled: dict[str, Any]) -> dict[str, dict]:
+    """Which pseudo-labelled images somebody has labels of.
 
     Args:
-        artefact: The round.
-        images: Image file of every id in the artefact.
-        labelled: A `LabelledImageDataset` with some of these images; its pipeline is not used.
-        classes: Class names.
+        images: Image file of every id in an artefact.
+        labelled: Config of a `LabelledImageDataset` with some of these images; its pipeline is not used.
 
     Returns:
-        ``images``, how many of them were compared, and what `label_quality` says of them.
+        That dataset's information about each image that it has, by the artefact's id.
 
     Raises:
         TypeError: It is no labelled dataset.
         ValueError: It has none of the images.
     """
-    if not isinstance(labelled, LabelledImageDataset):
+    dataset = build_from_cfg({**labelled, "pipeline": []}, DATASETS)
+    if not isinstance(dataset, LabelledImageDataset):
         raise TypeError(
             "Pseudo labels are compared with a LabelledImageDataset (analysis_dataset of the SelfTrainingHook, "
-            f"oracle_dataset of a config), found {type(labelled).__name__}."
+            f"oracle_dataset of a config), found {type(dataset).__name__}."
         )
     names = {path.resolve(): name for name, path in images.items()}
-    infos = [labelled.get_data_info(index) for index in range(len(labelled))]
-    known = [info for info in infos if Path(info["img_path"]).resolve() in names]
+    infos = [dataset.get_data_info(index) for index in range(len(dataset))]
+    paths = [Path(info["img_path"]).resolve() for info in infos]
+    known = {names[path]: info for path, info in zip(paths, infos, strict=True) if path in names}
     if not known:
         raise ValueError(
             f"Pseudo labels are of images such as {next(iter(images.values()), None)}, and the labelled dataset "
             f"(analysis_dataset of the SelfTrainingHook, oracle_dataset of a config) has none of them, but "
             f"{infos[0]['img_path'] if infos else 'none at all'}: give it the same data_root and split."
         )
+    return known
+
+
+def artefact_quality(
+    artefact: PseudoLabelArtefact, labelled: dict[str, dict], classes: list[str]
+) -> dict[str, Any]:
+    """Precision and coverage of a round's labels, by the labels of its images.
+
+    Args:
+        artefact: The round.
+        labelled: What `labelled_among` gives.
+        classes: Class names.
+
+    Returns:
+        ``images``, how many of them were compared, and what `label_quality` says of them.
+    """
 
     def pairs() -> Iterator[tuple[np.ndarray, np.ndarray]]:
-        for info in known:
-            path = artefact.label_path(names[Path(info["img_path"]).resolve()])
+        for name, info in labelled.items():
             truth = (info["seg_map_path"], info["label_lookup"], info["label_channel"])
-            yield read_raw_ids(str(path)), read_train_ids(*truth)
+            yield read_raw_ids(str(artefact.label_path(name))), read_train_ids(*truth)
 
-    return {"images": len(known), **label_quality(pairs(), classes)}
+    return {"images": len(labelled), **label_quality(pairs(), classes)}

@@ -144,6 +144,18 @@ def test_analysis_reports_and_changes_nothing(train, scenes_root, tmp_path):
         assert found["coverage"][wanted] == (kept / total if total else None)
 
 
+def test_analysis_by_other_images_is_refused_before_the_first_step(train, tmp_path):
+    dataset = dict(Config.fromfile(str(ROOT / CONFIG)).oracle_dataset)
+    dataset["data_prefix"] = dict(img_path="leftImg8bit/val", seg_map_path="gtFine/val")
+    options = {"analysis": True, "analysis_dataset": dataset}
+    with pytest.raises(ValueError, match="has none of them.*same data_root and split"):
+        train(
+            tmp_path,
+            **{f"default_hooks.self_training.{key}": value for key, value in options.items()},
+        )
+    assert not list(tmp_path.glob("*.pth"))
+
+
 def test_label_quality_by_hand():
     labels = np.array([[0, 0, 1, 255], [1, 255, 0, 1]])
     truth = np.array([[0, 1, 1, 1], [255, 0, 0, 0]])

@@ -18,9 +18,8 @@ from mmengine.dist import barrier, broadcast_object_list, is_main_process
 from mmengine.hooks import Hook
 from mmengine.model import is_model_wrapper
 from mmengine.optim import OptimWrapperDict
-from mmengine.registry import build_from_cfg
 from mmengine.runner import Runner
-from mmseg.registry import DATASETS, HOOKS
+from mmseg.registry import HOOKS
 from torch import nn
 from torch.optim import Optimizer
 
@@ -31,7 +30,7 @@ from ...models.segmentors import UDASegmentor
 from ...models.terms import AdaptationProgress
 from ...self_training import PseudoLabelArtefact, PseudoLabeller, RoundManifest, model_hash
 from ...self_training.artefact import write_atomically
-from ...self_training.label_analysis import artefact_quality
+from ...self_training.label_analysis import artefact_quality, labelled_among
 from ..step_factor import scale_steps
 
 RECORD = "rounds.json"
@@ -213,6 +212,7 @@ class SelfTrainingHook(Hook):
         self.evaluate_rounds = evaluate_rounds
         self.num_workers = num_workers
         self.phases: list[Phase] = []
+        self._labelled: dict[str, dict] | None = None
         self._lr_factor = 1.0
         self._evaluated_iteration: int | None = None
 
@@ -246,6 +246,8 @@ class SelfTrainingHook(Hook):
         for phase in self.phases:
             if phase.labelled:
                 PseudoLabeller(portion=phase.portion, **self.labeller).predictor(networks)
+        if self.analysis_dataset is not None:
+            self._labelled = labelled_among(self._target(runner)[1], self.analysis_dataset)
 
     def before_train(self, runner: Runner) -> None:
         """Check the setting, and bring data and model to the phase in which the run starts or resumes.
@@ -470,9 +472,8 @@ class SelfTrainingHook(Hook):
                 scores=manifest.scores,
             ),
         )
-        if self.analysis_dataset is not None and is_main_process():
-            labelled = build_from_cfg({**self.analysis_dataset, "pipeline": []}, DATASETS)
-            quality = artefact_quality(artefact, images, labelled, manifest.classes)
+        if self._labelled is not None and is_main_process():
+            quality = artefact_quality(artefact, self._labelled, manifest.classes)
             self._record(runner, phase.number, analysis=quality)
         return manifest
 

@@ -151,7 +151,8 @@ class AdaptationTerm(BaseModule, metaclass=ABCMeta):
     """One named term of the objective.
 
     A term reads the step, changes no state, and returns named values. Names that begin with ``loss_`` are added up and
-    optimised; others are only logged and must not contain "loss".
+    optimised; others are only logged and must not contain "loss". It may draw from PyTorch's generator: every term
+    draws as if it were the only one.
     """
 
     @abstractmethod
