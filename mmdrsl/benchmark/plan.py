@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -244,7 +245,8 @@ def _run_config(
     settings: Settings, source: Config, method: str, network: str, seed: int, weights: Path | None
 ) -> Config:
     """A method's config with network, seed, extras and protocol."""
-    cfg = source.copy()
+    # Config.copy is shallow: seeds and networks would change one config between them.
+    cfg = copy.deepcopy(source)
     use_network(cfg, network, configs=settings.configs, weights=weights)
     if METHODS[method].is_translated:
         use_translations(cfg, settings.translations)
@@ -289,7 +291,9 @@ def _planned(
 
 def _trimmed(cfg: Config) -> Config:
     """Only the entries that a Runner reads."""
-    return Config({key: cfg[key] for key in (*RUN_KEYS, *_NOT_VALIDATED) if key in cfg}).copy()
+    return copy.deepcopy(
+        Config({key: cfg[key] for key in (*RUN_KEYS, *_NOT_VALIDATED) if key in cfg})
+    )
 
 
 def _data_identity(settings: Settings) -> list[str]:

@@ -326,6 +326,29 @@ def test_seeds_and_extras_have_warm_ups_of_their_own(settings):
     assert noise[0].warmup.training.folder != runs[0].warmup.training.folder
 
 
+def test_a_run_is_the_same_in_a_call_of_its_own(settings):
+    networks = (DEFAULT_NETWORK, "fcn_r50")
+    common = dict(methods=("oracle", "drsl"), extras=("teacher",))
+    together = plan_runs(settings(**common, networks=networks, seeds=(0, 1)))
+    assert len(together) == 8
+    for run in together:
+        assert run.training.cfg.randomness.seed == run.seed
+        (alone,) = plan_runs(
+            settings(
+                methods=(run.method,),
+                extras=("teacher",),
+                networks=(run.network,),
+                seeds=(run.seed,),
+            )
+        )
+        assert alone.hash == run.hash
+        assert alone.training.cfg.to_dict() == run.training.cfg.to_dict()
+        assert alone.evaluation.to_dict() == run.evaluation.to_dict()
+    backbones = {run.network: run.training.cfg.model.segmentor.backbone.type for run in together}
+    assert backbones[DEFAULT_NETWORK] == "MobileNetV2"
+    assert backbones["fcn_r50"] == "ResNet"
+
+
 def test_hash_does_not_depend_on_the_place_of_the_data(settings, data, tmp_path, monkeypatch):
     before = plan_runs(settings(methods=("self_training",)))[0].hash
     moved = write_benchmark(tmp_path / "elsewhere" / "data")
