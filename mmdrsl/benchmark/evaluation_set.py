@@ -31,7 +31,7 @@ class EvaluationSet:
         renames: Class of the label space by raw class name, None for ignored.
         img_suffix: End of image names.
         images: Number of images.
-        has_sequences: Whether all names begin with that of a sequence and an underscore.
+        has_sequences: Whether all names begin with that of a sequence and an underscore, and not each with another.
         identity: Hash of list, classes, images, labels and share: equal where a network's results are.
         target_share: Share of the unlabelled target in the statistics under which a network predicts; None for those of
             its checkpoint.
@@ -84,13 +84,18 @@ def read_evaluation_set(
     folder = folder.resolve()
     listed = _existing(folder / f"{split}.txt", "the list of images")
     description = json.loads(_existing(folder / "classes.json", "names of the ids").read_text())
+    if not isinstance(description, dict) or not isinstance(description.get("ids"), dict):
+        raise ValueError(
+            f"{folder / 'classes.json'} has no 'ids': expected the name of every id, such as "
+            '{"ids": {"0": "sky"}}.'
+        )
     candidates = [folder / COMMON_CLASSES, folder.parent / COMMON_CLASSES, data / COMMON_CLASSES]
     common = next((path for path in candidates if path.is_file()), None)
     table = {str(key): str(name) for key, name in description["ids"].items()}
     renames = _renames(
         table, description, _common_names(common), get_label_space(label_space), folder
     )
-    names = listed.read_text().split()
+    names = [line.strip() for line in listed.read_text().splitlines() if line.strip()]
     if not names:
         raise ValueError(f"{listed} is empty: expected one image name per line.")
     suffix = _image_suffix(folder, names)
@@ -109,7 +114,7 @@ def read_evaluation_set(
         renames=renames,
         img_suffix=suffix,
         images=len(names),
-        has_sequences=all(re.search(SEQUENCE, Path(name).name) for name in names),
+        has_sequences=_have_sequences(names),
         identity=digest.hexdigest()[:16],
         target_share=target_share,
     )
@@ -167,6 +172,13 @@ def _existing(path: Path, what: str) -> Path:
     if not path.is_file():
         raise FileNotFoundError(f"there is no {path}, {what} of the evaluation data.")
     return path
+
+
+def _have_sequences(names: list[str]) -> bool:
+    matches = [re.search(SEQUENCE, Path(name).name) for name in names]
+    sequences = {match.group(1) for match in matches if match is not None}
+    # Numbered images, such as KITTI's 000000_10, are no sequences of one image each.
+    return None not in matches and len(sequences) < len(names)
 
 
 def _stem(name: str) -> str:

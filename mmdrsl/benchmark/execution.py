@@ -131,6 +131,8 @@ class Execution:
 
     def _train(self, run: PlannedRun, lock: int) -> None:
         training = run.training
+        if self.processes.stopped:
+            raise StoppedError(f"{training.title} was not begun.")
         if _recorded_hash(run) is None:
             # Never begun, or killed while beginning.
             shutil.rmtree(training.folder, ignore_errors=True)

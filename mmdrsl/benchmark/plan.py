@@ -34,6 +34,8 @@ CONFIGS = ROOT / "configs"
 # In a run's folder while it trains: its part of the warm-up's checkpoint.
 WARMUP_CHECKPOINT = "warmup.pth"
 _DATA_FILES = ("carla/classes.json", "carla/train.txt", "camvid/classes.json", "camvid/train.txt")
+# Entries that no hash of a training holds.
+_OF_EVALUATION = ("val_", "test_", "target_dataset")
 _NOT_VALIDATED = tuple(
     f"{part}_{key}" for part in ("val", "test") for key in ("cfg", "dataloader", "evaluator")
 )
@@ -129,6 +131,12 @@ def plan_runs(settings: Settings) -> list[BenchmarkRun]:
     if settings.evaluation.target_share is not None and "target_statistics" in settings.extras:
         raise ValueError(
             "the extra target_statistics sets the statistics of prediction: leave --target-statistics out."
+        )
+    judged = [name for name in settings.options if name.startswith(_OF_EVALUATION)]
+    if judged:
+        raise ValueError(
+            f"--cfg-options {judged} would change how runs are evaluated, which is equal for all: choose the images "
+            "with --eval-data and --eval-split, the statistics with --target-statistics."
         )
     sources = {method: method_config(method, settings.configs) for method in settings.methods}
     # An option of one method is no mistake where only others are asked for: the same options fit every call.

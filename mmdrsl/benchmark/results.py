@@ -22,6 +22,7 @@ _IOU = "IoU."
 _OF_SEQUENCE = ".mIoU"
 _COMPARISON = ("evaluation", "extras", "model")
 _KEY = (*_COMPARISON, "translations", "method", "seed")
+_RESULT = ("config_hash", "mIoU", "aAcc", "IoU", "sequences")
 
 
 def environment() -> str:
@@ -73,7 +74,7 @@ def scores_of(metrics: Mapping[str, float]) -> dict[str, Any]:
 
 
 def gap_recovered(value: float, source: float, oracle: float) -> float | None:
-    """Share of the distance from source-only training to the oracle: ``(value - source) / (oracle - source)``.
+    """How much of the way from source-only training to the oracle: ``100 (value - source) / (oracle - source)``.
 
     Args:
         value: Score of a method.
@@ -81,9 +82,9 @@ def gap_recovered(value: float, source: float, oracle: float) -> float | None:
         oracle: Score of the oracle.
 
     Returns:
-        The share, 1 where the method reaches the oracle; None where the two ends coincide.
+        Percent, 100 where the method reaches the oracle; None where the two ends coincide.
     """
-    return None if oracle == source else (value - source) / (oracle - source)
+    return None if oracle == source else 100 * (value - source) / (oracle - source)
 
 
 def with_gaps(rows: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
@@ -95,7 +96,7 @@ def with_gaps(rows: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
     Returns:
         The rows in a fixed order, with ``gap_recovered`` (of mIoU), ``gap_recovered_headline`` (of the mean of the
         sequences) and ``gap_recovered_known_classes`` (of the mean IoU over the classes on which source-only training
-        scores above zero); None where source-only or oracle is missing.
+        scores above zero), in percent; None where source-only or oracle is missing.
     """
     found = sorted((dict(row) for row in rows), key=_sort_key)
     by_key = {_key(row): row for row in found}
@@ -131,7 +132,7 @@ def _gaps(
         gap_recovered(*(over_known(entry) for entry in (row, source, oracle))),
     ]
     return {
-        name: None if gap is None else round(gap, 4) for name, gap in zip(names, gaps, strict=True)
+        name: None if gap is None else round(gap, 2) for name, gap in zip(names, gaps, strict=True)
     }
 
 
@@ -169,9 +170,7 @@ def merge_rows(groups: Sequence[Iterable[Mapping[str, Any]]]) -> list[dict[str, 
         for row in rows:
             plain = {name: value for name, value in row.items() if not name.startswith("gap_")}
             other = known.setdefault(_key(plain), plain)
-            differing = [
-                name for name in ("config_hash", "IoU", "sequences") if other[name] != plain[name]
-            ]
+            differing = [name for name in _RESULT if other[name] != plain[name]]
             if differing:
                 raise ValueError(
                     f"two results of {plain['method']}, {plain['model']}, seed {plain['seed']} differ in {differing}: "
@@ -214,10 +213,16 @@ def read_results(path: Path) -> list[dict[str, Any]]:
         FileNotFoundError: There is no such file.
         ValueError: It holds something else.
     """
+    if not path.is_file():
+        raise FileNotFoundError(f"There are no results {path}: name a results.json.")
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
         if content["format"] != FORMAT:
             raise ValueError(f"format {content['format']}")
+        for row in content["runs"]:
+            if row["method"] not in METHODS:
+                raise ValueError(f"method {row['method']!r}")
+            _key(row)
         return list(content["runs"])
     except (KeyError, TypeError, ValueError) as error:
         raise ValueError(

@@ -145,7 +145,8 @@ def test_a_share_of_the_target_is_another_evaluation(root, tmp_path):
 @pytest.mark.parametrize(
     ("names", "sequences"),
     [
-        (["night-01_0001", "night-02_0001"], {"night-01", "night-02"}),
+        (["night-01_0001", "night-02_0001", "night-02_0002"], {"night-01", "night-02"}),
+        (["000000_10", "000001_10"], {""}),
         (["000123", "000124"], {""}),
         (["000123", "rain_000124"], {""}),
     ],

@@ -594,6 +594,14 @@ def test_options_that_do_not_reach_a_method_are_named(settings):
     assert runs["drsl"].missed_options == ()
 
 
+@pytest.mark.parametrize(
+    "name", ["val_evaluator.excluded_as_false_positives", "test_cfg.fp16", "target_dataset.seed"]
+)
+def test_options_do_not_change_the_evaluation(settings, name):
+    with pytest.raises(ValueError, match=rf"\['{name}'\] would change how runs are evaluated"):
+        plan_runs(settings(methods=("source_only",), options={name: True}))
+
+
 def test_options_give_a_config_of_the_repository(settings):
     options = {
         "default_hooks.normalisation.type": "TargetNormalisationHook",

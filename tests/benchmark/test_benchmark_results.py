@@ -103,10 +103,10 @@ def test_gap_by_hand():
         ]
     )
     found = {(entry["method"], entry["seed"]): entry for entry in rows}
-    assert found["drsl", 0]["gap_recovered"] == 0.25
-    assert found["drsl", 0]["gap_recovered_headline"] == 0.3
-    assert found["drsl", 0]["gap_recovered_known_classes"] == 0.3
-    assert found["oracle", 0]["gap_recovered"] == 1
+    assert found["drsl", 0]["gap_recovered"] == 25
+    assert found["drsl", 0]["gap_recovered_headline"] == 30
+    assert found["drsl", 0]["gap_recovered_known_classes"] == 30
+    assert found["oracle", 0]["gap_recovered"] == 100
     assert found["source_only", 0]["gap_recovered"] == 0
     # No source-only row of seed 1.
     assert found["drsl", 1]["gap_recovered"] is None
@@ -180,7 +180,13 @@ def test_difference_table_leaves_the_reference_out(rows):
     lines = difference_table(rows)
     by_seed = {(entry["method"], entry["seed"]): entry["mean_of_sequences"] for entry in rows}
     expected = [f"{by_seed['mrkld', seed] - by_seed['drsl', seed]:+.1f}" for seed in (0, 1, 2)]
-    assert cells(lines, "MRKLD")[2:] == expected
+    assert cells(lines, "MRKLD")[2:5] == expected
+    own, reference = (
+        np.array([entry["mIoU"] for entry in rows if entry["method"] == method])
+        for method in ("mrkld", "drsl")
+    )
+    differences = own - reference
+    assert cells(lines, "MRKLD")[5] == f"{differences.mean():.1f} ± {differences.std(ddof=1):.1f}"
     assert not any(line.startswith("| DRSL |") for line in lines)
 
 
@@ -196,12 +202,13 @@ def test_results_survive_the_file_and_add_up(rows, tmp_path):
 
 
 def test_conflicting_results_are_refused(rows):
-    changed = json.loads(json.dumps(rows[0]))
-    changed["IoU"]["sky"] += 1
-    with pytest.raises(
-        ValueError, match=r"two results of source_only, .*, seed 0 differ in \['IoU'\]"
-    ):
-        merge_rows([rows, [changed]])
+    for name in ("IoU", "aAcc", "mIoU"):
+        changed = json.loads(json.dumps(rows[0]))
+        changed[name] = {**changed[name], "sky": 1.0} if name == "IoU" else changed[name] + 1
+        with pytest.raises(
+            ValueError, match=rf"two results of source_only, .*, seed 0 differ in \['{name}'\]"
+        ):
+            merge_rows([rows, [changed]])
 
 
 def test_unlike_runs_are_not_merged(rows):
@@ -229,6 +236,11 @@ def test_another_file_is_refused(tmp_path):
     path.write_text('{"seed": 0}')
     with pytest.raises(ValueError, match="no results of format 3"):
         read_results(path)
+    path.write_text('{"format": 3, "runs": [{"method": "drsl"}]}')
+    with pytest.raises(ValueError, match="no results of format 3"):
+        read_results(path)
+    with pytest.raises(FileNotFoundError, match="There are no results"):
+        read_results(tmp_path / "missing.json")
 
 
 def test_report_has_a_section_per_comparison(rows):

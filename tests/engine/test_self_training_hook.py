@@ -148,7 +148,7 @@ def test_analysis_by_other_images_is_refused_before_the_first_step(train, tmp_pa
     dataset = dict(Config.fromfile(str(ROOT / CONFIG)).oracle_dataset)
     dataset["data_prefix"] = dict(img_path="leftImg8bit/val", seg_map_path="gtFine/val")
     options = {"analysis": True, "analysis_dataset": dataset}
-    with pytest.raises(ValueError, match="has none of them.*same data_root and split"):
+    with pytest.raises(ValueError, match=r"has none of them.*same data_root and split"):
         train(
             tmp_path,
             **{f"default_hooks.self_training.{key}": value for key, value in options.items()},
