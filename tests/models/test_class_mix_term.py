@@ -1,12 +1,18 @@
+import copy
+from pathlib import Path
+
 import pytest
 import torch
 import torch.nn.functional as F
+from mmengine.config import Config
+from mmengine.optim import build_optim_wrapper
 from mmengine.structures import PixelData
 from mmseg.registry import MODELS
 from test_uda_segmentor import CLASSES, SIZE, batch, plain_config
 
 from mmdrsl.models.class_mix import choose_classes, colour_jitter, paste
 
+ROOT = Path(__file__).parents[2]
 IGNORED = 255
 EMA = dict(type="ExponentialMovingAverage", momentum=0.5)
 
@@ -110,6 +116,91 @@ def test_term_against_a_replay():
     assert 0 < values["mix.confident_share"] < 1
     torch.testing.assert_close(values["mix.confident_share"], torch.stack(shares).mean())
     torch.testing.assert_close(values["mix.loss_mix"], wanted, rtol=1e-4, atol=1e-5)
+
+
+def blurred(images, sigma):
+    """Gaussian blur over nine pixels, mirrored at the border, as two sums over shifts."""
+    taps = torch.exp(-0.5 * (torch.arange(-4, 5) / sigma) ** 2)
+    taps = taps / taps.sum()
+    padded = F.pad(images, (4, 4, 4, 4), mode="reflect")
+    rows = sum(tap * padded[:, :, i : i + SIZE] for i, tap in enumerate(taps))
+    return sum(tap * rows[..., i : i + SIZE] for i, tap in enumerate(taps))
+
+
+def test_steps_of_dacs_replayed_with_its_teacher():
+    """Two steps with the config's own term: losses, the student's new weights, and the teacher's."""
+    cfg = Config.fromfile(ROOT / "configs/_base_/methods/dacs.py")
+    options = {key: value for key, value in cfg.dacs_terms.mix.items() if key != "type"}
+    model = build(**{**options, "confidence": 0.341})
+    model.teacher = None
+    model.add_teacher(cfg.dacs_teacher.average)
+    model.teacher.update_parameters(model.networks())
+    student, teacher = (copy.deepcopy(model.segmentor) for _ in range(2))
+    teacher.eval()
+    wrapper = build_optim_wrapper(model, dict(optimizer=dict(type="SGD", lr=0.05, momentum=0.9)))
+    sgd = torch.optim.SGD(student.parameters(), lr=0.05, momentum=0.9)
+
+    def logits_of(segmentor, images):
+        logits = segmentor.decode_head(segmentor.extract_feat(images))
+        return F.interpolate(logits, (SIZE, SIZE), mode="bilinear", align_corners=False)
+
+    blurs = []
+    # Seeds of a step whose mixed images are blurred, and of one whose are not.
+    for step, seed in ((1, 1), (2, 3)):
+        data = batch("source", "source", "target", "target", seed=step)
+        torch.manual_seed(seed)
+        log = model.train_step(copy.deepcopy(data), wrapper)
+        # The teacher's part of a step is TeacherHook's.
+        model.teacher.update_parameters(model.networks())
+
+        torch.manual_seed(seed)
+        images = (torch.stack(data["inputs"]).float() - 100) / 50
+        labels = torch.cat([sample.gt_sem_seg.data for sample in data["data_samples"]]).long()
+        source_loss = F.cross_entropy(
+            logits_of(student, images)[:2], labels[:2], ignore_index=IGNORED
+        )
+        with torch.no_grad():
+            confidence, classes = logits_of(teacher, images[2:]).softmax(1).max(1)
+        masks = torch.zeros(2, SIZE, SIZE, dtype=torch.bool)
+        for mask, truth in zip(masks, labels[:2], strict=True):
+            present = [c for c in range(CLASSES) if (truth == c).any()]
+            order = torch.randperm(len(present))
+            for index in order[: (len(present) + 1) // 2]:
+                mask |= truth == present[index]
+        mixed = torch.where(masks[:, None], images[:2], images[2:])
+        contrast, brightness = torch.rand(2, 2, 3, 1, 1) * 0.5 - 0.25
+        mixed = mixed * (1 + contrast) + brightness
+        blurs.append(float(torch.rand(())) < 0.5)
+        if blurs[-1]:
+            mixed = blurred(mixed, 0.15 + float(torch.rand(())))
+        share = (confidence > 0.341).float().mean((1, 2))
+        weights = torch.where(masks, 1.0, share[:, None, None])
+        wanted = torch.where(masks, labels[:2], classes)
+        per_pixel = F.cross_entropy(logits_of(student, mixed), wanted, reduction="none")
+        mix_loss = (per_pixel * weights).mean()
+        assert 0 < share.min() < share.max() < 1
+        assert log["source.loss_ce"].item() == pytest.approx(source_loss.item(), rel=1e-4)
+        assert log["mix.loss_mix"].item() == pytest.approx(mix_loss.item(), rel=1e-4)
+        sgd.zero_grad()
+        (source_loss + mix_loss).backward()
+        sgd.step()
+        # min(1 - 1 / (step + 1), 0.99) of the old teacher.
+        old = min(1 - 1 / (step + 1), 0.99)
+        entries = zip(teacher.state_dict().values(), student.state_dict().values(), strict=True)
+        for mean, newest in entries:
+            if mean.is_floating_point():
+                mean.copy_(old * mean + (1 - old) * newest)
+    assert sorted(blurs) == [False, True]
+    start = build().segmentor.state_dict()
+    for name, value in student.state_dict().items():
+        found = model.segmentor.state_dict()[name]
+        torch.testing.assert_close(found, value, rtol=1e-3, atol=2e-5, msg=name)
+        assert not torch.equal(found, start[name]), name
+    averaged = model.teacher.module["segmentor"].state_dict()
+    for name, value in teacher.state_dict().items():
+        if value.is_floating_point():
+            torch.testing.assert_close(averaged[name], value, rtol=1e-3, atol=2e-5, msg=name)
+            assert not torch.equal(averaged[name], model.segmentor.state_dict()[name]), name
 
 
 def test_step_changes_no_teacher_and_trains_the_student():
