@@ -16,6 +16,11 @@ class ClassBalancedPolicy(LabelPolicy):
 
     A pixel's label can differ from its most probable class: a rare class with a low threshold may win.
 
+    The two bounds are this project's own; CBST and CRST have none (``lowest_threshold`` near 0 and
+    ``highest_threshold=1``), and docs/experiments.md says what the upper one does. Their released codes sort every
+    fourth pixel, where here a histogram counts all; CRST labels at the single scale 0.9 with the mirror image, only
+    tests in its last round, and tests at three scales, so that its published numbers are multi-scale.
+
     Args:
         portion: Share of pixels to keep per predicted class, in (0, 1].
         lowest_threshold: Lower bound of every threshold; a class keeps fewer pixels where it is that uncertain.

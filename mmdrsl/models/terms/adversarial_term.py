@@ -27,7 +27,8 @@ class AdversarialTerm(AdaptationTerm):
     The two have no parameter in common, so one backward pass of their sum is the two passes of the released codes,
     which take all gradients before they step, and halve the discriminator's loss, too. They name the source 0 and the
     target 1; here it is the other way round, which mirrors the scores and changes nothing else. A term per level makes
-    the multi-level variants.
+    the multi-level variants; the release's factors of the second level are a fifth of the first (2e-4 and 1e-3), for
+    which its README offers 5e-5 and 5e-4 on newer PyTorch.
 
     Args:
         discriminator: Name of the discriminator in ``model.discriminators``; its ``in_channels`` is the number of

@@ -25,6 +25,10 @@ class ClassMixTerm(AdaptationTerm):
     and go through the student in a forward pass of their own. Heads with batch norm on pooled features (ASPP) need at
     least two target images per rank for it.
 
+    Jitter per channel of the normalised images and one blur for the whole batch stand in for the release's colour
+    jitter and blur of images in [0, 255]; its other way to weigh, 1 for a confident pixel and 0 for any other, is left
+    out.
+
     Args:
         weight: Factor, >= 0.
         confidence: Probability above which the teacher counts as confident, in [0, 1).

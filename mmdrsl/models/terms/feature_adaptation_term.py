@@ -21,8 +21,9 @@ class FeatureAdaptationTerm(AdaptationTerm):
     segmentor learns through the frozen discriminator on the target's maps (``loss_adversarial``). Both are part of one
     objective, beside any other term, pseudo labels included. Unlike `AdversarialTerm`, which judges probabilities at
     full size, this one judges raw scores or features at their own size, and listens only to a discriminator that is
-    right often enough. The released code also pauses the source's cross entropy while the gate is closed; here that
-    runs on.
+    right often enough. The released code also pauses the source's cross entropy while the gate is closed, and skips
+    batches whose source labels are all ignored; here that loss runs on, and is zero there. It steps with SGD of rate
+    1e-5 and momentum 0.99 on one image; here optimizer and batch are the config's.
 
     Args:
         discriminator: Name of the discriminator in the adaptor.

@@ -17,6 +17,9 @@ IGNORE_INDEX = 255
 class ModelRegularisationTerm(AdaptationTerm):
     """MRKLD on pseudo-labelled target pixels: keeps the model from becoming certain of its own labels.
 
+    ``weight * mean(-sum_c log p_c / C)`` over labelled pixels. The released code divides by their number without a
+    guard; here a batch without labels gives zero.
+
     Args:
         weight: Factor, >= 0; CRST uses 0.1.
         synchronise: Average over the labelled pixels of all ranks instead of each rank's own.

@@ -22,7 +22,10 @@ class VarianceRectificationTerm(AdaptationTerm):
         mean(e^-D_p CE(p, label)) + mean(D_p)
 
     and the auxiliary one counts half. Gradients go through D into both. The released code takes both means over all
-    pixels; here they are over labelled ones, see `rectified_cross_entropy`.
+    pixels; here they are over labelled ones, see `rectified_cross_entropy`. It also trains its second stage on target
+    images alone, raises the weight of classes with few pixels in a batch (factor 7 in its command, 2 by default), and
+    makes labels without a threshold for GTA5, of a mean score of at least 0.9 for SYNTHIA; here batches hold both
+    domains and labels are those of every other method of this project.
 
     Args:
         head: Name of the second classifier in ``model.heads``.
