@@ -14,7 +14,8 @@ from mmseg.registry import MODELS
 from mmseg.structures import SegDataSample
 
 from mmdrsl.benchmark.evaluation_set import read_evaluation_set
-from mmdrsl.benchmark.execution import Execution, row_of_plan
+from mmdrsl.benchmark.execution import Execution, StoppedError, row_of_plan
+from mmdrsl.benchmark.jobs import run_jobs
 from mmdrsl.benchmark.methods import METHODS, method_config
 from mmdrsl.benchmark.networks import DEFAULT_NETWORK, NETWORKS, use_network, weights_of
 from mmdrsl.benchmark.plan import CONFIGS, Settings, plan_runs
@@ -627,15 +628,32 @@ def test_other_data_are_refused(settings, tmp_path):
         plan_runs(settings(data=Path(tmp_path)))
 
 
+def execution_of(settings, say=print):
+    return Execution(
+        processes=Processes(environment={}, folder=ROOT),
+        evaluation=settings.evaluation,
+        threads=1,
+        say=say,
+    )
+
+
+def test_nothing_is_begun_after_a_stop(settings):
+    chosen = settings(methods=("source_only",))
+    (run,) = plan_runs(chosen)
+    said = []
+    execution = execution_of(chosen, said.append)
+    execution.processes.stop()
+    failures = run_jobs(execution.jobs([run]), workers=1)
+    assert [type(error) for error in failures.values()] == [StoppedError]
+    assert said == []
+    assert not run.warmup.training.folder.exists()
+    assert not run.training.folder.exists()
+
+
 def test_what_has_begun_needs_no_warm_up_any_more(settings):
     chosen = settings(methods=("source_only", "drsl"))
     runs = plan_runs(chosen)
-    execution = Execution(
-        processes=Processes(environment={}, folder=ROOT),
-        evaluation=chosen.evaluation,
-        threads=1,
-        say=print,
-    )
+    execution = execution_of(chosen)
     warmup = str(runs[0].warmup.training.folder)
     names = [str(run.training.folder) for run in runs]
     assert [job.name for job in execution.jobs(runs)] == [warmup, *names]

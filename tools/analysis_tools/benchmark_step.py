@@ -99,7 +99,7 @@ def build_candidate(model: dict, cfg: Config, device: torch.device, amp: bool) -
 
 
 def synthetic_batch(
-    num_source: int, num_target: int, crop_size: tuple[int, int], num_classes: int
+    num_source: int, num_target: int, crop_size: tuple[int, ...], num_classes: int
 ) -> dict:
     """Images of noise and labels in blocks, as a loader's collated batch on the CPU.
 
