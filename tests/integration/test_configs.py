@@ -244,8 +244,10 @@ def test_distinct_model_builds(path):
 
 @pytest.mark.parametrize("model", ["fcn", "segnet", "deeplabv3plus"])
 @pytest.mark.parametrize("source", ["gta", "synthia"])
-def test_drsl_steps_on_every_task_model(model, source):
-    cfg = load(f"configs/drsl/{model}_{source}2cs.py").model
+@pytest.mark.parametrize("target", ["cs", "kitti"])
+def test_drsl_steps_on_every_task_model(model, source, target):
+    whole = load(f"configs/drsl/{model}_{source}2{target}.py")
+    cfg = whole.model
     # Reduced width: the same classes, a fraction of the time.
     backbone, head = cfg.segmentor.backbone, cfg.segmentor.decode_head
     if model == "segnet":
@@ -271,13 +273,21 @@ def test_drsl_steps_on_every_task_model(model, source):
     adaptor.progress.adaptation_iteration = 50
     values = adaptor.loss(torch.randn(4, 3, 64, 64, generator=generator), samples)
     total, _ = adaptor.parse_losses(values)
-    total.backward()
+    before = {name: value.clone() for name, value in adaptor.named_parameters()}
+    wrapper = build_optim_wrapper(adaptor, whole.optim_wrapper)
+    wrapper.backward(total)
+    missing = [name for name, p in adaptor.named_parameters() if p.requires_grad and p.grad is None]
+    assert missing == []
+    wrapper.step()
     assert torch.isfinite(total)
+    moved = {
+        name for name, value in adaptor.named_parameters() if not torch.equal(value, before[name])
+    }
+    assert {name.split(".")[0] for name in moved} == {"segmentor", "heads"}
+    assert all(value.isfinite().all() for value in adaptor.parameters())
     assert {
         "source.loss_ce",
         "target.loss_ce",
         "metric_target.loss_target",
         "alignment.loss_alignment",
     } <= set(values)
-    missing = [name for name, p in adaptor.named_parameters() if p.requires_grad and p.grad is None]
-    assert missing == []
