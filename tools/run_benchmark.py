@@ -26,7 +26,6 @@ from mmengine.config import Config, DictAction
 from mmdrsl.benchmark.evaluation_set import EvaluationSet, read_evaluation_set
 from mmdrsl.benchmark.execution import (
     Execution,
-    StoppedError,
     check_folders,
     finished_rows,
     row_of_plan,
@@ -36,7 +35,7 @@ from mmdrsl.benchmark.jobs import run_jobs
 from mmdrsl.benchmark.methods import METHODS
 from mmdrsl.benchmark.networks import DEFAULT_NETWORK, NETWORKS
 from mmdrsl.benchmark.plan import CONFIGS, BenchmarkRun, Settings, plan_runs
-from mmdrsl.benchmark.processes import Processes
+from mmdrsl.benchmark.processes import Processes, StoppedError
 from mmdrsl.benchmark.report import fill_page, report
 from mmdrsl.benchmark.results import check_comparable, merge_rows, read_results, results_text
 from mmdrsl.benchmark.training_run import ROOT, TrainingError

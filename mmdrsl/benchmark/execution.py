@@ -18,7 +18,7 @@ from ..visualization.run_records import latest_step
 from .evaluation_set import EvaluationSet
 from .jobs import Job
 from .plan import BenchmarkRun, PlannedRun
-from .processes import Processes, locked
+from .processes import Processes, StoppedError, locked
 from .results import FORMAT, environment, scores_of
 from .training_run import ROOT, TrainingError, failure_message
 from .warmup_checkpoint import write_part
@@ -26,10 +26,6 @@ from .warmup_checkpoint import write_part
 HASH_FILE = "hash.txt"
 # Hash of the warm-up from which a training began, or "own".
 WARMUP_FILE = "warmup.txt"
-
-
-class StoppedError(RuntimeError):
-    """The benchmark was stopped while a process ran."""
 
 
 class Execution:
@@ -127,6 +123,7 @@ class Execution:
         return locked(
             folder.with_name(f".{folder.name}.lock"),
             waiting=lambda: self.say(f"{run.training.title}: another process works on it, waiting"),
+            is_stopped=lambda: self.processes.stopped,
         )
 
     def _train(self, run: PlannedRun, lock: int) -> None:

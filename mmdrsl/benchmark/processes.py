@@ -4,9 +4,17 @@ from __future__ import annotations
 
 import fcntl
 import subprocess
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import IO
+
+POLL_SECONDS = 0.2
+
+
+class StoppedError(RuntimeError):
+    """The starter was stopped while a process ran, or before it began."""
 
 
 class Processes:
@@ -61,21 +69,39 @@ class Processes:
 
 
 @contextmanager
-def locked(path: Path, *, waiting: Callable[[], None]) -> Iterator[int]:
+def locked(
+    path: Path, *, waiting: Callable[[], None], is_stopped: Callable[[], bool] = lambda: False
+) -> Iterator[int]:
     """Hold the lock of a folder; a process given the descriptor holds it too, even when this one is killed.
 
     Args:
         path: Lock file; made where missing, never removed.
         waiting: Called once where another process holds the lock, before waiting for it.
+        is_stopped: Asked again and again while waiting: whether to give up.
 
     Yields:
         Descriptor of the lock.
+
+    Raises:
+        StoppedError: It gave up.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("a", encoding="utf-8") as handle:
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            waiting()
-            fcntl.flock(handle, fcntl.LOCK_EX)
+        is_waiting = False
+        while not _lock(handle):
+            if not is_waiting:
+                waiting()
+                is_waiting = True
+            if is_stopped():
+                raise StoppedError(f"stopped while another process held {path}.")
+            time.sleep(POLL_SECONDS)
         yield handle.fileno()
+
+
+def _lock(handle: IO[str]) -> bool:
+    """Take the lock of an open file, unless another process has it."""
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True

@@ -8,7 +8,7 @@ import time
 import pytest
 
 from mmdrsl.benchmark.jobs import Job, run_jobs
-from mmdrsl.benchmark.processes import Processes, locked
+from mmdrsl.benchmark.processes import Processes, StoppedError, locked
 
 
 @pytest.mark.parametrize("workers", [1, 3])
@@ -87,6 +87,26 @@ def test_lock_outlives_its_killed_taker(tmp_path):
     os.kill(child, signal.SIGKILL)
     assert entered.wait(10)
     thread.join()
+
+
+def test_a_stop_ends_the_wait_for_a_lock(tmp_path):
+    waited, stopped, failed = threading.Event(), threading.Event(), []
+
+    def enter():
+        try:
+            with locked(tmp_path / "a", waiting=waited.set, is_stopped=stopped.is_set):
+                failed.append("entered")
+        except StoppedError as error:
+            failed.append(str(error))
+
+    with locked(tmp_path / "a", waiting=waited.set):
+        assert not waited.is_set()
+        thread = threading.Thread(target=enter)
+        thread.start()
+        assert waited.wait(10)
+        stopped.set()
+        thread.join(10)
+    assert failed == [f"stopped while another process held {tmp_path / 'a'}."]
 
 
 def test_stopped_processes_have_no_status(tmp_path):

@@ -14,12 +14,12 @@ from mmseg.registry import MODELS
 from mmseg.structures import SegDataSample
 
 from mmdrsl.benchmark.evaluation_set import read_evaluation_set
-from mmdrsl.benchmark.execution import Execution, StoppedError, row_of_plan
+from mmdrsl.benchmark.execution import Execution, row_of_plan
 from mmdrsl.benchmark.jobs import run_jobs
 from mmdrsl.benchmark.methods import METHODS, method_config
 from mmdrsl.benchmark.networks import DEFAULT_NETWORK, NETWORKS, use_network, weights_of
 from mmdrsl.benchmark.plan import CONFIGS, Settings, plan_runs
-from mmdrsl.benchmark.processes import Processes
+from mmdrsl.benchmark.processes import Processes, StoppedError
 from mmdrsl.benchmark.protocol import check_equal, protocol_of
 from mmdrsl.benchmark.results import check_comparable
 from mmdrsl.benchmark.training_run import ROOT
