@@ -13,7 +13,8 @@ from .methods import METHODS
 from .networks import DEFAULT_NETWORK
 
 REFERENCE = "drsl"
-STATISTICS = ["target_statistics"]
+# Choices of extras that have a place of their own in a page.
+OWN_PLACES = {"statistics": ["target_statistics"], "scales": ["label_scales"]}
 NOT_MEASURED = "Not measured: {}."
 NONE = "-"
 BEGIN, END = "<!-- benchmark:{} -->", "<!-- /benchmark:{} -->"
@@ -174,9 +175,10 @@ def fill_page(page: Path, rows: Sequence[Row]) -> str:
     """Put tables of the default network into a page, between its markers.
 
     ``<!-- benchmark:summary -->`` gets the main table without extras, ``<!-- benchmark:plain -->`` also the differences
-    and classes; ``<!-- benchmark:statistics -->`` the same with the one extra ``target_statistics``,
-    ``<!-- benchmark:extras -->`` for every other choice of extras. Each ends at ``<!-- /benchmark:... -->``; text
-    outside stays. Rows of ``--target-statistics`` are for `report` alone.
+    and classes; ``<!-- benchmark:statistics -->`` and ``<!-- benchmark:scales -->`` the same with the one extra
+    ``target_statistics`` or ``label_scales``, ``<!-- benchmark:extras -->`` for every other choice of extras that at
+    least two methods were given. Each ends at ``<!-- /benchmark:... -->``; text outside stays. Rows of
+    ``--target-statistics`` are for `report` alone.
 
     Args:
         page: The page.
@@ -196,13 +198,15 @@ def fill_page(page: Path, rows: Sequence[Row]) -> str:
         if row["model"] == DEFAULT_NETWORK and "target_share" not in row["evaluation"]
     ]
     plain = [row for row in usual if not row["extras"]]
-    statistics = [row for row in usual if row["extras"] == STATISTICS]
-    others = [row for row in usual if row["extras"] not in ([], STATISTICS)]
+    others = [row for row in usual if row["extras"] not in ([], *OWN_PLACES.values())]
     tables = {
         "summary": main_table(plain),
         "plain": _tables(plain),
-        "statistics": _tables(statistics),
-        "extras": _tables(others),
+        **{
+            name: _tables([row for row in usual if row["extras"] == extras])
+            for name, extras in OWN_PLACES.items()
+        },
+        "extras": _tables(others, least_methods=2),
     }
     wanted = [name for name in tables if BEGIN.format(name) in text]
     if not wanted:
@@ -220,11 +224,13 @@ def fill_page(page: Path, rows: Sequence[Row]) -> str:
     return text
 
 
-def _tables(rows: Sequence[Row]) -> list[str]:
+def _tables(rows: Sequence[Row], *, least_methods: int = 1) -> list[str]:
     """All tables of every set and choice of extras, costs apart; an empty one without any."""
     lines: list[str] = []
     for _, group in groupby(sorted(rows, key=_comparison), key=_comparison):
         own = list(group)
+        if len({row["method"] for row in own}) < least_methods:
+            continue
         extras = f", extras: {', '.join(own[0]['extras'])}" if own[0]["extras"] else ""
         lines += [f"On {own[0]['evaluation']['set']}{extras}:", "", *main_table(own), ""]
         differences = difference_table(own)

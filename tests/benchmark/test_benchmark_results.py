@@ -281,6 +281,14 @@ def test_page_is_filled_between_its_markers(rows, tmp_path):
     found = fill_page(apart, with_gaps([*rows, *statistics]))
     assert "On camvid/val, extras: target_statistics:" in found
     assert "On camvid/val:" not in found
+    scales = [{**row, "extras": ["label_scales"]} for row in rows]
+    assert fill_page(page, with_gaps([*rows, *scales])) == text
+    apart.write_text("<!-- benchmark:scales -->\n<!-- /benchmark:scales -->\n")
+    assert "On camvid/val, extras: label_scales:" in fill_page(apart, with_gaps([*rows, *scales]))
+    apart.write_text("<!-- benchmark:statistics -->\n<!-- /benchmark:statistics -->\n")
+    # A choice of extras that one method alone was given compares nothing.
+    alone = [{**row, "extras": ["teacher"]} for row in rows if row["method"] == "drsl"]
+    assert fill_page(page, with_gaps([*rows, *alone])) == text
     noise = [{**row, "extras": ["target_noise", "target_statistics"]} for row in rows]
     assert fill_page(apart, with_gaps([*rows, *statistics, *noise])) == found
     assert "On camvid/val, extras: target_noise, target_statistics:" in fill_page(
