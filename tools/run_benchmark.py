@@ -3,7 +3,7 @@
 python tools/run_benchmark.py --data DIR --methods source_only oracle drsl --seeds 0 1 2 --out DIR [--models M ...]
     [--eval-data DIR --eval-split NAME] [--jobs N] [--extras NAME ...] [--translations DIR|fourier|lab]
 python tools/run_benchmark.py --merge FILE ... --out DIR          # put several results.json together
-python tools/run_benchmark.py --report FILE ... [--page PAGE]     # their tables, printed or put into a page
+python tools/run_benchmark.py --report FILE ... [--page PAGE] [--figure SVG]   # their tables, printed or in a page
 
 A benchmark that was interrupted, or killed, continues with the same command; what is done is kept. --out receives
 results.json and results.md, after every run. Protocol and tables: docs/benchmark.md.
@@ -31,6 +31,7 @@ from mmdrsl.benchmark.execution import (
     row_of_plan,
 )
 from mmdrsl.benchmark.extras import EXTRAS, check_extras
+from mmdrsl.benchmark.figure import figure
 from mmdrsl.benchmark.jobs import run_jobs
 from mmdrsl.benchmark.methods import METHODS
 from mmdrsl.benchmark.networks import DEFAULT_NETWORK, NETWORKS
@@ -92,6 +93,9 @@ def parse_args(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--report", nargs="+", type=Path, metavar="FILE", help="results.json files")
     parser.add_argument(
         "--page", nargs="+", type=Path, help="--report: pages whose marked places to fill"
+    )
+    parser.add_argument(
+        "--figure", type=Path, metavar="SVG", help="--report: file for a drawing of the headline"
     )
     args = parser.parse_args(arguments)
     if args.merge is not None and args.out is None:
@@ -338,7 +342,9 @@ def main() -> int:
             return 0
         if args.report is not None:
             rows = merge_rows([read_results(path) for path in args.report])
-            if args.page is None:
+            if args.figure is not None:
+                write_atomically(args.figure, figure(rows))
+            elif args.page is None:
                 print(report(rows), end="")
             for page in args.page or []:
                 write_atomically(page, fill_page(page, rows))

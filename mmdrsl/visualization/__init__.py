@@ -1,6 +1,6 @@
 """Pictures, charts and the report of a comparison of methods."""
 
-from mmdrsl.visualization.charts import bar_chart, line_chart
+from mmdrsl.visualization.charts import bar_chart, dot_chart, line_chart
 from mmdrsl.visualization.colours import (
     colour_confidence,
     colour_labels,
@@ -38,6 +38,7 @@ __all__ = [
     "colour_labels",
     "colour_modes",
     "coverage_per_round",
+    "dot_chart",
     "evaluations",
     "format_table",
     "latest_step",

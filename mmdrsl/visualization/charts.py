@@ -101,6 +101,72 @@ def line_chart(
     return _svg(width, height, label, parts)
 
 
+def dot_chart(
+    categories: Sequence[str],
+    panels: Mapping[str, Mapping[str, Sequence[float]]],
+    colours: Mapping[str, str],
+    *,
+    label: str,
+    references: Sequence[str] = (),
+) -> str:
+    """Panels side by side on one scale: a dot per run and a stroke at their mean, one line per category.
+
+    Args:
+        categories: Names from top to bottom.
+        panels: By panel title: percentages by category; a category may be missing.
+        colours: CSS colour by category; grey for others.
+        label: What the chart shows, for readers of the page that see no pictures.
+        references: Categories whose mean is drawn through all lines of its panel.
+
+    Returns:
+        An SVG element.
+
+    Raises:
+        ValueError: There is no value to draw.
+    """
+    found = [value for panel in panels.values() for values in panel.values() for value in values]
+    if not found:
+        raise ValueError(f"The chart {label!r} has no value; give at least one run's.")
+    width, left, gap, row, top = 1120, 176.0, 36.0, 24.0, 52.0
+    panel_width = (width - left - gap * len(panels)) / len(panels)
+    ticks = _ticks(found)
+    scale = panel_width / (ticks[-1] - ticks[0])
+    bottom = top + row * len(categories)
+    parts = [
+        _text(left - 12, top + row * (index + 0.5) + 4, category, "end", "name")
+        for index, category in enumerate(categories)
+    ]
+    for number, (title, panel) in enumerate(panels.items()):
+        begin = left + number * (panel_width + gap)
+
+        def place(value: float, begin: float = begin) -> float:
+            return begin + (value - ticks[0]) * scale
+
+        parts.append(_text(begin, 18, title, "start", "name"))
+        for tick in ticks:
+            parts.append(_line(place(tick), top - 6, place(tick), bottom, "grid"))
+            parts.append(_text(place(tick), top - 12, f"{tick:g}", "middle"))
+        for name in references:
+            if panel.get(name):
+                x = place(sum(panel[name]) / len(panel[name]))
+                parts.append(_line(x, top - 6, x, bottom, "reference"))
+        for index, category in enumerate(categories):
+            values, colour = panel.get(category, ()), colours.get(category, "#8a94a6")
+            y = top + row * (index + 0.5)
+            parts += [
+                f'<circle cx="{place(value):.1f}" cy="{y:g}" r="4" fill="{colour}" fill-opacity="0.55">'
+                f"<title>{escape(category)}, {escape(title)}: {value:.1f} %</title></circle>"
+                for value in values
+            ]
+            if values:
+                x = place(sum(values) / len(values))
+                parts.append(
+                    f'<line x1="{x:.1f}" y1="{y - 8:g}" x2="{x:.1f}" y2="{y + 8:g}" stroke="{colour}" '
+                    f'stroke-width="3" stroke-linecap="round"/>'
+                )
+    return _svg(width, bottom + 10, label, parts)
+
+
 def _ticks(values: Sequence[float]) -> list[float]:
     """Four to seven round numbers around the values."""
     span = max(max(values) - min(values), 2.0)

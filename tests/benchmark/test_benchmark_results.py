@@ -1,9 +1,11 @@
 import json
+from xml.etree import ElementTree
 
 import numpy as np
 import pytest
 
 from mmdrsl.benchmark.aggregate import paired_differences, spread
+from mmdrsl.benchmark.figure import figure
 from mmdrsl.benchmark.report import difference_table, fill_page, main_table, report
 from mmdrsl.benchmark.results import (
     merge_rows,
@@ -302,6 +304,25 @@ def test_page_is_filled_between_its_markers(rows, tmp_path):
     page.write_text("<!-- benchmark:plain -->\n")
     with pytest.raises(ValueError, match="must have <!-- benchmark:plain -->"):
         fill_page(page, with_gaps(rows))
+
+
+def test_figure_has_a_panel_per_comparison_and_a_dot_per_run(rows):
+    few = [{**entry, "extras": ["teacher"]} for entry in rows if entry["method"] == "drsl"]
+    scales = [{**entry, "extras": ["label_scales"]} for entry in rows if entry["seed"] == 0]
+    other = [{**entry, "model": "fcn_r50"} for entry in rows]
+    root = ElementTree.fromstring(figure([*rows, *few, *scales, *other]))
+    names = [text.text for text in root.findall(".//{*}text") if text.get("class") == "name"]
+    assert names == ["Source only", "Oracle", "DRSL", "MRKLD", "no extras", "label_scales"]
+    found = sorted(dot.find("{*}title").text for dot in root.findall(".//{*}circle"))
+    titles = dict(source_only="Source only", oracle="Oracle", drsl="DRSL", mrkld="MRKLD")
+    wanted = [
+        f"{titles[entry['method']]}, {panel}: {entry['mean_of_sequences']:.1f} %"
+        for panel, group in (("no extras", rows), ("label_scales", scales))
+        for entry in group
+    ]
+    assert found == sorted(wanted)
+    with pytest.raises(ValueError, match="at least 3 methods"):
+        figure(few)
 
 
 def test_summary_is_the_main_table_alone(rows, tmp_path):

@@ -25,6 +25,7 @@ from mmdrsl.visualization import (
     colour_labels,
     colour_modes,
     coverage_per_round,
+    dot_chart,
     evaluations,
     format_table,
     latest_step,
@@ -204,9 +205,34 @@ def test_curves_stay_inside_the_chart(values):
         assert 0 < float(dot.get("cy")) < height
 
 
+def test_dots_are_linear_in_their_values_and_strokes_at_their_means():
+    panels = {"one": {"A": [30.0, 36.0], "B": [33.0]}, "two": {"A": [36.0]}}
+    root = ElementTree.fromstring(
+        dot_chart(["A", "B"], panels, {"A": "a"}, label="mIoU", references=["A", "absent"])
+    )
+    dots = {}
+    for dot in root.findall("circle"):
+        x, y = float(dot.get("cx")), float(dot.get("cy"))
+        dots.setdefault(dot.find("title").text, []).append((x, y))
+    first, last = dots["A, one: 30.0 %"][0], dots["A, one: 36.0 %"][0]
+    middle, elsewhere = dots["B, one: 33.0 %"][0], dots["A, two: 36.0 %"][0]
+    assert middle[0] == pytest.approx((first[0] + last[0]) / 2, abs=0.1)
+    assert first[1] == last[1] == elsewhere[1] < middle[1]
+    assert elsewhere[0] > last[0]
+    strokes = [line for line in root.findall("line") if line.get("class") is None]
+    assert [line.get("stroke") for line in strokes].count("a") == 2
+    means = [float(line.get("x1")) for line in strokes]
+    assert means == pytest.approx([middle[0], middle[0], elsewhere[0]], abs=0.1)
+    through = [float(line.get("x1")) for line in root.findall("line[@class='reference']")]
+    assert through == pytest.approx([middle[0], elsewhere[0]], abs=0.1)
+    assert {dot.get("fill") for dot in root.findall("circle")} == {"a", "#8a94a6"}
+
+
 def test_chart_without_points_is_refused():
     with pytest.raises(ValueError, match="has no point"):
         line_chart({}, {}, label="empty")
+    with pytest.raises(ValueError, match="has no value"):
+        dot_chart(["A"], {"one": {"A": []}}, {}, label="empty")
 
 
 def test_table_has_all_methods_and_leaves_absent_classes_out():

@@ -1,0 +1,66 @@
+"""The headline of a benchmark as a drawing: every run a dot, one panel for each choice of extras."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from ..visualization.charts import dot_chart
+from .methods import METHODS
+from .networks import DEFAULT_NETWORK
+
+NO_EXTRAS = "no extras"
+# With fewer there is nothing to see.
+LEAST_METHODS = 3
+_COLOURS = {"drsl": "#f97316", "oracle": "#171a21", "source_only": "#667085"}
+_OTHERS = "#3b82f6"
+# A file of its own has no page to take its style from.
+_HEAD = '<svg xmlns="http://www.w3.org/2000/svg" font-family="Helvetica, Arial, sans-serif" font-size="12" '
+_STYLE = """<style>
+.name { fill: #171a21; font-size: 13px; } .tick { fill: #667085; } .grid { stroke: #e4e7ec; }
+.reference { stroke: #667085; stroke-dasharray: 3 4; }
+</style><rect width="100%" height="100%" rx="14" fill="#fbfcfd"/>"""
+
+
+def figure(rows: Iterable[Mapping[str, Any]]) -> str:
+    """Mean of the sequences of the default network, seed by seed, as an SVG file.
+
+    Comparisons of at least three methods on the usual statistics of prediction have a panel each, named by their
+    extras; dashed lines are the means of source-only training and of the oracle.
+
+    Args:
+        rows: Rows with or without gaps.
+
+    Returns:
+        The text of the file.
+
+    Raises:
+        ValueError: No comparison has that many methods.
+    """
+    panels: dict[str, dict[str, list[float]]] = {}
+    for row in rows:
+        if row["model"] != DEFAULT_NETWORK or "target_share" in row["evaluation"]:
+            continue
+        if "translated" in row["extras"]:
+            continue
+        panel = panels.setdefault(", ".join(row["extras"]) or NO_EXTRAS, {})
+        panel.setdefault(row["method"], []).append(row["mean_of_sequences"])
+    panels = {title: panel for title, panel in panels.items() if len(panel) >= LEAST_METHODS}
+    if not panels:
+        raise ValueError(
+            f"a figure needs a comparison of at least {LEAST_METHODS} methods with {DEFAULT_NETWORK}."
+        )
+    methods = [name for name in METHODS if any(name in panel for panel in panels.values())]
+    titles = {name: METHODS[name].title for name in methods}
+    element = dot_chart(
+        list(titles.values()),
+        {
+            title: {titles[name]: values for name, values in panel.items()}
+            for title, panel in panels.items()
+        },
+        {titles[name]: _COLOURS.get(name, _OTHERS) for name in methods},
+        label="Mean of the sequences of every run, in percent",
+        references=[titles[name] for name in ("source_only", "oracle") if name in titles],
+    )
+    head, body = element.split(">", 1)
+    return f"{head.replace('<svg ', _HEAD, 1)}>{_STYLE}{body}\n"
