@@ -3,10 +3,11 @@
 python tools/analysis_tools/estimate_cost.py CONFIG [CONFIG ...] [--teraflops 20] [--json] [--cfg-options KEY=VALUE ...]
 
 Trains single steps on synthetic batches of a quarter and of half the crop's sides on the CPU, follows the allocator
-and counts the operations of convolutions and matrix products, forward and backward. Both grow linearly with the pixels,
-so a line through the two gives the full crop. That is no measurement on a GPU: workspaces of cuDNN, fragments and the
-context (a gigabyte or two) come on top, and the hours are the operations divided by a speed that is given, without
-loading, labelling and evaluation. Where there is a GPU, benchmark_step.py measures.
+and counts the operations of convolutions and matrix products, forward and backward. Both grow linearly with the
+pixels, so a line through the two gives the full crop; attention grows faster, and SegFormer needs more than this says.
+That is no measurement on a GPU: workspaces of cuDNN, fragments and the context (a gigabyte or two) come on top, and
+the hours are the operations divided by a speed that is given, without loading, labelling and evaluation. Where there
+is a GPU, benchmark_step.py measures.
 """
 
 from __future__ import annotations

@@ -246,7 +246,7 @@ class SelfTrainingHook(Hook):
         for phase in self.phases:
             if phase.labelled:
                 PseudoLabeller(portion=phase.portion, **self.labeller).predictor(networks)
-        if self.analysis_dataset is not None:
+        if self.rounds and self.analysis_dataset is not None:
             self._labelled = labelled_among(self._target(runner)[1], self.analysis_dataset)
 
     def before_train(self, runner: Runner) -> None:
