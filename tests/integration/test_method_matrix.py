@@ -27,7 +27,7 @@ MODELS_AND_FEATURES = {
     "deeplabv2_r101": ((32, 2), 64),
     **{f"segformer_b{size}": ((16, 2), 16) for size in range(6)},
 }
-# They differ from the smallest in width and number of blocks, which are reduced here or cost time.
+# They differ from the smallest in width, which is reduced here, and in the number of blocks, which takes time.
 DEEP = ("segformer_b1", "segformer_b2", "segformer_b3", "segformer_b4", "segformer_b5")
 MODELS_TO_STEP = [
     pytest.param(name, marks=pytest.mark.slow) if name in DEEP else name
