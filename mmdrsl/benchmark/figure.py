@@ -26,7 +26,7 @@ def figure(rows: Iterable[Mapping[str, Any]]) -> str:
     """Mean of the sequences of the default network, seed by seed, as an SVG file.
 
     Comparisons of at least three methods on the usual statistics of prediction have a panel each, named by their
-    extras; dashed lines are the means of source-only training and of the oracle.
+    extras, and by the evaluation set where there are several; dashed lines are the means of source-only training and of the oracle.
 
     Args:
         rows: Rows with or without gaps.
@@ -37,13 +37,20 @@ def figure(rows: Iterable[Mapping[str, Any]]) -> str:
     Raises:
         ValueError: No comparison has that many methods.
     """
+    shown = [
+        row
+        for row in rows
+        if row["model"] == DEFAULT_NETWORK
+        and "target_share" not in row["evaluation"]
+        and "translated" not in row["extras"]
+    ]
+    sets = {row["evaluation"]["hash"] for row in shown}
     panels: dict[str, dict[str, list[float]]] = {}
-    for row in rows:
-        if row["model"] != DEFAULT_NETWORK or "target_share" in row["evaluation"]:
-            continue
-        if "translated" in row["extras"]:
-            continue
-        panel = panels.setdefault(", ".join(row["extras"]) or NO_EXTRAS, {})
+    for row in shown:
+        title = ", ".join(row["extras"]) or NO_EXTRAS
+        if len(sets) > 1:
+            title += f" on {row['evaluation']['set']} ({row['evaluation']['hash'][:4]})"
+        panel = panels.setdefault(title, {})
         panel.setdefault(row["method"], []).append(row["mean_of_sequences"])
     panels = {title: panel for title, panel in panels.items() if len(panel) >= LEAST_METHODS}
     if not panels:

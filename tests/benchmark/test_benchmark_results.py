@@ -323,6 +323,10 @@ def test_figure_has_a_panel_per_comparison_and_a_dot_per_run(rows):
     assert found == sorted(wanted)
     with pytest.raises(ValueError, match="at least 3 methods"):
         figure(few)
+    night = [{**entry, "evaluation": {"set": "night/test", "hash": "night"}} for entry in rows]
+    root = ElementTree.fromstring(figure([*rows, *night]))
+    names = [text.text for text in root.findall(".//{*}text") if text.get("class") == "name"]
+    assert names[4:] == ["no extras on camvid/val (h)", "no extras on night/test (nigh)"]
 
 
 def test_summary_is_the_main_table_alone(rows, tmp_path):
