@@ -26,7 +26,8 @@ def figure(rows: Iterable[Mapping[str, Any]]) -> str:
     """Mean of the sequences of the default network, seed by seed, as an SVG file.
 
     Comparisons of at least three methods on the usual statistics of prediction have a panel each, named by their
-    extras, and by the evaluation set where there are several; dashed lines are the means of source-only training and of the oracle.
+    extras, and by the evaluation set where there are several; dashed lines are the means of source-only training and of
+    the oracle.
 
     Args:
         rows: Rows with or without gaps.
