@@ -28,7 +28,7 @@ from .translations import (
     translator_name,
     use_translations,
 )
-from .warmup import RUN_KEYS, joined_warmup, warmup_config
+from .warmup import RUN_KEYS, joined_warmup, warmup_config, warmup_iterations
 
 CONFIGS = ROOT / "configs"
 # In a run's folder while it trains: its part of the warm-up's checkpoint.
@@ -145,27 +145,28 @@ def plan_runs(settings: Settings) -> list[BenchmarkRun]:
         for method in METHODS
         if method not in sources
     }
-    judge = {**others, **sources}
     missed = merge_options(
-        judge, {"default_hooks.checkpoint.interval": CHECKPOINT_INTERVAL, **settings.options}
+        {**others, **sources},
+        {"default_hooks.checkpoint.interval": CHECKPOINT_INTERVAL, **settings.options},
     )
     identity = _data_identity(settings)
     runs: list[BenchmarkRun] = []
     for network in settings.networks:
         for seed in settings.seeds:
-            runs += _plan_group(settings, sources, missed, network, seed, identity)
+            runs += _plan_group(settings, sources, others, missed, network, seed, identity)
     return runs
 
 
 def _plan_group(
     settings: Settings,
     sources: dict[str, Config],
+    others: dict[str, Config],
     missed: dict[str, list[str]],
     network: str,
     seed: int,
     identity: list[str],
 ) -> list[BenchmarkRun]:
-    """Runs of one network and seed; warm-ups of one segmentor are one."""
+    """Runs of one network and seed; warm-ups of one segmentor are one, in this call and in later ones."""
     folder = settings.out / ("+".join(settings.extras) or "plain") / network / f"seed_{seed}"
     weights = weights_of(network, data=settings.data, given=dict(settings.weights))
     paths = {str(settings.data): "DATA"}
@@ -175,17 +176,25 @@ def _plan_group(
         paths[str(weights)] = "WEIGHTS"
     initial_weights = "scratch" if weights is None else weights.name
     inputs_of, cfgs = {}, {}
-    for method, source in sources.items():
-        cfgs[method] = _run_config(settings, source, method, network, seed, weights)
-        translations = settings.translations if is_translated(cfgs[method]) else None
+    # In the order of the table, so that a warm-up is the same whichever methods are asked for.
+    for method in METHODS:
+        if method in sources:
+            cfg = _run_config(settings, sources[method], method, network, seed, weights)
+        elif (
+            other := _other_config(settings, others[method], method, network, seed, weights)
+        ) is None:
+            continue
+        else:
+            cfg = other
+        translations = settings.translations if is_translated(cfg) else None
         manifest = [] if translations is None else [manifest_hash(translations)]
-        inputs_of[method] = [*identity, *manifest, _hash_of(weights)]
+        cfgs[method], inputs_of[method] = cfg, [*identity, *manifest, _hash_of(weights)]
     warmups: dict[str, PlannedRun] = {}
     for members, warmup_cfg in _joined(cfgs, inputs_of):
-        title = f"warm-up for {', '.join(METHODS[method].title for method in members)}"
+        asked = [METHODS[method].title for method in members if method in sources]
         shared = _planned(
             warmup_cfg,
-            f"{title}, {network}, seed {seed}",
+            f"warm-up for {', '.join(asked)}, {network}, seed {seed}",
             folder,
             "warmup_{hash}",
             inputs_of[members[0]],
@@ -247,6 +256,24 @@ def _joined(
         else:
             groups.append(([method], own))
     return groups
+
+
+def _other_config(
+    settings: Settings, source: Config, method: str, network: str, seed: int, weights: Path | None
+) -> Config | None:
+    """Config of a method that is not asked for, whose heads learn in the shared warm-up: it may be asked for later.
+
+    None where translated images are needed, which share no warm-up with the others, or where the options, which are
+    those of the methods asked for, leave it no run.
+    """
+    if METHODS[method].is_translated:
+        return None
+    try:
+        cfg = _run_config(settings, source, method, network, seed, weights)
+        warmup_iterations(cfg)
+    except ValueError:
+        return None
+    return cfg
 
 
 def _run_config(

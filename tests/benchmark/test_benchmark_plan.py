@@ -182,6 +182,31 @@ def test_warm_ups_are_shared_where_the_configs_allow_it(settings):
     assert shared.training.title.startswith(title)
 
 
+def test_a_later_call_finds_the_warm_up_of_an_earlier_one(settings):
+    asked = [("source_only",), ("dacs", "drsl"), ("advent", "source_only", "adaptsegnet_multi")]
+    plans = [plan_runs(settings(methods=methods)) for methods in asked]
+    shared = {run.warmup.hash for runs in plans for run in runs}
+    assert len(shared) == 1
+    # The log names those that the call is about.
+    assert plans[0][0].warmup.training.title.startswith("warm-up for Source only, deeplab")
+    assert plans[1][0].warmup.training.title.startswith("warm-up for DRSL, DACS, deeplab")
+    rectified = plan_runs(settings(methods=("seg_uncertainty",)))[0]
+    assert {rectified.warmup.hash}.isdisjoint(shared)
+    together = by_method(plan_runs(settings()))
+    assert together["seg_uncertainty"].warmup.hash == rectified.warmup.hash
+    assert {together["source_only"].warmup.hash} == shared
+
+
+def test_methods_that_are_not_asked_for_forbid_nothing(settings):
+    # Enough for source-only training, no run at all for a method with rounds.
+    options = {"warmup_iterations": 4, "train_cfg.max_iters": 8}
+    (run,) = plan_runs(settings(methods=("source_only",), options=options, translations=None))
+    assert run.warmup.training.max_steps == 4
+    assert not run.warmup.training.cfg.model.get("heads")
+    with pytest.raises(ValueError, match="warmup_iterations is 600"):
+        plan_runs(settings(methods=("drsl",), options=options))
+
+
 @pytest.mark.parametrize(
     "options",
     [

@@ -123,7 +123,7 @@ def test_results_are_complete(whole):
 
 @pytest.mark.parametrize("method", ["self_training", "drsl", "minent"])
 def test_shared_warm_up_gives_the_weights_of_a_whole_run(whole, data, tmp_path, method):
-    # A warm-up with DRSL's head and, here, the second classifier.
+    # The warm-up has DRSL's head and a second classifier.
     call(data, whole, methods=("drsl", method))
     # The same config from step 0, without the benchmark's sharing.
     config = whole / "plain/deeplabv3plus_small/seed_0" / f"{method}.py"
@@ -149,6 +149,9 @@ def test_done_runs_are_skipped_and_others_added(whole, data):
     output = call(data, whole, methods=("drsl", "dacs", "adaptsegnet"))
     assert {path: path.stat().st_mtime_ns for path in files} == files
     assert "DRSL, deeplabv3plus_small, seed 0: training" not in output
+    # Both begin with the warm-up of the first call.
+    assert "deeplabv3plus_small, seed 0: training" in output
+    assert "warm-up" not in "".join(line for line in output.splitlines() if ": training" in line)
     after = measured(whole)
     assert {key: after[key] for key in before} == before
     assert ("dacs", 0) in after
