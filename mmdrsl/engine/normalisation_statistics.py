@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import math
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
@@ -68,14 +69,15 @@ def target_batches(
         model: Its preprocessor normalises the images.
         target: The dataset; its pipeline is not used.
         num_images: How many to take at most.
-        batch_size: Images of a batch; those of different size are cut to the smallest.
+        batch_size: Images of a batch, one more where one would be left over; those of different size are cut to the
+            smallest.
 
     Yields:
         Normalised images (B, 3, H, W).
     """
     rank, world_size = get_dist_info()
     chosen = np.linspace(0, len(target) - 1, min(num_images, len(target))).astype(int)
-    shard = chosen[rank::world_size] if len(chosen) >= world_size else chosen
+    shard = chosen[rank::world_size] if len(chosen) >= 2 * world_size else chosen
     return images_of(model, target, shard.tolist(), batch_size=batch_size)
 
 
@@ -88,7 +90,7 @@ def images_of(
         model: Its preprocessor normalises the images.
         target: The dataset; its pipeline is not used.
         numbers: Of the images.
-        batch_size: Images of a batch; those of different size are cut to the smallest.
+        batch_size: As in `target_batches`.
 
     Yields:
         Normalised images (B, 3, H, W).
@@ -113,7 +115,7 @@ def source_batches(
         dataset: The training data.
         seed: What the draw depends on, beside the rank.
         num_images: How many to draw, over all ranks.
-        batch_size: Images of a batch; those of different size are cut to the smallest.
+        batch_size: As in `target_batches`.
 
     Yields:
         Normalised images (B, 3, H, W).
@@ -129,8 +131,12 @@ def source_batches(
 def _batches(
     model: UDASegmentor, dataset: Dataset, keys: Sequence[Any], batch_size: int
 ) -> Iterator[Tensor]:
-    for begin in range(0, len(keys), batch_size):
-        batch = pseudo_collate([dataset[key] for key in keys[begin : begin + batch_size]])
+    count = math.ceil(len(keys) / batch_size)
+    if batch_size > 1:
+        # A single image left over has no statistics where a layer sees one value per channel.
+        count = min(count, max(1, len(keys) // 2))
+    for part in np.array_split(np.arange(len(keys)), count):
+        batch = pseudo_collate([dataset[keys[index]] for index in part])
         height, width = np.min([image.shape[1:] for image in batch["inputs"]], axis=0)
         batch["inputs"] = [image[:, :height, :width] for image in batch["inputs"]]
         yield model.data_preprocessor(batch, False)["inputs"]

@@ -5,9 +5,11 @@ import pytest
 import torch
 from mmengine.config import Config
 from mmengine.runner import Runner
+from mmseg.registry import DATASETS
 from PIL import Image
 
 from mmdrsl.engine.hooks import PredictionStatisticsHook
+from mmdrsl.engine.normalisation_statistics import images_of
 
 CONFIG = "configs/source_only/deeplabv3plus_scenes2scenes.py"
 LAYER = "segmentor.backbone.bn1"
@@ -74,6 +76,30 @@ def test_statistics_are_mixed_and_nothing_else_changes(evaluate, scenes_root):
     layers = [name for name in before if name.endswith("running_mean")]
     after = mixed.state_dict()
     assert not any(torch.equal(before[name], after[name]) for name in layers)
+
+
+@pytest.mark.parametrize(
+    ("number", "batch_size", "expected"),
+    [(9, 8, [5, 4]), (16, 8, [8, 8]), (3, 2, [3]), (5, 2, [3, 2]), (1, 8, [1]), (3, 1, [1, 1, 1])],
+)
+def test_no_image_is_left_over_alone(evaluate, scenes_root, number, batch_size, expected):
+    model, _ = evaluate("usual")
+    target = DATASETS.build(Config.fromfile(CONFIG).target_dataset)
+    numbers = [index % len(target) for index in range(number)]
+    batches = list(images_of(model, target, numbers, batch_size=batch_size))
+    assert [len(batch) for batch in batches] == expected
+    singles = list(images_of(model, target, numbers))
+    assert torch.equal(torch.cat(batches), torch.cat(singles))
+
+
+def test_statistics_of_three_images_in_batches_of_two(evaluate, scenes_root):
+    # ASPP normalises one value per channel and image.
+    _, usual = evaluate("usual")
+    mixed, metrics = evaluate("pairs", target_share=1.0, batch_size=2)
+    own_mean, _ = statistics_by_hand(mixed, scenes_root)
+    found = mixed.get_submodule(LAYER).running_mean
+    torch.testing.assert_close(found, own_mean, atol=1e-4, rtol=1e-4)
+    assert metrics != usual
 
 
 def test_other_models_are_refused(evaluate):
