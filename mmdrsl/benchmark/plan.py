@@ -33,7 +33,7 @@ from .warmup import RUN_KEYS, joined_warmup, warmup_config, warmup_iterations
 CONFIGS = ROOT / "configs"
 # In a run's folder while it trains: its part of the warm-up's checkpoint.
 WARMUP_CHECKPOINT = "warmup.pth"
-_DATA_FILES = ("carla/classes.json", "carla/train.txt", "camvid/classes.json", "camvid/train.txt")
+DATA_FILES = ("carla/classes.json", "carla/train.txt", "camvid/classes.json", "camvid/train.txt")
 # Entries that no hash of a training holds.
 _OF_EVALUATION = ("val_", "test_", "target_dataset")
 _NOT_VALIDATED = tuple(
@@ -333,13 +333,13 @@ def _trimmed(cfg: Config) -> Config:
 
 def _data_identity(settings: Settings) -> list[str]:
     """Hashes of what lists the training data; the images themselves are taken on trust."""
-    for name in _DATA_FILES:
+    for name in DATA_FILES:
         if not (settings.data / name).is_file():
             raise FileNotFoundError(
                 f"--data {settings.data} has no {name}: expected a folder laid out as the benchmark, with "
                 "carla/, camvid/ and weights/."
             )
-    return [_hash_of(settings.data / name) for name in _DATA_FILES]
+    return [_hash_of(settings.data / name) for name in DATA_FILES]
 
 
 def _hash_of(path: Path | None) -> str:

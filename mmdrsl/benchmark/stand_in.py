@@ -64,11 +64,19 @@ def write_benchmark_stand_in(
     lookup = build_lookup(CARLADataset.TABLE, space, CARLADataset.RENAMES[_LABEL_SPACE])
     camvid_ids = _camvid_ids()
 
+    linked = ("carla/images", "carla/labels", "carla/classes.json")
+    copied = ("camvid/classes.json", "common_classes.json")
+    missing = [name for name in (*linked, *copied) if not (data / name).exists()]
+    if missing:
+        raise FileNotFoundError(
+            f"{data} has no {', '.join(missing)}: expected a folder laid out as the benchmark (docs/benchmark.md)."
+        )
     for folder in ("carla", "camvid/images", "camvid/labels"):
         (out_dir / folder).mkdir(parents=True, exist_ok=True)
-    for name in ("carla/images", "carla/labels", "carla/classes.json", "weights"):
+    # Networks from random weights need none.
+    for name in (*linked, "weights"):
         os.symlink(data / name, out_dir / name)
-    for name in ("camvid/classes.json", "common_classes.json"):
+    for name in copied:
         (out_dir / name).write_bytes((data / name).read_bytes())
     source = [name for name in others if name not in set(target)]
     (out_dir / "carla/train.txt").write_text("\n".join(source) + "\n")

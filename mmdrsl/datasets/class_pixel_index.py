@@ -68,7 +68,9 @@ def _read_or_count(
     if index_file is not None and index_file.endswith(".json"):
         return read_daformer_index(Path(index_file), infos, num_classes)
     fingerprint = _fingerprint(infos, num_classes)
-    path = Path(index_file or Path(tempfile.gettempdir(), f"class_pixels_{fingerprint[:24]}.npz"))
+    # Everybody has a file of their own where several share a machine.
+    own = f"class_pixels_{os.getuid()}_{fingerprint[:24]}.npz"
+    path = Path(index_file or Path(tempfile.gettempdir(), own))
     counts = _read(path, fingerprint, (len(infos), num_classes))
     if counts is None:
         with ThreadPoolExecutor(num_workers or os.cpu_count()) as pool:
@@ -119,6 +121,8 @@ def _read(path: Path, fingerprint: str, shape: tuple[int, int]) -> npt.NDArray[n
 def _write(path: Path, counts: npt.NDArray[np.int64], fingerprint: str) -> None:
     """Write the file so that a reader never sees a part of it."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.NamedTemporaryFile(dir=path.parent, suffix=".tmp", delete=False) as file:
-        np.savez_compressed(file, counts=counts, fingerprint=np.array(fingerprint))
-    os.replace(file.name, path)
+    with tempfile.TemporaryDirectory(dir=path.parent, prefix=".class_pixels_") as folder:
+        file = Path(folder, path.name)
+        with file.open("wb") as content:
+            np.savez_compressed(content, counts=counts, fingerprint=np.array(fingerprint))
+        os.replace(file, path)

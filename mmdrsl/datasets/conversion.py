@@ -166,8 +166,8 @@ def _convert_safely(
 ) -> tuple[bool, npt.NDArray[np.int64]] | str:
     try:
         return _convert(pair, dataset, options)
-    except (OSError, ValueError) as error:
-        return str(error)
+    except (OSError, ValueError, cv2.error) as error:
+        return f"{pair.image}: {error}" if isinstance(error, cv2.error) else str(error)
 
 
 def _convert(
@@ -190,10 +190,11 @@ def _convert(
 
 
 def _is_complete(pair: Pair) -> bool:
-    """Whether both files exist, can be read, fit, and are not older than the published label."""
+    """Whether both files exist, can be read, fit, and are not older than the published ones."""
     if not (pair.new_image.is_file() and pair.new_label.is_file()):
         return False
-    if pair.new_label.stat().st_mtime < pair.label.stat().st_mtime:
+    published = max(pair.image.stat().st_mtime, pair.label.stat().st_mtime)
+    if pair.new_label.stat().st_mtime < published:
         return False
     try:
         label = read_raw_ids(str(pair.new_label))
@@ -243,7 +244,7 @@ def resized(pixels: npt.NDArray, height: int | None, interpolation: int) -> npt.
     """
     if height is None or pixels.shape[0] <= height:
         return pixels
-    width = round(pixels.shape[1] * height / pixels.shape[0])
+    width = max(1, round(pixels.shape[1] * height / pixels.shape[0]))
     return np.asarray(cv2.resize(pixels, (width, height), interpolation=interpolation))
 
 

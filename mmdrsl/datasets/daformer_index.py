@@ -63,7 +63,8 @@ def read_daformer_index(
         Pixels per label and class, shape (N, C).
 
     Raises:
-        ValueError: The file has another format, lacks a label, or disagrees with a label.
+        ValueError: The file has another format, lacks a label, counts ids that the dataset does not know, disagrees
+            with a label, or two labels have one name.
     """
     try:
         entries = json.loads(path.read_text(encoding="utf-8"))
@@ -75,6 +76,14 @@ def read_daformer_index(
         raise ValueError(
             f"{path} is no sample_class_stats.json of DAFormer ({type(error).__name__}: {error})"
         ) from error
+    repeated = len(entries) - len(known) or len(infos) - len(
+        {Path(info["seg_map_path"]).name for info in infos}
+    )
+    if repeated:
+        raise ValueError(
+            f"{path} goes by file names, of which {repeated} are repeated, in the index or in the dataset's "
+            "sub-folders: leave it out, and the pixels are counted"
+        )
     counts = np.zeros((len(infos), num_classes), np.int64)
     for row, info in zip(counts, infos, strict=True):
         name = Path(info["seg_map_path"]).name
@@ -84,6 +93,10 @@ def read_daformer_index(
             )
         for train_id, number in known[name].items():
             class_id = int(info["label_lookup"][train_id]) if "label_lookup" in info else train_id
+            if not (0 <= class_id < num_classes or class_id == IGNORE_INDEX):
+                raise ValueError(
+                    f"{path} counts pixels of train id {train_id} in {name}, which the dataset's table does not know"
+                )
             if class_id != IGNORE_INDEX:
                 row[class_id] += number
     for index in np.linspace(0, len(infos) - 1, _NUM_RECOUNTED, dtype=int):

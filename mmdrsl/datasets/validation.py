@@ -1,13 +1,13 @@
 """Checks of a dataset's files that fail before a training starts rather than in its middle."""
 
+import os
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
-from mmengine.fileio import list_dir_or_file
 
 from mmdrsl.datasets.image_header import read_header
 from mmdrsl.datasets.transforms.loading import read_train_ids
@@ -51,7 +51,7 @@ def find_images(folder: str, suffixes: Sequence[str], ann_file: str = "") -> lis
     """List the images below a folder, or those that a list file names.
 
     Args:
-        folder: Folder searched with its sub-folders; hidden files are left out.
+        folder: Folder searched with its sub-folders; hidden files and folders are left out.
         suffixes: Endings of image names, upper and lower case alike.
         ann_file: Text file of one image per line, relative to `folder`, with or without extension;
             '' lists the folder.
@@ -60,15 +60,21 @@ def find_images(folder: str, suffixes: Sequence[str], ann_file: str = "") -> lis
         Paths relative to `folder` with '/' as separator; sorted, or in the list's order.
 
     Raises:
-        FileNotFoundError: If the list file or an image it names is missing.
-        ValueError: If there is no image.
+        FileNotFoundError: If the list file or an image it names is missing, or an image is a link to nowhere.
+        ValueError: If there is no image, the list leaves the folder or repeats an image, or sub-folders lead in a
+            circle.
     """
     if ann_file:
         images = _find_listed(folder, suffixes, ann_file)
     else:
-        found = list_dir_or_file(folder, list_dir=False, recursive=True)
-        files = [Path(name).as_posix() for name in found]
+        files = list(files_below(folder))
         images = sorted(name for name in files if _has_suffix(name, suffixes))
+        dead = [name for name in images if not Path(folder, name).exists()]
+        if dead:
+            raise FileNotFoundError(
+                f"{len(dead)} images in {folder} are links to files that do not exist: {_listed(dead)}; mount or "
+                "restore what they lead to, or remove the links"
+            )
         if not images:
             endings = Counter(Path(name).suffix or "no extension" for name in files)
             raise ValueError(
@@ -77,6 +83,39 @@ def find_images(folder: str, suffixes: Sequence[str], ann_file: str = "") -> lis
                 "img_suffix"
             )
     return images
+
+
+def files_below(folder: str) -> Iterator[str]:
+    """Walk through a folder and its sub-folders, linked ones too, without what is hidden.
+
+    Args:
+        folder: The folder.
+
+    Yields:
+        Paths relative to `folder` with '/' as separator; links to nowhere are among them.
+
+    Raises:
+        ValueError: If a linked sub-folder leads back to one that it is in.
+    """
+    for place, folders, files in os.walk(folder, followlinks=True):
+        folders[:] = sorted(name for name in folders if not name.startswith("."))
+        here = Path(place)
+        for path in (here / name for name in folders):
+            if path.is_symlink() and _leads_back(path, Path(folder)):
+                raise ValueError(f"{path} is a link to a folder that it is in: remove it")
+        for name in files:
+            if not name.startswith("."):
+                yield (here / name).relative_to(folder).as_posix()
+
+
+def _leads_back(link: Path, folder: Path) -> bool:
+    """Whether a link leads to one of the folders through which a walk from `folder` came to it."""
+    goal, place = os.path.realpath(link), link.parent
+    passed = [place]
+    while place != folder:
+        place = place.parent
+        passed.append(place)
+    return any(Path(os.path.realpath(path)).is_relative_to(goal) for path in passed)
 
 
 def check_labels_exist(images: Sequence[str], labels: Sequence[str]) -> None:
@@ -178,8 +217,13 @@ def _find_listed(folder: str, suffixes: Sequence[str], ann_file: str) -> list[st
     """Find the images that a list file names, trying the suffixes and their extensions."""
     if not Path(ann_file).is_file():
         raise FileNotFoundError(f"no list file {ann_file}: correct ann_file, or leave it empty")
-    lines = Path(ann_file).read_text(encoding="utf-8").splitlines()
-    names = [line.strip() for line in lines if line.strip()]
+    try:
+        lines = Path(ann_file).read_text(encoding="utf-8-sig").splitlines()
+    except UnicodeDecodeError as error:
+        raise ValueError(
+            f"the list file {ann_file} is not UTF-8 ({error}): save it as that"
+        ) from error
+    names = [_inside(folder, line.strip(), ann_file) for line in lines if line.strip()]
     if not names:
         raise ValueError(f"the list file {ann_file} names no image: list one per line")
     endings = ["", *suffixes, *(Path(suffix).suffix for suffix in suffixes)]
@@ -204,7 +248,27 @@ def _find_listed(folder: str, suffixes: Sequence[str], ann_file: str) -> list[st
             f"ending in {list(suffixes)}: {_listed(missing)}; correct the list, "
             "data_prefix['img_path'] or img_suffix"
         )
+    repeated = [name for name, count in Counter(images).items() if count > 1]
+    if repeated:
+        raise ValueError(
+            f"{ann_file} lists {len(repeated)} images more than once: {_listed(repeated)}; list each once"
+        )
     return images
+
+
+def _inside(folder: str, name: str, ann_file: str) -> str:
+    """An entry of a list relative to the folder; results go by it, so it must not lead out of theirs."""
+    path = Path(name)
+    if path.is_absolute():
+        parents = [Path(folder).absolute(), Path(folder).resolve()]
+        parent = next((parent for parent in parents if path.is_relative_to(parent)), None)
+        path = path if parent is None else path.relative_to(parent)
+    if path.is_absolute() or ".." in path.parts:
+        raise ValueError(
+            f"{ann_file} lists {name}, which is not below {folder}: list images relative to that folder, and set "
+            "data_root or data_prefix['img_path'] to one that holds them all"
+        )
+    return path.as_posix()
 
 
 def _has_suffix(name: str, suffixes: Sequence[str]) -> bool:

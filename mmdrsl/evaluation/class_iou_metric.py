@@ -40,13 +40,15 @@ class ClassIoUMetric(BaseMetric):
             labels. Then all figures are over its classes. None: the dataset's classes.
         group_pattern: Regular expression with one group, matched against image file names; images with the same match
             (a sequence, a city) get metrics of their own. None makes no groups.
-        output_dir: Folder that receives every prediction as a PNG of class ids. None writes none.
+        output_dir: Folder that receives every prediction as a PNG of class ids, named as the image, or by ``sample_id``
+            where the pipeline packs it, so that equal names in several sub-folders stay apart. None writes none.
         format_only: Only write predictions, for images without labels.
         keep_results: Accepted since MMSegmentation's own ``tools/test.py --out`` passes it; written files always stay.
 
     Raises:
         ValueError: The pattern has not exactly one group, an image's name does not match it, a label space is unknown,
-            two subsets have the same number of classes, or predictions and labels do not fit.
+            two subsets have the same number of classes, predictions and labels do not fit, or the predictions of two
+            images would have one name.
     """
 
     def __init__(
@@ -84,6 +86,7 @@ class ClassIoUMetric(BaseMetric):
     def _reset(self) -> None:
         self._matrices: dict[str, torch.Tensor] = {}
         self._num_images = 0
+        self._written: dict[str, str] = {}
         # The last image waits: whether the loader repeated it shows only in evaluate.
         self._last: tuple[str, torch.Tensor] | None = None
 
@@ -103,7 +106,7 @@ class ClassIoUMetric(BaseMetric):
         for sample in data_samples:
             predicted = sample["pred_sem_seg"]["data"].squeeze(0)
             if self.output_dir is not None:
-                self._write(sample["img_path"], predicted)
+                self._write(sample, predicted)
             if not self.format_only:
                 self._count(sample, predicted)
         self._num_images += len(data_samples)
@@ -143,8 +146,16 @@ class ClassIoUMetric(BaseMetric):
         ids = [self.classes.index(name) for name in names]
         return torch.tensor(ids, device=predicted.device)[predicted.long()]
 
-    def _write(self, img_path: str, predicted: torch.Tensor) -> None:
-        path = Path(str(self.output_dir), Path(img_path).stem + ".png")
+    def _write(self, sample: dict, predicted: torch.Tensor) -> None:
+        image = sample["img_path"]
+        name = sample.get("sample_id") or Path(image).stem
+        # The loader may repeat an image.
+        if self._written.setdefault(name, image) != image:
+            raise ValueError(
+                f"the predictions of {self._written[name]} and {image} would both be {name}.png in {self.output_dir}: "
+                "add 'sample_id' to meta_keys of the test pipeline's PackSegInputs, which keeps sub-folders apart."
+            )
+        path = Path(str(self.output_dir), f"{name}.png")
         path.parent.mkdir(parents=True, exist_ok=True)
         if not cv2.imwrite(str(path), predicted.cpu().numpy().astype(np.uint8)):
             raise OSError(f"cannot write the prediction {path}: check output_dir and the disk.")

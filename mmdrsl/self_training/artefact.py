@@ -20,6 +20,9 @@ from PIL import Image
 
 FORMAT_VERSION = 2
 MANIFEST = "manifest.json"
+FOLDERS = ("labels", "color", "confidence")
+# Of a labelling that goes on, see `UnfinishedRound`.
+UNFINISHED = ".unfinished"
 
 
 @dataclass(frozen=True)
@@ -75,12 +78,35 @@ class PseudoLabelArtefact:
 
     def label_path(self, image_id: str) -> Path:
         """Path of an image's label file."""
-        return self.root / "labels" / f"{image_id}.png"
+        return self._path("labels", image_id)
+
+    def _path(self, folder: str, image_id: str) -> Path:
+        path = Path(image_id)
+        if path.is_absolute() or ".." in path.parts:
+            raise ValueError(
+                f"the image id {image_id!r} leads out of {self.root}: expected a path relative to the images' folder."
+            )
+        return self.root / folder / f"{image_id}.png"
 
     def clear(self) -> None:
-        """Remove whatever an unfinished or outdated round left behind."""
-        if self.root.exists():
-            shutil.rmtree(self.root)
+        """Remove whatever an unfinished or outdated round left behind, and nothing else.
+
+        Raises:
+            FileExistsError: The folder holds files, but no round was ever begun in it.
+        """
+        if not self.root.exists():
+            return
+        present = {path.name for path in self.root.iterdir()}
+        if present and not present & {MANIFEST, UNFINISHED}:
+            raise FileExistsError(
+                f"{self.root} holds {sorted(present)[:5]}, which are no pseudo labels: name a folder that does not "
+                "exist or is empty."
+            )
+        (self.root / MANIFEST).unlink(missing_ok=True)
+        for folder in present & {*FOLDERS, UNFINISHED}:
+            shutil.rmtree(self.root / folder)
+        if not any(self.root.iterdir()):
+            self.root.rmdir()
 
     def write_image(
         self, image_id: str, labels: np.ndarray, confidence: np.ndarray, palette: list
@@ -95,6 +121,9 @@ class PseudoLabelArtefact:
 
         Returns:
             Hash of the label file.
+
+        Raises:
+            ValueError: The id leads out of the folder.
         """
         color = Image.fromarray(labels)
         color.putpalette(
@@ -109,7 +138,7 @@ class PseudoLabelArtefact:
         }
         digest = ""
         for folder, image in files.items():
-            path = self.root / folder / f"{image_id}.png"
+            path = self._path(folder, image_id)
             path.parent.mkdir(parents=True, exist_ok=True)
             encoded = io.BytesIO()
             image.save(encoded, "png", compress_level=1)

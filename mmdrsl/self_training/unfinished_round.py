@@ -13,9 +13,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from .artefact import write_atomically
+from .artefact import UNFINISHED, write_atomically
 
-FOLDER = ".unfinished"
 IDENTITY = "identity.json"
 THRESHOLDS = "thresholds.json"
 
@@ -29,7 +28,7 @@ class UnfinishedRound:
     """
 
     def __init__(self, root: Path, rank: int) -> None:
-        self.folder = root / FOLDER
+        self.folder = root / UNFINISHED
         self.rank = rank
         self._file: TextIO | None = None
 

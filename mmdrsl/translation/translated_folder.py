@@ -139,7 +139,14 @@ class TranslatedFolder:
 
         Returns:
             The entry of the manifest.
+
+        Raises:
+            ValueError: The id leads out of the folder.
         """
+        if Path(sample_id).is_absolute() or ".." in Path(sample_id).parts:
+            raise ValueError(
+                f"the sample id {sample_id!r} leads out of {self.root}: expected a path relative to the images' folder."
+            )
         ending = ".png" if jpeg_quality is None else ".jpg"
         flags = [] if jpeg_quality is None else [cv2.IMWRITE_JPEG_QUALITY, jpeg_quality]
         data = cv2.imencode(ending, picture, flags)[1].tobytes()

@@ -50,6 +50,13 @@ def test_runs_stay_whole_and_apart(data, tmp_path):
     assert all(set(run) <= source or set(run) <= target for run in RUNS)
 
 
+def test_what_is_missing_is_said_before_anything_is_written(data, tmp_path):
+    (data / "camvid/classes.json").unlink()
+    with pytest.raises(FileNotFoundError, match=r"has no camvid/classes\.json"):
+        write_benchmark_stand_in(data=data, out_dir=tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
 def test_labels_are_carlas_and_pictures_are_restyled(data, tmp_path):
     out = write_benchmark_stand_in(data=data, out_dir=tmp_path / "out", shown=1.0)
     camvid_id = np.full(256, 11)

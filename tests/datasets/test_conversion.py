@@ -1,5 +1,6 @@
 import importlib.util
 import json
+import os
 from pathlib import Path
 
 import cv2
@@ -14,6 +15,7 @@ from mmdrsl.datasets import (
     SYNTHIATrainIdsDataset,
 )
 from mmdrsl.datasets.class_pixel_index import class_pixel_index
+from mmdrsl.datasets.conversion import resized
 
 ROOT = Path(__file__).resolve().parents[2]
 SHAPE = (40, 64)
@@ -136,6 +138,19 @@ def test_an_interrupted_conversion_continues(tmp_path, capsys):
     assert run("gta5", tmp_path / "raw", *out, "--verify") == 0
     assert "1 pairs converted, 3 were there" in capsys.readouterr().out
     np.testing.assert_array_equal(load("gta5", tmp_path / "out")[3]["gt_seg_map"], expected[3])
+    # A published image that was replaced.
+    image = np.full((*SHAPE, 3), 77, np.uint8)
+    write(tmp_path / "raw/images/0.png", image)
+    later = labels[0].stat().st_mtime + 10
+    os.utime(tmp_path / "raw/images/0.png", (later, later))
+    assert run("gta5", tmp_path / "raw", *out) == 0
+    assert "1 pairs converted, 3 were there" in capsys.readouterr().out
+    np.testing.assert_array_equal(load("gta5", tmp_path / "out")[0]["img"], image)
+
+
+def test_a_thin_image_keeps_a_pixel():
+    thin = np.arange(200, dtype=np.uint8).reshape(200, 1)
+    assert resized(thin, 20, cv2.INTER_NEAREST).shape == (20, 1)
 
 
 def test_broken_files_are_named_and_the_others_converted(tmp_path, capsys):
@@ -182,6 +197,14 @@ def test_daformer_index_serves_the_sampler(tmp_path):
     entries[1]["0"] += 1
     index.write_text(json.dumps(entries))
     with pytest.raises(ValueError, match=r"disagrees with the label .*1_labelTrainIds"):
+        class_pixel_index(infos, 16, index_file=str(index))
+    entries[1]["0"] -= 1
+    # A class that this label space ignores has a train id; 40 is none.
+    index.write_text(json.dumps([{**entries[0], "40": 3}, entries[1]]))
+    with pytest.raises(ValueError, match=r"train id 40 in 0_labelTrainIds\.png, which"):
+        class_pixel_index(infos, 16, index_file=str(index))
+    index.write_text(json.dumps([*entries, {**entries[0], "file": "other/0_labelTrainIds.png"}]))
+    with pytest.raises(ValueError, match="of which 1 are repeated"):
         class_pixel_index(infos, 16, index_file=str(index))
     index.write_text(json.dumps(entries[:1]))
     with pytest.raises(ValueError, match="does not list the label 1_labelTrainIds"):

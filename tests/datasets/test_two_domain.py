@@ -1,4 +1,5 @@
 import itertools
+import os
 import random
 from types import SimpleNamespace
 
@@ -352,6 +353,18 @@ def test_pixel_index_is_kept_and_checked(rare_source, tmp_path, monkeypatch):
     cv2.imwrite(str(tmp_path / "source/labels/0.png"), label)
     with pytest.raises(ValueError, match=r"labels/0\.png holds unknown ids \[77\]"):
         rare_sampler(dataset, tmp_path)
+
+
+def test_default_pixel_index_is_ones_own(rare_source, tmp_path, monkeypatch):
+    dataset = TwoDomainDataset(**rare_source)
+    infos = dataset.domains["source"].load_data_list()
+    monkeypatch.setattr(class_pixel_index.tempfile, "gettempdir", lambda: str(tmp_path / "tmp"))
+    counts = class_pixel_index.class_pixel_index(infos, 19)
+    (file,) = (tmp_path / "tmp").iterdir()
+    assert file.name.startswith(f"class_pixels_{os.getuid()}_")
+    monkeypatch.setattr(os, "getuid", lambda: 12345)
+    assert np.array_equal(class_pixel_index.class_pixel_index(infos, 19), counts)
+    assert len(list((tmp_path / "tmp").iterdir())) == 2
 
 
 def test_rare_classes_of_the_pseudo_labels(rare_source, tmp_path):

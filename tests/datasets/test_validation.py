@@ -14,10 +14,51 @@ def write_image(path, width=6, height=4):
 
 
 def test_find_images_is_sorted_recursive_and_skips_hidden_files(tmp_path):
-    for name in ("b/2.png", "a/3.png", "1.png", "._1.png", "4.jpg"):
+    hidden = ("._1.png", ".Trash-1000/files/5.png", "a/.ipynb_checkpoints/6.png")
+    for name in ("b/2.png", "a/3.png", "1.png", "4.jpg", *hidden):
         write_image(tmp_path / name)
     found = validation.find_images(str(tmp_path), [".png"])
     assert found == ["1.png", "a/3.png", "b/2.png"]
+
+
+def test_linked_folders_and_links_to_nowhere(tmp_path):
+    write_image(tmp_path / "disk/1.png")
+    images = tmp_path / "images"
+    images.mkdir()
+    (images / "drive").symlink_to(tmp_path / "disk")
+    assert validation.find_images(str(images), [".png"]) == ["drive/1.png"]
+    (images / "2.png").symlink_to(tmp_path / "lost/2.png")
+    with pytest.raises(FileNotFoundError, match=r"1 images in .* do not exist: 2\.png; mount"):
+        validation.find_images(str(images), [".png"])
+    # Of another type, it is no image of the dataset.
+    assert validation.find_images(str(images / "drive"), [".png"]) == ["1.png"]
+    (images / "2.png").unlink()
+    (images / "notes.txt").symlink_to(tmp_path / "lost/notes.txt")
+    assert validation.find_images(str(images), [".png"]) == ["drive/1.png"]
+    (tmp_path / "disk/again").symlink_to(images)
+    with pytest.raises(ValueError, match="is a link to a folder that it is in"):
+        validation.find_images(str(images), [".png"])
+
+
+def test_list_stays_inside_its_folder(tmp_path):
+    write_image(tmp_path / "images/a.png")
+    write_image(tmp_path / "more/b.png")
+    list_file, folder = tmp_path / "list.txt", str(tmp_path / "images")
+    # A list of full paths, in a file of Windows' editor.
+    list_file.write_text(f"\ufeff{tmp_path}/images/a.png\n", encoding="utf-8")
+    assert validation.find_images(folder, [".png"], str(list_file)) == ["a.png"]
+    (tmp_path / "link").symlink_to(folder)
+    assert validation.find_images(str(tmp_path / "link"), [".png"], str(list_file)) == ["a.png"]
+    for outside in (f"{tmp_path}/more/b.png", "../more/b.png", "../more/b"):
+        list_file.write_text(f"a.png\n{outside}\n")
+        with pytest.raises(ValueError, match=r"more/b.*, which is not below .*images"):
+            validation.find_images(folder, [".png"], str(list_file))
+    list_file.write_text("a.png\na\n")
+    with pytest.raises(ValueError, match=r"1 images more than once: a\.png"):
+        validation.find_images(folder, [".png"], str(list_file))
+    list_file.write_bytes("stra\xdfe.png\n".encode("latin-1"))
+    with pytest.raises(ValueError, match=r"list\.txt is not UTF-8"):
+        validation.find_images(folder, [".png"], str(list_file))
 
 
 def test_no_image_says_what_is_there(tmp_path):

@@ -130,6 +130,22 @@ def test_format_only(tmp_path):
     assert len(list(tmp_path.glob("*.png"))) == 4
 
 
+def test_equal_names_in_sub_folders_stay_apart(tmp_path):
+    items = [{**item, "img_path": f"/data/cam{i}/0001.png"} for i, item in enumerate(samples())]
+    for item in items:
+        item.pop("gt_sem_seg")
+    named = [{**item, "sample_id": item["img_path"][6:-4]} for item in items]
+    metric = build(format_only=True, output_dir=str(tmp_path))
+    metric.process({}, [*named, named[0]])
+    written = {path.relative_to(tmp_path).as_posix() for path in tmp_path.rglob("*.png")}
+    assert written == {f"cam{i}/0001.png" for i in range(4)}
+    stored = cv2.imread(str(tmp_path / "cam2/0001.png"), cv2.IMREAD_UNCHANGED)
+    assert np.array_equal(stored, named[2]["pred_sem_seg"]["data"][0].numpy())
+    metric = build(format_only=True, output_dir=str(tmp_path))
+    with pytest.raises(ValueError, match=r"cam0/0001.png and .*cam1/0001.png would both be 0001"):
+        metric.process({}, items)
+
+
 SPACE19 = LABEL_SPACES["cityscapes19"].classes
 TAIL = ("terrain", "truck", "train")
 TAIL6 = (*TAIL, "wall", "fence", "pole")

@@ -42,6 +42,29 @@ def artefact(tmp_path):
     return result
 
 
+@pytest.mark.parametrize("image_id", ["/data/real/a", "../a", "city/../../a"])
+def test_ids_stay_inside(artefact, image_id):
+    with pytest.raises(ValueError, match="leads out of"):
+        artefact.write_image(image_id, *content(0), PALETTE)
+    with pytest.raises(ValueError, match="leads out of"):
+        artefact.label_path(image_id)
+
+
+def test_only_pseudo_labels_are_cleared(artefact, tmp_path):
+    (artefact.root / "notes.txt").write_text("mine")
+    artefact.clear()
+    assert [path.name for path in artefact.root.iterdir()] == ["notes.txt"]
+    photos = tmp_path / "photos"
+    (photos / "labels").mkdir(parents=True)
+    (photos / "labels/a.png").write_bytes(b"precious")
+    with pytest.raises(FileExistsError, match=r"holds \['labels'\], which are no pseudo labels"):
+        PseudoLabelArtefact(photos).clear()
+    assert (photos / "labels/a.png").read_bytes() == b"precious"
+    (tmp_path / "new").mkdir()
+    for name in ("new", "none"):
+        PseudoLabelArtefact(tmp_path / name).clear()
+
+
 def test_files(artefact):
     for index, name in enumerate(IDS):
         labels, confidence = content(index)

@@ -7,6 +7,9 @@ import pytest
 from mmengine.config import Config
 from mmseg.registry import DATASETS
 
+from mmdrsl.benchmark.evaluation_set import read_evaluation_set
+from mmdrsl.benchmark.plan import DATA_FILES
+
 ROOT = Path(__file__).resolve().parents[2]
 SIZE = (480, 640)
 
@@ -80,6 +83,19 @@ def test_layout_and_splits(converter, sources, monkeypatch):
     assert [classes[item["gt_seg_map"][0, 0]] for item in found] == ["road", "car", "vegetation"]
     assert {item["img"].shape for item in found} == {(240, 320, 3)}
     assert len(DATASETS.build(cfg.val_dataloader.dataset)) == 2
+
+
+@pytest.mark.parametrize("dataset", ["carla", "camvid"])
+def test_names_of_the_ids_are_those_of_the_datasets(converter, sources, dataset):
+    assert run(converter, sources) == 0
+    root = sources / "out"
+    found = read_evaluation_set(root / dataset, "train", label_space="street10", data=root)
+    kind = DATASETS.get({"carla": "CARLADataset", "camvid": "CamVidDataset"}[dataset])
+    expected = {name: kind.RENAMES["street10"].get(name) for name in kind.TABLE.ids.values()}
+    assert found.table == {str(number): name for number, name in kind.TABLE.ids.items()}
+    assert {name: found.renames.get(name) for name in expected} == expected
+    # All that tools/run_benchmark.py asks for but the weights.
+    assert not [name for name in DATA_FILES if not (root / name).is_file()]
 
 
 def test_second_call_keeps_files(converter, sources):

@@ -154,6 +154,64 @@ def test_data_root_by_option(whole_scenes, check, monkeypatch, tmp_path):
     assert "nowhere" in found["source"]["problems"][0]
 
 
+def test_data_root_of_a_table_by_id(tmp_path, check):
+    for domain in ("drawn", "real"):
+        write_pair(tmp_path / "own" / domain, "0", np.full(SIZE, 4, np.uint8))
+    space = dict(name="two", classes=["ground", "vehicle"], palette=[[128, 64, 128], [0, 0, 142]])
+    source = dict(
+        type="LabelledImageDataset",
+        data_root="data/drawn",
+        data_prefix=dict(img_path="img", seg_map_path="ann"),
+        img_suffix=".jpg",
+        label_space=space,
+        table=dict(name="mine", ids={4: "ground", 7: "vehicle"}, void=[]),
+        pipeline=[dict(type="LoadImage"), dict(type="LoadLabels"), dict(type="PackSegInputs")],
+    )
+    target = dict(type="UnlabelledDataset", data_root="data/real", label_space=space, ann_file="")
+    dataset = dict(type="TwoDomainDataset", source=source, target=target)
+    path = tmp_path / "own.py"
+    text = f"data_root = 'data'\ntrain_dataloader = dict(batch_size=1, dataset={dataset!r})\n"
+    path.write_text(text)
+    status, _, found = check(path, "--cfg-options", f"data_root={tmp_path / 'own'}")
+    assert status == 0, found
+    assert found["source"]["pixels"] == {"ground": SIZE[0] * SIZE[1], "vehicle": 0, "ignore": 0}
+    path.write_text(text.replace("'data'", "''", 1))
+    status, message, _ = check(path, "--cfg-options", "data_root=x")
+    assert status == 2
+    assert "the config's data_root is ''" in message
+
+
+def test_upper_case_images_leave_no_orphans(tmp_path, check):
+    write_pair(tmp_path / "data", "0", np.zeros(SIZE, np.uint8))
+    image = tmp_path / "data/img/0.jpg"
+    image.rename(image.with_suffix(".JPG"))
+    dataset = dict(
+        type="GTA5Dataset",
+        data_root=str(tmp_path / "data"),
+        data_prefix=dict(img_path="img", seg_map_path="ann"),
+        img_suffix=".jpg",
+        pipeline=[dict(type="LoadImage"), dict(type="LoadLabels"), dict(type="PackSegInputs")],
+    )
+    path = tmp_path / "own.py"
+    path.write_text(f"train_dataloader = dict(batch_size=1, dataset={dataset!r})\n")
+    status, _, found = check(path)
+    assert status == 0, found
+    assert found["source"]["images"] == 1
+    (tmp_path / "data/ann/1.png").write_bytes((tmp_path / "data/ann/0.png").read_bytes())
+    _, _, found = check(path)
+    assert ["label without image" in line for line in found["source"]["problems"]] == [True]
+
+
+def test_every_damaged_target_image_is_named(scenes, check):
+    train = files(scenes / "camera/leftImg8bit/train", 4)
+    for path in train[:2]:
+        path.write_bytes(path.read_bytes()[:9])
+    _, _, found = check(SCENES_CONFIG)
+    assert found["target"]["images"] == 4
+    problems = found["target"]["problems"]
+    assert [sum(str(path) in line for line in problems) for path in train] == [1, 1, 0, 0]
+
+
 def write_pair(folder, name, ids, *, seed=0):
     image = np.random.default_rng(seed).integers(0, 256, (*SIZE, 3), dtype=np.uint8)
     for part in ("img", "ann"):

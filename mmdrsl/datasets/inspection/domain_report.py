@@ -12,7 +12,6 @@ from typing import Any
 
 import numpy as np
 from mmengine.config import Config
-from mmengine.fileio import list_dir_or_file
 from mmseg.datasets import BaseSegDataset
 from tqdm import tqdm
 
@@ -20,6 +19,7 @@ from mmdrsl.datasets.inspection.config_domains import datasets_of
 from mmdrsl.datasets.inspection.file_check import FileReport, check_file
 from mmdrsl.datasets.labelled import LabelledImageDataset
 from mmdrsl.datasets.unlabelled import UnlabelledDataset
+from mmdrsl.datasets.validation import files_below
 
 REMEDIES = {
     "unusable dataset": "correct the entry that the message names",
@@ -170,6 +170,9 @@ def list_files(dataset: BaseSegDataset) -> list[dict[str, Any]]:
             {"img_path": image, "seg_map_path": label, **dataset.label_format}
             for image, label in zip(images, labels, strict=True)
         ]
+    elif isinstance(dataset, UnlabelledDataset):
+        folder, names = dataset.find_files()
+        infos = [{"img_path": os.path.join(folder, name)} for name in names]
     else:
         infos = dataset.load_data_list()
         if not infos:
@@ -194,14 +197,16 @@ def orphan_labels(dataset: BaseSegDataset) -> list[str]:
     image_dir, label_dir = (dataset.data_prefix.get(key) for key in ("img_path", "seg_map_path"))
     if not label_dir or not Path(label_dir).is_dir():
         return []
+    # Endings of images count whether in upper or lower case.
+    images = {name.lower() for name in files_below(image_dir)}
     orphans = []
-    for label in list_dir_or_file(label_dir, list_dir=False, recursive=True):
+    for label in files_below(label_dir):
         if isinstance(dataset, LabelledImageDataset):
-            image = dataset.image_name(Path(label).as_posix())
+            image = dataset.image_name(label)
         else:
             suffix = dataset.seg_map_suffix
             image = label[: -len(suffix)] + dataset.img_suffix if label.endswith(suffix) else None
-        if image is not None and not Path(image_dir, image).is_file():
+        if image is not None and image.lower() not in images:
             orphans.append(os.path.join(label_dir, label))
     return sorted(orphans)
 
