@@ -87,7 +87,7 @@ def main() -> None:
             images=images,
             model_hash=model_hash(job.labeller.predictor(job.networks)),
         )
-        if manifest.policy != job.labeller.settings():
+        if manifest.policy != job.labeller.settings(job.networks):
             problems.append(f"{args.out}: labelled with other settings ({manifest.policy})")
         if problems:
             raise ValueError(

@@ -106,6 +106,10 @@ def parse_args(arguments: Sequence[str] | None = None) -> argparse.Namespace:
         parser.error(f"missing {' '.join(missing)}")
     if args.jobs < 1 or (args.threads is not None and args.threads < 1) or min(args.seeds) < 0:
         parser.error("--jobs and --threads must be at least 1, --seeds at least 0")
+    if "," in str(args.out or ""):
+        parser.error(
+            f"--out {args.out}: MMEngine takes a path with a comma for a list, choose another"
+        )
     return args
 
 
@@ -303,7 +307,11 @@ def run_benchmark(args: argparse.Namespace) -> int:
         finished = sum(execution.result_file(run).is_file() for run in runs)
         if finished != seen["finished"]:
             seen["finished"] = finished
-            collect(settings.out, settings.evaluation)
+            try:
+                collect(settings.out, settings.evaluation)
+            except ValueError as error:
+                # Another call beside this one; what trains here goes on.
+                say(str(error))
         if time.monotonic() - seen["said"] >= PROGRESS_SECONDS:
             seen["said"] = time.monotonic()
             say(execution.progress(runs))

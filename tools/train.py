@@ -14,6 +14,7 @@ from mmengine.runner import Runner
 import mmdrsl  # noqa: F401 - registers everything before a config is built
 from mmdrsl.engine.launch import (
     join_cpu_process_group,
+    prefer_own_checkpoint,
     resolve_mmseg_bases,
     set_work_dir,
     use_mixed_precision,
@@ -53,6 +54,7 @@ def main() -> None:
     if args.amp:
         use_mixed_precision(cfg.optim_wrapper)
     cfg.resume = args.resume or cfg.get("resume", False)
+    prefer_own_checkpoint(cfg)
     join_cpu_process_group(args.launcher)
     wrap_for_cpu_ranks(cfg, args.launcher)
     Runner.from_cfg(cfg).train()

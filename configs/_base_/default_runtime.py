@@ -21,7 +21,8 @@ default_hooks = dict(
     param_scheduler=dict(type="ParamSchedulerHook"),
     checkpoint=dict(type="AtomicCheckpointHook", by_epoch=False, interval=500, max_keep_ckpts=1),
     sampler_seed=dict(type="DistSamplerSeedHook"),
-    visualization=dict(type="SegVisualizationHook"),
+    buffers=dict(type="SharedBuffersHook"),
+    visualization=dict(type="PredictionDrawingHook"),
 )
 val_cfg = dict(type="ValLoop")
 test_cfg = dict(type="TestLoop")

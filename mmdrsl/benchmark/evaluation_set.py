@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
+from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -98,6 +99,9 @@ def read_evaluation_set(
     names = [line.strip() for line in listed.read_text().splitlines() if line.strip()]
     if not names:
         raise ValueError(f"{listed} is empty: expected one image name per line.")
+    repeated = [name for name, count in Counter(map(_stem, names)).items() if count > 1]
+    if repeated:
+        raise ValueError(f"{listed} lists {repeated[:5]} more than once: list each image once.")
     suffix = _image_suffix(folder, names)
     digest = hashlib.sha256(json.dumps([names, table, renames]).encode())
     for name in names:
@@ -191,6 +195,8 @@ def _image_suffix(folder: Path, names: list[str]) -> str:
     suffixes = set()
     for name in names:
         stem = _stem(name)
+        if stem != name:
+            _existing(folder / "images" / name, "an image that the list names")
         found = [end for end in _SUFFIXES if (folder / "images" / f"{stem}{end}").is_file()]
         if len(found) != 1:
             raise FileNotFoundError(

@@ -26,6 +26,8 @@ from .warmup_checkpoint import write_part
 HASH_FILE = "hash.txt"
 # Hash of the warm-up from which a training began, or "own".
 WARMUP_FILE = "warmup.txt"
+# Threads and versions with which it began.
+MACHINE_FILE = "machine.json"
 
 
 class Execution:
@@ -136,6 +138,7 @@ class Execution:
             training.folder.mkdir(parents=True)
             training.cfg.dump(training.config_file)
             write_atomically(training.folder / WARMUP_FILE, "own")
+            write_atomically(training.folder / MACHINE_FILE, json.dumps(self._machine()))
             write_atomically(training.folder / HASH_FILE, run.hash)
         if not training.checkpoint.is_file():
             self._train_on(run, lock)
@@ -191,6 +194,8 @@ class Execution:
     def _row(self, run: BenchmarkRun, metrics: dict[str, float]) -> dict[str, Any]:
         """Everything that is known of a finished run, but what other runs say about it."""
         cost = json.loads((run.training.folder / COST_FILE).read_text(encoding="utf-8"))
+        machine = run.training.folder / MACHINE_FILE
+        made_by = json.loads(machine.read_text()) if machine.is_file() else self._machine()
         return {
             **row_of_plan(run, self.evaluation),
             **scores_of(metrics),
@@ -198,10 +203,12 @@ class Execution:
             "warmup_minutes": round(cost["warmup_seconds"] / 60, 2),
             "peak_memory_mb": round(cost["peak_memory_mb"]),
             "shared_warmup": (run.training.folder / WARMUP_FILE).read_text() != "own",
-            "threads": self.threads,
+            **made_by,
             "config_hash": run.hash[:16],
-            "environment": environment(),
         }
+
+    def _machine(self) -> dict[str, Any]:
+        return {"threads": self.threads, "environment": environment()}
 
     def progress(self, runs: Sequence[BenchmarkRun]) -> str:
         """Say how far everything is.
@@ -252,6 +259,8 @@ def row_of_plan(run: BenchmarkRun, evaluation: EvaluationSet) -> dict[str, Any]:
         "translations": run.translations,
         "evaluation": {"set": evaluation.title, "hash": evaluation.identity, **statistics},
         "protocol": run.protocol,
+        "recipe_hash": run.recipe[:16],
+        "data_hash": run.data_hash[:16],
     }
 
 

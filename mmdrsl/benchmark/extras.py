@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from pathlib import Path
+from typing import Any
 
 from mmengine.config import Config
 
@@ -78,8 +79,8 @@ def use_extras(
         _add_noise(cfg, _self_training_base(configs).strong_noise)
     if "translated" in names and not is_oracle:
         use_translations(cfg, translations)
-    rounds = cfg.default_hooks.get("self_training", {})
-    rounds.get("labeller", {}).pop("scales", None)
+    rounds: Any = cfg.default_hooks.get("self_training") or {}
+    (rounds.get("labeller") or {}).pop("scales", None)
     if "label_scales" in names and _labels_rounds(cfg):
         rounds.labeller.scales = LABEL_SCALES
     if "target_statistics" in names and _labels_rounds(cfg):
@@ -123,12 +124,13 @@ def _set_teacher(cfg: Config, *, evaluate: bool, configs: Path) -> None:
     hooks = cfg.default_hooks
     rounds = hooks.get("self_training")
     is_needed = any(term["type"] in _LABELLING_TERMS for term in cfg.model.terms.values())
-    if evaluate and "teacher" not in hooks:
+    # MMEngine leaves a hook out that is None.
+    if evaluate and hooks.get("teacher") is None:
         average = _self_training_base(configs).teacher_average
         hooks.teacher = dict(type="TeacherHook", average=copy.deepcopy(average))
     if not evaluate and not is_needed:
         hooks.pop("teacher", None)
-    if "teacher" in hooks:
+    if hooks.get("teacher") is not None:
         hooks.teacher.begin = warmup_iterations(cfg)
         hooks.teacher.evaluate = evaluate
     if rounds is not None:

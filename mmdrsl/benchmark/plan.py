@@ -79,12 +79,14 @@ class PlannedRun:
     Attributes:
         training: The training.
         hash: See `fingerprint`.
+        recipe: The same of all but the seed.
         warmup: The warm-up that it continues, in which heads of other methods may learn, too; None where it has its
             own.
     """
 
     training: TrainingRun
     hash: str
+    recipe: str
     warmup: PlannedRun | None = None
 
 
@@ -99,6 +101,7 @@ class BenchmarkRun(PlannedRun):
         extras: Keys of `EXTRAS`.
         translations: What `translator_name` says of the source images; None where they are the originals.
         protocol: What `protocol_of` says.
+        data_hash: Hash of what lists the training data.
         evaluation: Config of the evaluation.
         missed_options: Options that have no place in the method's config.
     """
@@ -109,6 +112,7 @@ class BenchmarkRun(PlannedRun):
     extras: tuple[str, ...]
     translations: str | None
     protocol: dict[str, Any]
+    data_hash: str
     evaluation: Config
     missed_options: tuple[str, ...] = ()
 
@@ -223,6 +227,7 @@ def _plan_group(
             BenchmarkRun(
                 training=planned.training,
                 hash=planned.hash,
+                recipe=planned.recipe,
                 warmup=warmup,
                 method=method,
                 network=network,
@@ -230,6 +235,7 @@ def _plan_group(
                 extras=settings.extras,
                 translations=None if translations is None else translator_name(translations),
                 protocol=protocol_of(cfg, initial_weights=initial_weights),
+                data_hash=fingerprint(identity),
                 evaluation=evaluation,
                 missed_options=tuple(missed[method]),
             )
@@ -271,7 +277,7 @@ def _other_config(
     try:
         cfg = _run_config(settings, source, method, network, seed, weights)
         warmup_iterations(cfg)
-    except ValueError:
+    except (ValueError, AttributeError, KeyError, TypeError):
         return None
     return cfg
 
@@ -307,11 +313,12 @@ def _planned(
     warmup: PlannedRun | None = None,
 ) -> PlannedRun:
     """A run whose hash does not depend on where data and results are."""
-    text = json.dumps(cfg.to_dict(), sort_keys=True, default=str)
-    # The longest path first: one may be inside another.
-    for path in sorted(paths, key=len, reverse=True):
-        text = text.replace(path, paths[path])
-    code = fingerprint([mmdrsl.__version__, text, *inputs])
+    entries = cfg.to_dict()
+    unseeded = {**entries, "randomness": {**entries["randomness"], "seed": None}}
+    code, recipe = (
+        fingerprint([mmdrsl.__version__, _without_places(part, paths), *inputs])
+        for part in (entries, unseeded)
+    )
     name = name.format(hash=code[:8])
     training = TrainingRun(
         title=title,
@@ -321,7 +328,16 @@ def _planned(
         first_step=0 if warmup is None else warmup.training.max_steps,
         warmup_checkpoint=None if warmup is None else folder / name / WARMUP_CHECKPOINT,
     )
-    return PlannedRun(training=training, hash=code, warmup=warmup)
+    return PlannedRun(training=training, hash=code, recipe=recipe, warmup=warmup)
+
+
+def _without_places(entries: dict[str, Any], paths: dict[str, str]) -> str:
+    """A config as text in which paths are replaced by names."""
+    text = json.dumps(entries, sort_keys=True, default=str)
+    # The longest path first: one may be inside another.
+    for path in sorted(paths, key=len, reverse=True):
+        text = text.replace(path, paths[path])
+    return text
 
 
 def _trimmed(cfg: Config) -> Config:

@@ -35,15 +35,32 @@ def report(rows: Iterable[Row]) -> str:
         "",
         "Percent; mean and sample standard deviation over seeds; last iterate.",
     ]
-    for _, group in groupby(sorted(rows, key=_comparison), key=_comparison):
-        sections += ["", *_section(list(group))]
+    for group in _comparisons(rows):
+        sections += ["", *_section(group)]
     return "\n".join(sections) + "\n"
 
 
 def _comparison(row: Row) -> tuple:
     """What rows of one table have in common; another translated set for all is another comparison."""
     translations = row["translations"] if "translated" in row["extras"] else None
-    return (json.dumps(row["evaluation"]), row["extras"], translations or "", row["model"])
+    extras = tuple(row["extras"])
+    return (json.dumps(row["evaluation"]), extras, translations or "", row["model"])
+
+
+def _comparisons(rows: Iterable[Row]) -> list[list[Row]]:
+    """Rows by what they are compared over; the oracle, which nothing translates, stands beside every translated set."""
+    groups = {
+        key: list(group) for key, group in groupby(sorted(rows, key=_comparison), key=_comparison)
+    }
+    for key in [key for key in groups if "translated" in key[1] and not key[2]]:
+        sets = [
+            other for other in groups if other[2] and (*other[:2], other[3]) == (*key[:2], key[3])
+        ]
+        for other in sets:
+            groups[other] += groups[key]
+        if sets:
+            groups.pop(key)
+    return list(groups.values())
 
 
 def _section(rows: list[Row]) -> list[str]:
@@ -227,8 +244,7 @@ def fill_page(page: Path, rows: Sequence[Row]) -> str:
 def _tables(rows: Sequence[Row], *, least_methods: int = 1) -> list[str]:
     """All tables of every set and choice of extras, costs apart; an empty one without any."""
     lines: list[str] = []
-    for _, group in groupby(sorted(rows, key=_comparison), key=_comparison):
-        own = list(group)
+    for own in _comparisons(rows):
         if len({row["method"] for row in own}) < least_methods:
             continue
         extras = f", extras: {', '.join(own[0]['extras'])}" if own[0]["extras"] else ""

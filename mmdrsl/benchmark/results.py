@@ -21,7 +21,8 @@ FORMAT = 3
 _IOU = "IoU."
 _OF_SEQUENCE = ".mIoU"
 _COMPARISON = ("evaluation", "extras", "model")
-_KEY = (*_COMPARISON, "translations", "method", "seed")
+_RECIPE = (*_COMPARISON, "translations", "method")
+_KEY = (*_RECIPE, "seed")
 _RESULT = ("config_hash", "mIoU", "aAcc", "IoU", "sequences")
 
 
@@ -100,6 +101,8 @@ def with_gaps(rows: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
     """
     found = sorted((dict(row) for row in rows), key=_sort_key)
     by_key = {_key(row): row for row in found}
+    # What the oracle is compared with where source-only training has translated images: any set, for its gap is whole.
+    any_set = {_key({**row, "translations": None}): row for row in reversed(found)}
     for row in found:
         ends = []
         for method in ("source_only", "oracle"):
@@ -108,7 +111,10 @@ def with_gaps(rows: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
                 {**row, "method": method, "translations": name}
                 for name in (row["translations"], None)
             )
-            ends.append(by_key.get(_key(same), by_key.get(_key(plain))))
+            end = by_key.get(_key(same), by_key.get(_key(plain)))
+            ends.append(
+                any_set.get(_key(plain)) if end is None and row["method"] == "oracle" else end
+            )
         row.update(_gaps(row, *ends))
     return found
 
@@ -183,12 +189,17 @@ def merge_rows(groups: Sequence[Iterable[Mapping[str, Any]]]) -> list[dict[str, 
 def check_comparable(rows: Iterable[Mapping[str, Any]]) -> None:
     """Refuse rows of one evaluation set, choice of extras and network that differ in what `check_equal` wants equal.
 
+    Rows of one method must be of one recipe, and all rows of the same data, where they say so.
+
     Args:
         rows: Rows, finished or planned.
 
     Raises:
         ValueError: They differ.
     """
+    rows = list(rows)
+    _check_same(rows, "recipe_hash", _RECIPE, "options, weights or version")
+    _check_same(rows, "data_hash", _COMPARISON, "lists or classes of the data")
     comparisons: dict[str, dict[str, Any]] = {}
     for row in rows:
         name = f"{row['method']}, seed {row['seed']}, {row['translations'] or 'originals'}"
@@ -198,6 +209,23 @@ def check_comparable(rows: Iterable[Mapping[str, Any]]) -> None:
         other[name if name not in other else f"{name}, again"] = row["protocol"]
     for protocols in comparisons.values():
         check_equal(protocols)
+
+
+def _check_same(
+    rows: Sequence[Mapping[str, Any]], entry: str, names: Sequence[str], what: str
+) -> None:
+    """Refuse rows that are alike in some entries and differ in another."""
+    known: dict[str, Mapping[str, Any]] = {}
+    for row in rows:
+        if entry not in row:
+            continue
+        other = known.setdefault(json.dumps([row[name] for name in names]), row)
+        if other[entry] != row[entry]:
+            titles = [f"{one['method']}, seed {one['seed']}" for one in (other, row)]
+            raise ValueError(
+                f"{' and '.join(titles)} ({row['model']}) were trained with other {what}: choose another --out, or "
+                "leave one of them out."
+            )
 
 
 def read_results(path: Path) -> list[dict[str, Any]]:

@@ -15,6 +15,7 @@ _HARMLESS_HOOKS = {
     "param_scheduler",
     "checkpoint",
     "sampler_seed",
+    "buffers",
     "visualization",
     "cost",
     "self_training",

@@ -7,11 +7,11 @@ from typing import Any
 
 import torch
 from mmengine.config import Config
-from mmengine.dataset import Compose
 from mmengine.device import get_device
 from mmengine.registry import build_from_cfg
-from mmengine.runner import load_checkpoint
+from mmengine.runner.checkpoint import _load_checkpoint
 from mmseg.registry import DATASETS, MODELS
+from torch import nn
 
 from ..datasets.unlabelled import WHOLE_IMAGE_PIPELINE, UnlabelledDataset
 from ..self_training import PseudoLabeller
@@ -25,7 +25,7 @@ class Labelling:
     Attributes:
         model: The model in evaluation mode, on its device.
         networks: What predicts: segmentor and heads, of the student or of the teacher.
-        dataset: The target images, with a pipeline without random transforms.
+        dataset: The target images.
         labeller: The labeller as the config's `SelfTrainingHook` has it.
         num_workers: Loader processes that the hook uses.
     """
@@ -57,7 +57,8 @@ def build_labelling(
 
     Raises:
         FileNotFoundError: There is no such checkpoint.
-        ValueError: The config lacks one of its parts, or the checkpoint holds no teacher that was updated.
+        ValueError: The config lacks one of its parts, the checkpoint holds no teacher that was updated, or lacks
+            weights.
     """
     hook = cfg.get("default_hooks", {}).get("self_training")
     target = cfg.train_dataloader.dataset.get("target")
@@ -72,16 +73,44 @@ def build_labelling(
     model = MODELS.build(cfg.model)
     if teacher:
         model.add_teacher(AVERAGE)
+    labeller = PseudoLabeller(
+        portion=portion,
+        pipeline=list(hook.get("pipeline") or WHOLE_IMAGE_PIPELINE),
+        **hook.get("labeller", {}),
+    )
+    networks = model.networks(of_teacher=teacher)
     if checkpoint is not None:
-        load_checkpoint(model, checkpoint, map_location="cpu", logger="silent")
+        _load(model, checkpoint, needed=labeller.predictor(networks))
     if teacher and model.teacher.steps == 0:
         raise ValueError(f"{checkpoint} holds no teacher that was updated by a TeacherHook.")
-    dataset = build_from_cfg(target, DATASETS)
-    dataset.pipeline = Compose(list(hook.get("pipeline") or WHOLE_IMAGE_PIPELINE))
     return Labelling(
         model=model.to(torch.device(get_device())).eval(),
-        networks=model.networks(of_teacher=teacher),
-        dataset=dataset,
-        labeller=PseudoLabeller(portion=portion, **hook.get("labeller", {})),
+        networks=networks,
+        dataset=build_from_cfg(target, DATASETS),
+        labeller=labeller,
         num_workers=hook.get("num_workers", 0),
     )
+
+
+def _load(model: nn.Module, checkpoint: str, *, needed: nn.Module) -> None:
+    """Load a checkpoint that has all weights that a part of the model needs; others may be missing."""
+    loaded = _load_checkpoint(checkpoint, map_location="cpu")
+    weights = {
+        name.removeprefix("module."): value
+        for name, value in loaded.get("state_dict", loaded).items()
+    }
+    try:
+        missing = set(model.load_state_dict(weights, strict=False).missing_keys)
+    except RuntimeError as error:
+        raise ValueError(f"{checkpoint} is of another network: {error}") from error
+    wanted = {id(value) for value in needed.state_dict(keep_vars=True).values()}
+    lacking = [
+        name
+        for name, value in model.state_dict(keep_vars=True).items()
+        if name in missing and id(value) in wanted
+    ]
+    if lacking:
+        raise ValueError(
+            f"{checkpoint} lacks {len(lacking)} weights of what labels, such as {lacking[0]}: give a checkpoint of a "
+            "run of this config, or a label policy that reads no further head."
+        )

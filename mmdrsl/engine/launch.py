@@ -9,6 +9,8 @@ import torch
 from mmengine.config import Config, ConfigDict
 from mmengine.config import utils as config_utils
 from mmengine.device import get_device
+from mmengine.runner import find_latest_checkpoint
+from mmengine.runner.checkpoint import _load_checkpoint
 
 
 def resolve_mmseg_bases() -> None:
@@ -63,6 +65,23 @@ def set_work_dir(cfg: Config, config_path: str, work_dir: str | None) -> None:
         cfg.work_dir = os.path.join("work_dirs", Path(config_path).stem)
 
 
+def prefer_own_checkpoint(cfg: Config) -> None:
+    """Let a run that is resumed go on from its own last checkpoint, not from the one that it began with.
+
+    Where there is none yet, MMEngine resumes from ``load_from``, step and optimizer included; weights alone, such as an
+    exported segmentor's, are loaded.
+
+    Args:
+        cfg: Run config with ``work_dir``, changed in place.
+    """
+    if not cfg.resume or cfg.get("load_from") is None:
+        return
+    if find_latest_checkpoint(cfg.work_dir) is not None:
+        cfg.load_from = None
+    elif "optimizer" not in _load_checkpoint(cfg.load_from, map_location="cpu"):
+        cfg.resume = False
+
+
 def use_mixed_precision(optim_wrapper: ConfigDict) -> None:
     """Switch automatic mixed precision on, for one optimizer or for several by name.
 
@@ -75,7 +94,10 @@ def use_mixed_precision(optim_wrapper: ConfigDict) -> None:
     if get_device() == "cpu":
         raise ValueError("--amp needs a GPU, found none; leave it out to train in full precision.")
     several = [part for part in optim_wrapper.values() if isinstance(part, dict) and "type" in part]
-    for wrapper in [optim_wrapper] if "type" in optim_wrapper else several:
+    # One wrapper has the optimizer's config among its entries; its own type may be left out.
+    is_single = "type" in optim_wrapper or "optimizer" in optim_wrapper
+    for wrapper in [optim_wrapper] if is_single else several:
+        wrapper.setdefault("type", "OptimWrapper")
         if wrapper["type"] not in ("OptimWrapper", "AmpOptimWrapper"):
             raise ValueError(
                 f"--amp needs optim_wrapper.type OptimWrapper, found {wrapper['type']}."

@@ -29,14 +29,31 @@ def check_sample(*, target_share: float, num_images: int, batch_size: int) -> No
         batch_size: Images per forward pass.
 
     Raises:
-        ValueError: A number is below 1, or the share outside (0, 1].
+        ValueError: A number is below 2, or the share outside (0, 1].
     """
-    if num_images < 1 or batch_size < 1:
+    if num_images < 2 or batch_size < 2:
         raise ValueError(
-            f"num_images and batch_size must be >= 1, found {num_images} and {batch_size}."
+            f"num_images and batch_size must be >= 2, found {num_images} and {batch_size}: a single image has no "
+            "statistics where a layer sees one value per channel."
         )
     if not 0 < target_share <= 1:
         raise ValueError(f"target_share must be in (0, 1], found {target_share}.")
+
+
+def check_target(dataset: UnlabelledDataset) -> None:
+    """Refuse a dataset that has no statistics.
+
+    Args:
+        dataset: The target images.
+
+    Raises:
+        ValueError: It has a single image.
+    """
+    if len(dataset) < 2:
+        raise ValueError(
+            f"the target has {len(dataset)} image: statistics of normalisation need two. Add images, or leave the hook "
+            "out."
+        )
 
 
 def take_statistics(
@@ -122,7 +139,7 @@ def source_batches(
     """
     rank, world_size = get_dist_info()
     rng = np.random.default_rng([*seed, rank])
-    count = max(1, num_images // world_size)
+    count = max(min(num_images, 2), num_images // world_size)
     chosen = rng.integers(len(dataset.domains["source"]), size=count)
     draws = [DomainSample("source", int(i), int(rng.integers(2**32))) for i in chosen]
     return _batches(model, dataset, draws, batch_size)

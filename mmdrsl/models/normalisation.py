@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Container, Iterable, Iterator
+from collections.abc import Callable, Container, Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from types import MethodType
 from typing import Any
 
 import torch
@@ -64,6 +65,20 @@ def frozen_statistics(model: nn.Module) -> Iterator[None]:
 
 
 @contextmanager
+def _without_other_ranks(layers: Sequence[_BatchNorm]) -> Iterator[None]:
+    """Let synchronised layers take the statistics of this rank alone: other ranks may have fewer batches, or none."""
+    synchronised = [layer for layer in layers if isinstance(layer, nn.SyncBatchNorm)]
+    for layer in synchronised:
+        # An attribute of the instance goes before the class's method.
+        layer.__dict__["forward"] = MethodType(_BatchNorm.forward, layer)
+    try:
+        yield
+    finally:
+        for layer in synchronised:
+            del layer.__dict__["forward"]
+
+
+@contextmanager
 def evaluation_pass(model: nn.Module) -> Iterator[None]:
     """Evaluation mode inside the block, for looking at training batches without changing anything.
 
@@ -82,7 +97,8 @@ def evaluation_pass(model: nn.Module) -> Iterator[None]:
         layer.train()
         layer.momentum = 0.0
     try:
-        yield
+        with _without_other_ranks(layers):
+            yield
     finally:
         for layer, momentum in zip(layers, momenta, strict=True):
             layer.momentum = momentum
@@ -121,8 +137,9 @@ def calibrate_running_statistics(
         # None accumulates the plain mean over the batches.
         layer.momentum = None
     try:
-        for images in batches:
-            forward(images)
+        with _without_other_ranks(layers):
+            for images in batches:
+                forward(images)
     finally:
         for module, mode in modes.items():
             module.training = mode

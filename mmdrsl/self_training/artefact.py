@@ -11,6 +11,7 @@ import io
 import json
 import os
 import shutil
+import threading
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -61,7 +62,8 @@ def file_hash(path: Path) -> str:
 
 def write_atomically(path: Path, text: str) -> None:
     """Write a text file so that a reader sees the old or the new content, never a part."""
-    temporary = path.with_name(path.name + ".tmp")
+    # Of this writer alone: two may write at once.
+    temporary = path.with_name(f".{path.name}.{os.getpid()}-{threading.get_ident()}.tmp")
     temporary.write_text(text)
     os.replace(temporary, path)
 
@@ -173,13 +175,16 @@ class PseudoLabelArtefact:
 
     def problems(self, manifest: RoundManifest) -> list[str]:
         """Names of label files that are missing or differ from the manifest, with the reason."""
-        found = []
+        return list(self._damaged(manifest).values())
+
+    def _damaged(self, manifest: RoundManifest) -> dict[str, str]:
+        found = {}
         for image_id, expected in manifest.images.items():
             path = self.label_path(image_id)
             if not path.is_file():
-                found.append(f"{path}: missing")
+                found[image_id] = f"{path}: missing"
             elif file_hash(path) != expected:
-                found.append(f"{path}: {_what_is_wrong(path)}")
+                found[image_id] = f"{path}: {_what_is_wrong(path)}"
         return found
 
     def check(
@@ -218,11 +223,11 @@ class PseudoLabelArtefact:
             for name in images
             if name not in manifest.images
         ]
-        found += self.problems(manifest)
-        damaged = {entry.split(": ")[0] for entry in found}
+        damaged = self._damaged(manifest)
+        found += damaged.values()
         for image_id, image_path in images.items():
             path = self.label_path(image_id)
-            if str(path) not in damaged:
+            if image_id in manifest.images and image_id not in damaged:
                 label_size, image_size = _size_of(path), _size_of(image_path)
                 if label_size != image_size:
                     found.append(

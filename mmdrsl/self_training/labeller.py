@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import errno
 import hashlib
 import threading
@@ -16,7 +17,7 @@ from typing import Any
 import numpy as np
 import torch
 import torch.nn.functional as F
-from mmengine.dataset import pseudo_collate
+from mmengine.dataset import Compose, pseudo_collate
 from mmengine.dist import all_gather_object, barrier, broadcast, get_dist_info, is_main_process
 from PIL import Image
 from torch import Tensor, nn
@@ -76,6 +77,8 @@ class PseudoLabeller:
         thresholds_from: ``spool`` or ``subset``.
         subset: For ``subset``: ``images`` (default 200) and ``seed`` (default 0).
         max_spool_gigabytes: Largest spool; more is refused before the first image is stored.
+        pipeline: Transforms that load an image, without random ones; they must pack ``sample_id`` and ``ori_shape``.
+            None takes the dataset's own, which then are no part of the settings.
 
     Raises:
         TypeError: The policy does not fit the portion.
@@ -94,6 +97,7 @@ class PseudoLabeller:
         thresholds_from: str = "spool",
         subset: dict | None = None,
         max_spool_gigabytes: float = 50.0,
+        pipeline: Sequence[dict] | None = None,
     ) -> None:
         if spool_stride < 1 or not scales or min(scales) <= 0:
             raise ValueError(
@@ -120,15 +124,22 @@ class PseudoLabeller:
         self.test_cfg = test_cfg
         self.thresholds_from = thresholds_from if self.policy.needs_statistics else "policy"
         self.max_spool_gigabytes = max_spool_gigabytes
+        self.pipeline = None if pipeline is None else list(pipeline)
 
-    def settings(self) -> dict:
-        """Settings as plain types, for the manifest."""
+    def settings(self, networks: Any) -> dict:
+        """Everything beside weights and images that labels depend on, as plain types, for the manifest.
+
+        Args:
+            networks: Modules ``segmentor`` and ``heads``.
+        """
+        test_cfg = networks["segmentor"].test_cfg if self.test_cfg is None else self.test_cfg
         return {
             **self.policy.settings(),
             "flip": self.views.flip,
             "scales": list(self.views.scales),
             "stride": self.views.stride,
-            "test_cfg": None if self.test_cfg is None else _plain(self.test_cfg),
+            "test_cfg": _plain(test_cfg or {}),
+            "pipeline": _plain(self.pipeline),
             "thresholds_from": self.thresholds_from,
             **({"subset": dict(self.subset)} if self.thresholds_from == "subset" else {}),
         }
@@ -167,7 +178,7 @@ class PseudoLabeller:
 
         Args:
             model: Adaptor or plain segmentor, for its preprocessor; its mode (train or eval) is restored afterwards.
-            dataset: Unlabelled dataset with an inference pipeline (no random transform).
+            dataset: Unlabelled dataset; with an inference pipeline (no random transform) where the labeller has none.
             artefact: Where to write. An earlier attempt of the same labelling is continued, any other is removed.
             round_number: Number of the round, from 1.
             num_workers: Loader processes.
@@ -184,7 +195,11 @@ class PseudoLabeller:
         """
         was_training = model.training
         model.eval()
-        network = self.predictor(networks or _networks_of(model))
+        chosen: Any = networks or _networks_of(model)
+        network = self.predictor(chosen)
+        if self.pipeline is not None:
+            dataset = copy.copy(dataset)
+            dataset.pipeline = Compose(self.pipeline)
         # Each rank has batch statistics of its own; the labels are those of one model, the one that is saved.
         for buffer in network.buffers():
             broadcast(buffer)
@@ -193,7 +208,7 @@ class PseudoLabeller:
             "round": round_number,
             "model_hash": model_hash(network),
             "classes": list(dataset.metainfo["classes"]),
-            "policy": self.settings(),
+            "policy": self.settings(chosen),
             "images": job.image_list_hash(),
         }
         if is_main_process():
@@ -292,6 +307,8 @@ class _Job:
         thresholds = self.policy.thresholds(histogram)
         if is_main_process():
             self.unfinished.keep_thresholds(thresholds)
+        # A rank that finishes images drops what the thresholds were made of.
+        barrier()
         return thresholds
 
     def _predictions(self, indices: list[int], title: str) -> Iterator[tuple[_Image, Tensor]]:

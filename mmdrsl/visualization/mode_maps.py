@@ -108,7 +108,10 @@ def predict_modes(
     inputs = model.data_preprocessor(pseudo_collate([packed]), False)["inputs"]
     embeddings = modes_of(feature_maps(model, inputs))
     embeddings = functional.interpolate(embeddings, size=inputs.shape[2:], mode="bilinear")
-    height, width = classes.shape
-    embeddings = functional.normalize(embeddings, dim=1)[:, :, :height, :width]
+    # Without padding, and at the image's own size where the pipeline has resized it.
+    height, width = packed["inputs"].shape[1:]
+    embeddings = embeddings[:, :, :height, :width]
+    embeddings = functional.interpolate(embeddings, size=classes.shape, mode="bilinear")
+    embeddings = functional.normalize(embeddings, dim=1)
     modes = modes_of.nearest_mode(embeddings, torch.from_numpy(classes).long()[None])
     return classes, modes[0].numpy().astype(np.uint8)

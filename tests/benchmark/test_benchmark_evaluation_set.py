@@ -99,6 +99,23 @@ def test_missing_files_are_named(root):
         read(root)
 
 
+@pytest.mark.parametrize(
+    ("names", "error", "message"),
+    [
+        (
+            ["0016E5_00001.png"],
+            FileNotFoundError,
+            r"0016E5_00001\.png, an image that the list names",
+        ),
+        (["0016E5_00001", "0016E5_00001.jpg"], ValueError, r"\['0016E5_00001'\] more than once"),
+    ],
+)
+def test_lists_that_a_dataset_would_refuse_after_the_training(root, names, error, message):
+    write_list(root / "camvid", "val", names)
+    with pytest.raises(error, match=message):
+        read(root)
+
+
 def test_identity_follows_images_and_labels_and_not_the_place(root, tmp_path):
     before = read(root).identity
     (root).rename(tmp_path / "moved")

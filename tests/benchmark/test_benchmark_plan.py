@@ -203,6 +203,13 @@ def test_methods_that_are_not_asked_for_forbid_nothing(settings):
     (run,) = plan_runs(settings(methods=("source_only",), options=options, translations=None))
     assert run.warmup.training.max_steps == 4
     assert not run.warmup.training.cfg.model.get("heads")
+    for options in (
+        {"default_hooks.teacher": None},
+        {"default_hooks.self_training.labeller": None},
+    ):
+        runs = plan_runs(settings(methods=("source_only", "self_training"), options=options))
+        assert [run.method for run in runs] == ["source_only", "self_training"]
+    options = {"warmup_iterations": 4, "train_cfg.max_iters": 8}
     with pytest.raises(ValueError, match="warmup_iterations is 600"):
         plan_runs(settings(methods=("drsl",), options=options))
 
@@ -688,6 +695,19 @@ def test_what_has_begun_needs_no_warm_up_any_more(settings):
     jobs = execution.jobs(runs)
     assert [job.name for job in jobs] == names
     assert {job.after for job in jobs} == {None}
+
+
+def test_seeds_of_one_method_are_of_one_recipe(settings):
+    def rows(**changes):
+        chosen = settings(methods=("drsl", "source_only"), **changes)
+        return [row_of_plan(run, chosen.evaluation) for run in plan_runs(chosen)]
+
+    check_comparable([*rows(seeds=(0, 1)), *rows(seeds=(2,))])
+    options = {"model.terms.alignment.weight": 0.0}
+    with pytest.raises(
+        ValueError, match=r"drsl, seed 0 and drsl, seed 1 .* were trained with other"
+    ):
+        check_comparable([*rows(seeds=(0,)), *rows(seeds=(1,), options=options)])
 
 
 def test_finished_runs_of_other_weights_are_refused_beforehand(settings):

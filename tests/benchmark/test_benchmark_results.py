@@ -114,6 +114,50 @@ def test_gap_by_hand():
     assert found["drsl", 1]["gap_recovered"] is None
 
 
+def test_the_oracle_stands_beside_every_translated_set():
+    extra = dict(extras=["translated"])
+    rows = merge_rows(
+        [
+            [
+                row("source_only", 0, [10.0, 20.0, 30.0], translations="lab 12", **extra),
+                row("drsl", 0, [20.0, 30.0, 40.0], translations="lab 12", **extra),
+                row("source_only", 0, [20.0, 30.0, 40.0], translations="fourier 7", **extra),
+                row("oracle", 0, [50.0, 60.0, 70.0], **extra),
+            ]
+        ]
+    )
+    gaps = {(entry["method"], entry["translations"]): entry["gap_recovered"] for entry in rows}
+    assert gaps["drsl", "lab 12"] == 25
+    assert gaps["oracle", None] == 100
+    sections = report(rows).split("## ")[1:]
+    assert len(sections) == 2
+    for section in sections:
+        assert "| Oracle | 1 | 55.0 |" in section
+        assert "| Source only (" in section
+    # Without any translated set it is a table of its own.
+    assert "| Oracle | 1 |" in report(merge_rows([[row("oracle", 0, [5.0, 6.0, 7.0], **extra)]]))
+
+
+def test_rows_of_other_recipes_or_data_are_no_seeds_of_one_method():
+    same = dict(recipe_hash="a", data_hash="d")
+    first = {**row("drsl", 0, [1.0, 2.0, 3.0]), **same}
+    second = {**row("drsl", 1, [1.0, 2.0, 3.0]), **same}
+    other = {**row("mrkld", 1, [1.0, 2.0, 3.0]), **same, "recipe_hash": "b"}
+    old = row("drsl", 2, [1.0, 2.0, 3.0])
+    assert len(merge_rows([[first, old], [second, other]])) == 4
+    with pytest.raises(
+        ValueError, match=r"drsl, seed 0 and drsl, seed 1 .* other options, weights"
+    ):
+        merge_rows([[first], [{**second, "recipe_hash": "b"}]])
+    with pytest.raises(
+        ValueError, match=r"drsl, seed 0 and mrkld, seed 1 .* other lists or classes"
+    ):
+        merge_rows([[first], [{**other, "data_hash": "e"}]])
+    # Another choice of extras is another comparison.
+    extra = {**second, "extras": ["teacher"], "recipe_hash": "b"}
+    assert len(merge_rows([[first], [extra]])) == 2
+
+
 def test_gap_is_none_where_its_ends_coincide():
     rows = with_gaps([row(method, 0, [1.0, 2.0, 3.0]) for method in ("source_only", "oracle")])
     assert [entry["gap_recovered"] for entry in rows] == [None, None]

@@ -207,7 +207,7 @@ def test_other_data_are_evaluated_without_training_anew(whole, data, tmp_path):
     assert warmups
     for warmup in warmups:
         shutil.rmtree(warmup)
-    more = ("--eval-data", folder, "--eval-split", "test")
+    more = ("--eval-data", folder, "--eval-split", "test", "--threads", "2")
     output = call(data, whole, *more, methods=("source_only",))
     # The log names options such as default_hooks.self_training, too.
     assert ": training" not in output
@@ -215,6 +215,8 @@ def test_other_data_are_evaluated_without_training_anew(whole, data, tmp_path):
     rows = json.loads((whole / "results.json").read_text())["runs"]
     assert [row["method"] for row in rows] == ["source_only"]
     assert rows[0]["evaluation"]["set"] == "night/test"
+    # Those of the training.
+    assert rows[0]["threads"] == 1
     assert set(rows[0]["sequences"]) == {"0001TP", "Seq05VD"}
 
 

@@ -17,6 +17,10 @@ def test_one_optimizer_and_several(monkeypatch):
     one = ConfigDict(ONE)
     launch.use_mixed_precision(one)
     assert one == dict(ONE, type="AmpOptimWrapper", loss_scale="dynamic")
+    # MMEngine's default type may be left out.
+    untyped = ConfigDict(optimizer=ONE["optimizer"])
+    launch.use_mixed_precision(untyped)
+    assert untyped == one
     several = ConfigDict(
         constructor="mmagic.MultiOptimWrapperConstructor",
         generators=ONE,

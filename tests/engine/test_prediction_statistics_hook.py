@@ -1,15 +1,18 @@
 """Statistics of target images in a test of a checkpoint, against convolutions by hand."""
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 import torch
 from mmengine.config import Config
 from mmengine.runner import Runner
-from mmseg.registry import DATASETS
+from mmseg.registry import DATASETS, MODELS
 from PIL import Image
 
+from mmdrsl.engine import normalisation_statistics
 from mmdrsl.engine.hooks import PredictionStatisticsHook
-from mmdrsl.engine.normalisation_statistics import images_of
+from mmdrsl.engine.normalisation_statistics import images_of, source_batches
 
 CONFIG = "configs/source_only/deeplabv3plus_scenes2scenes.py"
 LAYER = "segmentor.backbone.bn1"
@@ -100,6 +103,30 @@ def test_statistics_of_three_images_in_batches_of_two(evaluate, scenes_root):
     found = mixed.get_submodule(LAYER).running_mean
     torch.testing.assert_close(found, own_mean, atol=1e-4, rtol=1e-4)
     assert metrics != usual
+
+
+def test_views_of_a_test_take_the_statistics_of_their_network(evaluate, scenes_root):
+    model, _ = evaluate("usual")
+    views = MODELS.build(dict(type="SegTTAModel", module=model))
+    hook = PredictionStatisticsHook(
+        dataset=Config.fromfile(CONFIG).target_dataset, target_share=1.0
+    )
+    before = model.get_submodule(LAYER).running_mean.clone()
+    hook.before_test(SimpleNamespace(model=views))
+    found = model.get_submodule(LAYER).running_mean
+    assert not torch.equal(found, before)
+    torch.testing.assert_close(
+        found, statistics_by_hand(model, scenes_root)[0], atol=1e-4, rtol=1e-4
+    )
+
+
+@pytest.mark.parametrize("world_size", [2, 8])
+def test_no_rank_draws_a_single_source_image(monkeypatch, scenes_root, evaluate, world_size):
+    model, _ = evaluate("usual")
+    dataset = DATASETS.build(Config.fromfile(CONFIG).train_dataloader.dataset)
+    monkeypatch.setattr(normalisation_statistics, "get_dist_info", lambda: (1, world_size))
+    drawn = source_batches(model, dataset, seed=[0, 0], num_images=3, batch_size=8)
+    assert [len(batch) for batch in drawn] == [2]
 
 
 def test_other_models_are_refused(evaluate):

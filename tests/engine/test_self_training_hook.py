@@ -3,6 +3,7 @@
 import json
 import shutil
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -11,6 +12,7 @@ from mmengine.config import Config
 from PIL import Image
 from short_runs import CONFIG, ROOT, assert_equal, weights
 
+from mmdrsl.datasets.unlabelled import WHOLE_IMAGE_PIPELINE
 from mmdrsl.engine.hooks import SelfTrainingHook
 from mmdrsl.models.segmentors import UDASegmentor
 from mmdrsl.self_training import PseudoLabelArtefact
@@ -250,3 +252,92 @@ def test_a_restart_brings_the_discriminators_of_the_warm_up_back(train, monkeypa
     assert_equal(warm_up, first)
     assert all(not torch.equal(first[name], second[name]) for name in first)
     assert_equal(first, restarted)
+
+
+EVALUATED = {
+    "val_cfg": dict(type="ValLoop"),
+    "default_hooks.self_training.evaluate_rounds": True,
+}
+
+
+def validated(**options):
+    """Options that bring the validation of the config back."""
+    cfg = Config.fromfile(str(ROOT / CONFIG))
+    parts = {key: cfg[key].to_dict() for key in ("val_dataloader",)}
+    return {**EVALUATED, **parts, "val_evaluator": cfg.val_evaluator, **options}
+
+
+def test_the_best_checkpoint_is_that_of_its_step(train, tmp_path):
+    checkpoint = "default_hooks.checkpoint."
+    options = {f"{checkpoint}save_best": "mIoU", f"{checkpoint}rule": "greater"}
+    options |= {f"{checkpoint}interval": 1, "train_cfg.val_interval": 1000}
+    train(tmp_path / "run", **validated(**options))
+    for path in (tmp_path / "run").glob("best_mIoU_iter_*.pth"):
+        number = path.stem.split("_")[-1]
+        best = torch.load(path, weights_only=False)
+        usual = torch.load(tmp_path / f"run/iter_{number}.pth", weights_only=False)
+        assert best["meta"]["iter"] == usual["meta"]["iter"] == int(number)
+        assert_equal(best["state_dict"], usual["state_dict"])
+    # The end of the warm-up, after one step, is evaluated first.
+    rounds = record(SimpleNamespace(work_dir=tmp_path / "run"))
+    assert [rounds[number]["iteration"] for number in ("0", "1")] == [1, 2]
+
+
+def test_metrics_before_a_restart_are_the_rounds_own(train, tmp_path):
+    rounds = [
+        dict(iterations=1, portion=0.5, target_share=0.5),
+        dict(iterations=2, portion=0.5, target_share=0.5, restart=True),
+    ]
+    options = {
+        "default_hooks.self_training.rounds": rounds,
+        "optim_wrapper.optimizer.lr": 0.05,
+        "param_scheduler": [],
+    }
+    found = []
+    for interval in (1000, 2):
+        runner = train(
+            tmp_path / f"every_{interval}",
+            **validated(**options, **{"train_cfg.val_interval": interval}),
+        )
+        found.append({name: entry["metrics"] for name, entry in record(runner).items()})
+    assert found[0]["1"] == found[1]["1"] != found[1]["0"]
+
+
+def test_rounds_are_evaluated_before_the_loop_begins_to(train, tmp_path):
+    options = {"train_cfg.val_interval": 1, "train_cfg.val_begin": 4}
+    runner = train(tmp_path / "run", **validated(**options))
+    assert [entry["iteration"] for entry in record(runner).values()] == [1, 2, 4]
+
+
+def test_a_finished_run_needs_no_labels(train, tmp_path):
+    work_dir = tmp_path / "run"
+    first = train(work_dir, **{"default_hooks.checkpoint.interval": 4})
+    shutil.rmtree(work_dir / "pseudo_labels")
+    again = train(work_dir, resume=True, **{"default_hooks.checkpoint.interval": 4})
+    assert_equal(weights(first), weights(again))
+
+
+def test_skipping_steps_is_refused(train, tmp_path):
+    with pytest.raises(ValueError, match="fast_forward_on_resume=True would skip"):
+        train(tmp_path / "run", **{"train_cfg.fast_forward_on_resume": True})
+
+
+@pytest.mark.parametrize("change", ["pipeline", "test_cfg"])
+def test_labels_of_another_pipeline_are_made_anew(train, tmp_path, change):
+    changes = {
+        "pipeline": {
+            "default_hooks.self_training.pipeline": [
+                dict(type="LoadImage"),
+                dict(type="Resize", scale_factor=0.5),
+                WHOLE_IMAGE_PIPELINE[-1],
+            ]
+        },
+        "test_cfg": {
+            "model.segmentor.test_cfg": dict(mode="slide", crop_size=(64, 64), stride=(32, 32))
+        },
+    }[change]
+    train(tmp_path / "twice")
+    again = record(train(tmp_path / "twice", **changes))
+    fresh = record(train(tmp_path / "fresh", **changes))
+    assert again["1"]["labels"] == fresh["1"]["labels"]
+    assert again["2"]["labels"] == fresh["2"]["labels"]

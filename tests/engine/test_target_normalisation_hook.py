@@ -90,3 +90,24 @@ def test_frozen_statistics_are_not_mixed_into_themselves(train, tmp_path):
     }
     with pytest.raises(ValueError, match="use rest='source'"):
         train(tmp_path / "run", **options)
+
+
+@pytest.mark.parametrize("warmup_iterations", [0, 1])
+def test_layers_that_the_model_freezes_keep_their_statistics(train, tmp_path, warmup_iterations):
+    rounds = [dict(iterations=4 - warmup_iterations, portion=0.5, target_share=0.5)]
+    options = {
+        "model.segmentor.backbone.norm_eval": True,
+        "default_hooks.self_training.warmup_iterations": warmup_iterations,
+        "default_hooks.self_training.rounds": rounds,
+    }
+    state = weights(train(tmp_path / "run", **options))
+    names = [name for name in state if name.endswith("running_mean")]
+    frozen = {name for name in names if (state[name] == 0).all()}
+    assert frozen == {name for name in names if ".backbone." in name}
+
+
+def test_a_single_target_image_is_refused_before_the_first_step(train, tmp_path):
+    options = {"train_dataloader.dataset.target.indices": 1}
+    with pytest.raises(ValueError, match="the target has 1 image: statistics"):
+        train(tmp_path / "run", **options)
+    assert not list((tmp_path / "run").glob("*.pth"))

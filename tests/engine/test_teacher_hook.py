@@ -265,8 +265,11 @@ def test_export_of_the_teacher(tmp_path):
         assert all(torch.equal(exported[name], wanted[name]) for name in wanted)
     state = {k: v for k, v in runner.model.state_dict().items() if not k.startswith("teacher.")}
     torch.save({"state_dict": state}, tmp_path / "none.pth")
-    with pytest.raises(ValueError, match="trained with a TeacherHook"):
-        export_segmentor(cfg, tmp_path / "none.pth", tmp_path / "out", teacher=True)
+    early = {**runner.model.state_dict(), "teacher.steps": torch.tensor(0)}
+    torch.save({"state_dict": early}, tmp_path / "early.pth")
+    for name in ("none", "early"):
+        with pytest.raises(ValueError, match="no teacher that a TeacherHook has updated"):
+            export_segmentor(cfg, tmp_path / f"{name}.pth", tmp_path / "out", teacher=True)
 
 
 def test_teacher_needs_the_adaptor():

@@ -6,9 +6,12 @@ import sys
 import cv2
 import numpy as np
 import pytest
+import torch
 from cityscapesscripts.helpers.labels import labels
+from mmengine.config import Config
 from run_tools import DRSL_CONFIG, ROOT, run_tool, tool_environment
 
+from mmdrsl.engine.labelling import build_labelling
 from mmdrsl.self_training import PseudoLabelArtefact
 
 TOOL = "tools/generate_pseudo_labels.py"
@@ -62,6 +65,33 @@ def test_killed_tool_picks_up_where_it_stopped(whole, uninterrupted_run, scenes_
     assert manifest(tmp_path / "out") == manifest(whole)
     artefact = PseudoLabelArtefact(tmp_path / "out")
     assert artefact.problems(artefact.read_manifest()) == []
+
+
+def test_weights_of_another_network_label_nothing(uninterrupted_run, scenes_root, tmp_path):
+    weights = torch.load(uninterrupted_run / "iter_20.pth", weights_only=False)["state_dict"]
+    plain = {name: value for name, value in weights.items() if not name.startswith("heads.")}
+    shaped = {**weights, "segmentor.decode_head.conv_seg.weight": torch.zeros(1)}
+    for content, message in (
+        ({"backbone.conv99.weight": torch.zeros(1)}, "weights of what labels"),
+        # DRSL's labels need the head of the modes.
+        (plain, "such as heads.mmdl."),
+        (shaped, "is of another network"),
+    ):
+        torch.save({"state_dict": content}, tmp_path / "other.pth")
+        cfg = Config.fromfile(str(ROOT / DRSL_CONFIG))
+        with pytest.raises(ValueError, match=message):
+            build_labelling(cfg, checkpoint=str(tmp_path / "other.pth"))
+
+
+def test_a_folder_of_other_files_is_left_alone(uninterrupted_run, scenes_root, tmp_path):
+    (tmp_path / "photo.png").write_bytes(b"precious")
+    arguments = command(uninterrupted_run / "iter_20.pth", tmp_path)
+    done = subprocess.run(
+        arguments, cwd=ROOT, env=tool_environment(scenes_root), capture_output=True, text=True,
+    )  # fmt: skip
+    assert done.returncode == 1
+    assert "which are no pseudo labels" in done.stderr
+    assert [path.name for path in tmp_path.iterdir()] == ["photo.png"]
 
 
 @pytest.mark.slow

@@ -1,5 +1,7 @@
 """Two CPU ranks against one process with the same global batch."""
 
+import json
+import re
 import subprocess
 import sys
 
@@ -70,6 +72,44 @@ def train(work_dir, scenes_root, tmp_path, *, ranks, synchronise=True, port=2962
     )
     loaded = torch.load(work_dir / "iter_8.pth", map_location="cpu", weights_only=False)
     return loaded["state_dict"], PseudoLabelArtefact(work_dir / "pseudo_labels" / "round_1")
+
+
+ROUNDS = """
+_base_ = [{base!r}]
+train_cfg = dict(max_iters=6, val_interval=3)
+default_hooks = dict(
+    self_training=dict(
+        warmup_iterations=2,
+        rounds=[
+            dict(iterations=2, portion=0.5, target_share=0.5),
+            dict(iterations=2, portion=0.5, target_share=0.5, restart=True),
+        ],
+        labeller=dict(policy=dict(lowest_threshold=0.01)),
+    ),
+    checkpoint=dict(interval=1, max_keep_ckpts=-1),
+)
+"""
+
+
+@pytest.mark.slow
+def test_two_ranks_evaluate_and_restart_as_one_model(scenes_root, tmp_path):
+    # Batch normalisation, whose statistics each rank takes of its own batches.
+    config = tmp_path / "rounds.py"
+    base = str(ROOT / "configs/self_training/deeplabv3plus_scenes2scenes.py")
+    config.write_text(ROUNDS.format(base=base))
+    launch = ["-m", "torch.distributed.run", "--nproc_per_node=2", "--master_port=29637"]
+    command = [sys.executable, *launch, "tools/train.py", str(config), "--launcher", "pytorch"]
+    options = ["--cfg-options", "train_dataloader.batch_size=2", "model.normalisation=joint"]
+    run_tool([*command, "--work-dir", str(tmp_path / "run"), *options], scenes_root)
+    rounds = json.loads((tmp_path / "run/rounds.json").read_text())
+    assert sorted(rounds) == ["0", "1", "2"]
+    for entry in rounds.values():
+        checkpoint = tmp_path / f"run/iter_{entry['iteration']}.pth"
+        test = [sys.executable, "tools/test.py", str(config), str(checkpoint)]
+        output = run_tool([*test, "--work-dir", str(tmp_path / "test")], scenes_root)
+        for name in ("mIoU", "aAcc"):
+            found = float(re.findall(rf"\b{name}: ([0-9.]+)", output)[-1])
+            assert found == pytest.approx(entry["metrics"][name], abs=0.01)
 
 
 def largest_difference(first, second):

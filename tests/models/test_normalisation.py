@@ -144,3 +144,28 @@ def test_looking_changes_nothing(normalisation):
     }
     assert not {name for name in changed if "num_batches_tracked" not in name}
     assert all(module.training for module in model.modules())
+
+
+@pytest.mark.parametrize("apart", [False, True])
+def test_synchronised_layers_ask_no_other_rank(monkeypatch, apart):
+    # Ranks may have batches of other numbers here, or, in what one rank does alone, none.
+    plain = network()
+    synchronised = nn.SyncBatchNorm.convert_sync_batchnorm(copy.deepcopy(plain))
+    asked = []
+    monkeypatch.setattr(nn.SyncBatchNorm, "forward", lambda *args: asked.append(args))
+    found = []
+    for model in (plain, synchronised):
+        model.normalisation = "per_domain"
+        if apart:
+            with evaluation_pass(model), torch.no_grad():
+                found.append(run(model, batches()[0]))
+        else:
+            calibrate_running_statistics(
+                model, lambda images, own=model: run(own, images), batches()
+            )
+            found.append(model["second"][1].running_var)
+    assert torch.equal(*found)
+    assert not asked
+    # Training goes on together.
+    synchronised["second"][1](torch.zeros(1))
+    assert len(asked) == 1

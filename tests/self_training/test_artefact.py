@@ -1,6 +1,7 @@
 import json
 import os
 import re
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -40,6 +41,20 @@ def artefact(tmp_path):
     }
     result.finish(manifest(hashes))
     return result
+
+
+def test_two_writers_of_one_file(tmp_path):
+    path = tmp_path / "results.json"
+    texts = ["a" * 5000, "b" * 5000]
+
+    def write(text):
+        for _ in range(200):
+            write_atomically(path, text)
+            assert path.read_text() in texts
+
+    with ThreadPoolExecutor(2) as pool:
+        list(pool.map(write, texts))
+    assert [file.name for file in tmp_path.iterdir()] == ["results.json"]
 
 
 @pytest.mark.parametrize("image_id", ["/data/real/a", "../a", "city/../../a"])
@@ -211,3 +226,14 @@ def test_clear(artefact):
     artefact.clear()
     assert not artefact.root.exists()
     artefact.clear()
+
+
+def test_a_name_with_a_colon(tmp_path):
+    Image.new("RGB", (4, 4)).save(tmp_path / "take 1: a.png")
+    artefact = PseudoLabelArtefact(tmp_path / "round_1")
+    (problem,) = artefact.check(
+        manifest({"take 1: a": "0"}),
+        classes=["road", "sidewalk", "building"],
+        images={"take 1: a": tmp_path / "take 1: a.png"},
+    )
+    assert problem.endswith("take 1: a.png: missing")

@@ -3,11 +3,17 @@
 from __future__ import annotations
 
 from mmengine.hooks import Hook
+from mmengine.model import BaseTTAModel
 from mmengine.runner import Runner
 from mmseg.registry import DATASETS, HOOKS
 
 from ...models.segmentors import UDASegmentor
-from ..normalisation_statistics import check_sample, take_statistics, target_batches
+from ..normalisation_statistics import (
+    check_sample,
+    check_target,
+    take_statistics,
+    target_batches,
+)
 from ..source_sample import unwrapped
 
 
@@ -23,11 +29,11 @@ class PredictionStatisticsHook(Hook):
         dataset: Config of an `UnlabelledDataset`; its pipeline is not used.
         target_share: Share of the target in the statistics, in (0, 1]; 1 is AdaBN (Li et al. 2016). The rest are those
             of the checkpoint.
-        num_images: Images to take, >= 1, evenly spaced over the dataset and shared out over the ranks.
-        batch_size: Images per forward pass, >= 1; images of different size are cut to the smallest of their batch.
+        num_images: Images to take, >= 2, evenly spaced over the dataset and shared out over the ranks.
+        batch_size: Images per forward pass, >= 2; images of different size are cut to the smallest of their batch.
 
     Raises:
-        ValueError: A number is below 1, or the share outside (0, 1].
+        ValueError: A number is below 2, or the share outside (0, 1].
     """
 
     def __init__(
@@ -49,8 +55,11 @@ class PredictionStatisticsHook(Hook):
 
         Raises:
             TypeError: The model is no `UDASegmentor`.
+            ValueError: There is a single image.
         """
         model = unwrapped(runner)
+        if isinstance(model, BaseTTAModel):
+            model = model.module
         if not isinstance(model, UDASegmentor):
             raise TypeError(
                 f"PredictionStatisticsHook needs a UDASegmentor as model, found {type(model).__name__}: wrap the "
@@ -58,9 +67,11 @@ class PredictionStatisticsHook(Hook):
             )
         networks = model.networks(of_teacher=model.predict_with_teacher)
         networks.train()
+        dataset = DATASETS.build(self.dataset)
+        check_target(dataset)
         images = target_batches(
             model,
-            DATASETS.build(self.dataset),
+            dataset,
             num_images=self.num_images,
             batch_size=self.batch_size,
         )

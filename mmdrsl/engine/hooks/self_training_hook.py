@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import json
 import os
 from collections.abc import Sequence
@@ -13,7 +12,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from mmengine.dataset import Compose
 from mmengine.dist import barrier, broadcast_object_list, is_main_process
 from mmengine.hooks import Hook
 from mmengine.model import is_model_wrapper
@@ -31,6 +29,7 @@ from ...models.terms import AdaptationProgress
 from ...self_training import PseudoLabelArtefact, PseudoLabeller, RoundManifest, model_hash
 from ...self_training.artefact import write_atomically
 from ...self_training.label_analysis import artefact_quality, labelled_among
+from ..shared_buffers import share_buffers
 from ..step_factor import scale_steps
 
 RECORD = "rounds.json"
@@ -214,7 +213,6 @@ class SelfTrainingHook(Hook):
         self.phases: list[Phase] = []
         self._labelled: dict[str, dict] | None = None
         self._lr_factor = 1.0
-        self._evaluated_iteration: int | None = None
 
     def _check(self, runner: Runner) -> None:
         """Check schedule, dataset, loader and sampler before anything is trained."""
@@ -224,6 +222,10 @@ class SelfTrainingHook(Hook):
             runner.train_loop.max_iters,
             online=self.online,
         )
+        if getattr(runner.train_loop, "fast_forward_on_resume", False):
+            raise ValueError(
+                "train_cfg.fast_forward_on_resume=True would skip steps of the present round's stream: set it to False."
+            )
         dataloader = runner.train_dataloader
         dataset, sampler = dataloader.dataset, dataloader.sampler
         if not isinstance(dataset, TwoDomainDataset) or not isinstance(sampler, TwoDomainSampler):
@@ -245,7 +247,7 @@ class SelfTrainingHook(Hook):
         networks = self._model(runner).networks(of_teacher=self.label_with == "teacher")
         for phase in self.phases:
             if phase.labelled:
-                PseudoLabeller(portion=phase.portion, **self.labeller).predictor(networks)
+                self._labeller(phase).predictor(networks)
         if self.rounds and self.analysis_dataset is not None:
             self._labelled = labelled_among(self._target(runner)[1], self.analysis_dataset)
 
@@ -253,11 +255,15 @@ class SelfTrainingHook(Hook):
         """Check the setting, and bring data and model to the phase in which the run starts or resumes.
 
         Raises:
-            ValueError: The schedule does not fit ``max_iters``, or loader processes outlive a round.
+            ValueError: The schedule does not fit ``max_iters``, loader processes outlive a round, or the loop would
+                skip a round's steps.
             FileNotFoundError: A round restarts from the warm-up and its weights are gone.
             TypeError: The training data are not a `TwoDomainDataset` with a `TwoDomainSampler` and a target.
         """
         self._check(runner)
+        if runner.iter >= runner.train_loop.max_iters:
+            # Nothing is left to train.
+            return
         scale_steps(self._optimizers(runner), lambda: self._lr_factor)
         phase = self._phase_of(runner.iter)
         resumed = runner.iter > phase.begin
@@ -284,6 +290,8 @@ class SelfTrainingHook(Hook):
         finished = runner.iter + 1
         if finished >= self.phases[-1].end or all(phase.begin != finished for phase in self.phases):
             return
+        # What is evaluated, labels and is kept for a restart is one model, that of the checkpoint.
+        share_buffers(self._model(runner))
         self._evaluate(runner, finished=finished)
         self._enter(runner, self._phase_of(finished), resumed=False)
         runner.train_loop.dataloader_iterator.skip_iter(finished)
@@ -292,23 +300,35 @@ class SelfTrainingHook(Hook):
         """Evaluate at the end of a phase, unless that was done or the loop does it by itself."""
         previous = str(self._phase_of(finished - 1).number)
         done = self._read_record(runner).get(previous, {}).get("iteration") == finished
-        loops_own = finished % runner.train_loop.val_interval == 0 and runner.iter < finished
+        loop = runner.train_loop
+        loops_own = (
+            runner.iter < finished
+            and finished >= loop.val_begin
+            and finished % loop.val_interval == 0
+            # After a restart the loop would evaluate the warm-up.
+            and not self._phase_of(finished).restart
+        )
         if not self.evaluate_rounds or runner.val_loop is None or done or loops_own:
             return
+        counted = runner.iter
         # Between two steps runner.iter still counts the one that just ended.
-        self._evaluated_iteration = finished
-        runner.val_loop.run()
-        self._evaluated_iteration = None
+        loop._iter = finished
+        try:
+            runner.val_loop.run()
+        finally:
+            loop._iter = counted
 
     def after_val_epoch(self, runner: Runner, metrics: dict[str, float] | None = None) -> None:
         """Keep the metrics with the round that they belong to."""
         if self.phases and metrics:
-            iteration = self._evaluated_iteration or runner.iter
-            number = self._phase_of(iteration - 1).number
+            number = self._phase_of(runner.iter - 1).number
+            if self._read_record(runner).get(str(number), {}).get("iteration") == runner.iter:
+                # The model may have restarted since.
+                return
             # JSON has no NaN; a class that does not occur has no IoU.
             plain = {name: float(value) for name, value in metrics.items()}
             plain = {name: None if isnan(value) else value for name, value in plain.items()}
-            self._record(runner, number, iteration=iteration, metrics=plain)
+            self._record(runner, number, iteration=runner.iter, metrics=plain)
 
     def _phase_of(self, iteration: int) -> Phase:
         for phase in self.phases:
@@ -331,6 +351,9 @@ class SelfTrainingHook(Hook):
         if phase.number and not resumed and any(other.restart for other in self.phases):
             self._keep_or_restore_warmup(runner, phase)
         dataloader.dataset.set_pseudo_labels(root)
+
+    def _labeller(self, phase: Phase) -> PseudoLabeller:
+        return PseudoLabeller(portion=phase.portion, pipeline=self.pipeline, **self.labeller)
 
     @staticmethod
     def _artefact(runner: Runner, number: int) -> PseudoLabelArtefact:
@@ -386,6 +409,7 @@ class SelfTrainingHook(Hook):
             )
         for optimizer in self._optimizers(runner):
             optimizer.state.clear()
+            optimizer.zero_grad()
         if model.teacher is not None:
             # Step 0 copies.
             model.teacher.steps.zero_()
@@ -424,10 +448,10 @@ class SelfTrainingHook(Hook):
         manifest = _manifest_or_none(artefact)
         target, images = self._target(runner)
         networks = model.networks(of_teacher=self.label_with == "teacher")
-        labeller = PseudoLabeller(portion=phase.portion, **self.labeller)
+        labeller = self._labeller(phase)
         fits = (
             manifest is not None
-            and manifest.policy == labeller.settings()
+            and manifest.policy == labeller.settings(networks)
             and not artefact.check(
                 manifest,
                 classes=target.metainfo["classes"],
@@ -443,15 +467,13 @@ class SelfTrainingHook(Hook):
             action = "kept the"
         else:
             action = "made"
-            dataset = copy.copy(target)
-            dataset.pipeline = Compose(self.pipeline)
             before = self._artefact(runner, phase.number - 1)
             before_manifest = _manifest_or_none(before)
             comparable = before_manifest is not None and not before.problems(before_manifest)
             manifest = labeller.label(
                 model=model,
                 networks=networks,
-                dataset=dataset,
+                dataset=target,
                 artefact=artefact,
                 round_number=phase.number,
                 num_workers=self.num_workers,

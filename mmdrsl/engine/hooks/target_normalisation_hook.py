@@ -10,7 +10,13 @@ from mmseg.registry import HOOKS
 from torch import nn
 
 from ...models.segmentors import UDASegmentor
-from ..normalisation_statistics import check_sample, source_batches, take_statistics, target_batches
+from ..normalisation_statistics import (
+    check_sample,
+    check_target,
+    source_batches,
+    take_statistics,
+    target_batches,
+)
 from ..source_sample import unwrapped
 from .self_training_hook import SelfTrainingHook, build_phases
 
@@ -31,12 +37,12 @@ class TargetNormalisationHook(Hook):
         target_share: Share of the target in the statistics, in (0, 1].
         rest: Where the rest comes from: ``source``, from source images as they are drawn for training; ``running``,
             from what the layers hold at that moment (Schneider et al. 2020), which needs batches that renew it.
-        num_images: Images of a domain to take, >= 1, shared out over the ranks: target images evenly spaced over the
+        num_images: Images of a domain to take, >= 2, shared out over the ranks: target images evenly spaced over the
             dataset, source images at random.
-        batch_size: Images per forward pass, >= 1; images of different size are cut to the smallest of their batch.
+        batch_size: Images per forward pass, >= 2; images of different size are cut to the smallest of their batch.
 
     Raises:
-        ValueError: A number is below 1, the share outside (0, 1], or `rest` is unknown.
+        ValueError: A number is below 2, the share outside (0, 1], or `rest` is unknown.
     """
 
     # Before CheckpointHook (VERY_LOW), so that the checkpoint of this step has the statistics.
@@ -63,9 +69,10 @@ class TargetNormalisationHook(Hook):
 
         Raises:
             TypeError: The training data have no target.
-            ValueError: Frozen statistics are to be mixed into themselves.
+            ValueError: Frozen statistics are to be mixed into themselves, or there is a single target image.
         """
-        if "target" not in getattr(runner.train_dataloader.dataset, "domains", {}):
+        domains = getattr(runner.train_dataloader.dataset, "domains", {})
+        if "target" not in domains:
             raise TypeError(
                 "TargetNormalisationHook takes statistics of target images, but train_dataloader.dataset has no "
                 "target. Use a TwoDomainDataset with target=dict(type='UnlabelledDataset', ...)."
@@ -75,6 +82,9 @@ class TargetNormalisationHook(Hook):
                 "rest='running' with model.normalisation='frozen' would move further to the target with every round, "
                 "for nothing renews the statistics in between: use rest='source'."
             )
+        check_target(domains["target"])
+        # Layers that the model keeps frozen while it trains show only now.
+        unwrapped(runner).train()
         # A checkpoint that was saved after this step's calibration has its statistics.
         known = runner.message_hub.runtime_info.get(_CALIBRATED)
         if runner.iter in self._round_begins(runner) and known != runner.iter:

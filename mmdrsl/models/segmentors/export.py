@@ -92,10 +92,15 @@ def export_segmentor(
     if not checkpoint.is_file():
         raise FileNotFoundError(f"There is no checkpoint {checkpoint}.")
     loaded = _load_checkpoint(str(checkpoint), map_location="cpu")
+    # Before its first update a teacher is the student; its own copy is untrained.
+    started = int(loaded["state_dict"].get(f"{TEACHER_PREFIX}steps", 0)) > 0
     if teacher is None:
-        # Before its first update a teacher is the student; its own copy is untrained.
-        started = int(loaded["state_dict"].get(f"{TEACHER_PREFIX}steps", 0)) > 0
         teacher = evaluates_teacher(cfg) and started
+    if teacher and not started:
+        raise ValueError(
+            f"{checkpoint} holds no teacher that a TeacherHook has updated: export the trained network, or a later "
+            "checkpoint."
+        )
     prefix = f"{TEACHER_PREFIX}module.{SEGMENTOR_PREFIX}" if teacher else SEGMENTOR_PREFIX
     weights = OrderedDict(
         (key[len(prefix) :], value.clone())

@@ -34,7 +34,7 @@ def _built_aside(configs: dict[str, dict] | None) -> nn.ModuleDict:
         with torch.random.fork_rng(devices=[]):
             module = MODELS.build(cfg)
             # Only here: the segmentor's own heads are initialised by the Runner, in the main stream.
-            if isinstance(module, BaseDecodeHead):
+            if isinstance(module, BaseDecodeHead) or getattr(module, "init_cfg", None) is not None:
                 module.init_weights()
         modules[name] = module
     return modules

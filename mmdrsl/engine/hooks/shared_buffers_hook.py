@@ -1,0 +1,23 @@
+"""Evaluates one model on several ranks, not one for each."""
+
+from __future__ import annotations
+
+from mmengine.hooks import Hook
+from mmengine.runner import Runner
+from mmseg.registry import HOOKS
+
+from ..shared_buffers import share_buffers
+
+
+@HOOKS.register_module()
+class SharedBuffersHook(Hook):
+    """Gives every rank the first one's buffers before an evaluation, so that its figures are those of the checkpoint.
+
+    `SelfTrainingHook` does the same where a round begins.
+    """
+
+    priority = "VERY_HIGH"
+
+    def before_val_epoch(self, runner: Runner) -> None:
+        """Share the buffers."""
+        share_buffers(runner.model)

@@ -1,0 +1,36 @@
+"""Which checkpoint a run begins with."""
+
+import pytest
+import torch
+from mmengine.config import Config
+
+from mmdrsl.engine.launch import prefer_own_checkpoint
+
+
+@pytest.mark.parametrize(
+    ("has_own", "content", "load_from", "resume"),
+    [
+        # Its own comes first.
+        (True, dict(state_dict={}, optimizer={}), None, True),
+        (True, dict(state_dict={}), None, True),
+        # MMEngine's meaning of both together.
+        (False, dict(state_dict={}, optimizer={}), "begin.pth", True),
+        # Weights alone are no state of a run.
+        (False, dict(state_dict={}), "begin.pth", False),
+        (False, dict(weight=torch.zeros(1)), "begin.pth", False),
+    ],
+)
+def test_a_resumed_run_prefers_its_own_checkpoint(
+    tmp_path, monkeypatch, has_own, content, load_from, resume
+):
+    monkeypatch.chdir(tmp_path)
+    torch.save(content, "begin.pth")
+    (tmp_path / "run").mkdir()
+    if has_own:
+        (tmp_path / "run/last_checkpoint").write_text("run/iter_3.pth")
+    cfg = Config(dict(work_dir="run", load_from="begin.pth", resume=True))
+    prefer_own_checkpoint(cfg)
+    assert (cfg.load_from, cfg.resume) == (load_from, resume)
+    untouched = Config(dict(work_dir="run", load_from="begin.pth", resume=False))
+    prefer_own_checkpoint(untouched)
+    assert (untouched.load_from, untouched.resume) == ("begin.pth", False)
