@@ -61,7 +61,7 @@ def protocol_of(cfg: Config, *, initial_weights: str) -> dict[str, Any]:
         mixes = any(term["type"] == "ClassMixTerm" for term in cfg.model.terms.values())
         labels = "every batch, by the teacher" if mixes else "none"
     else:
-        labeller = rounds.get("labeller", {})
+        labeller = rounds.get("labeller") or {}
         policy = dict(labeller.get("policy", {}))
         kind = policy.get("type", "ClassBalancedPolicy")
         portions = [

@@ -329,8 +329,8 @@ def test_unsuitable_segmentor():
 
 def test_heads_take_up_their_initialisation():
     constant = dict(type="Constant", layer="Conv2d", val=0.25)
-    head = dict(type="MMDLHead", in_channels=8, in_index=0, num_classes=CLASSES, init_cfg=constant)
-    model = build(terms=dict(source=TERMS["source"]), heads=dict(own=head))
+    head = dict(type="MMDLHead", in_channels=8, num_classes=CLASSES, init_cfg=constant)
+    model = MODELS.build(dict(type="UDASegmentor", segmentor=plain_config(), heads=dict(own=head)))
     convolutions = [m for m in model.heads["own"].modules() if isinstance(m, torch.nn.Conv2d)]
     assert convolutions
     assert all((layer.weight == 0.25).all() for layer in convolutions)
