@@ -317,6 +317,14 @@ def test_a_finished_run_needs_no_labels(train, tmp_path):
     assert_equal(weights(first), weights(again))
 
 
+def test_a_target_of_several_datasets_is_refused(train, tmp_path):
+    target = Config.fromfile(str(ROOT / CONFIG)).train_dataloader.dataset.target.to_dict()
+    both = dict(type="ConcatDataset", datasets=[target, target])
+    options = {"train_dataloader.dataset.target": dict(both, _delete_=True)}
+    with pytest.raises(TypeError, match="target is a ConcatDataset, expected an UnlabelledDataset"):
+        train(tmp_path / "run", **options, **{"default_hooks.normalisation": None})
+
+
 def test_skipping_steps_is_refused(train, tmp_path):
     with pytest.raises(ValueError, match="fast_forward_on_resume=True would skip"):
         train(tmp_path / "run", **{"train_cfg.fast_forward_on_resume": True})

@@ -243,6 +243,11 @@ class SelfTrainingHook(Hook):
                 "SelfTrainingHook has rounds, but train_dataloader.dataset has no target. Add "
                 "target=dict(type='UnlabelledDataset', ...)."
             )
+        if self.rounds and not isinstance(dataset.domains["target"], UnlabelledDataset):
+            raise TypeError(
+                f"The target is a {type(dataset.domains['target']).__name__}, expected an UnlabelledDataset: put "
+                "several folders below one data_root, or name their images in one ann_file."
+            )
         # What the rounds need and lack shows before the warm-up, not after it.
         networks = self._model(runner).networks(of_teacher=self.label_with == "teacher")
         for phase in self.phases:
