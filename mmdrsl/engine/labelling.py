@@ -7,6 +7,7 @@ from typing import Any
 
 import torch
 from mmengine.config import Config
+from mmengine.dataset import Compose
 from mmengine.device import get_device
 from mmengine.registry import build_from_cfg
 from mmengine.runner.checkpoint import _load_checkpoint
@@ -25,7 +26,7 @@ class Labelling:
     Attributes:
         model: The model in evaluation mode, on its device.
         networks: What predicts: segmentor and heads, of the student or of the teacher.
-        dataset: The target images.
+        dataset: The target images, with the labeller's pipeline.
         labeller: The labeller as the config's `SelfTrainingHook` has it.
         num_workers: Loader processes that the hook uses.
     """
@@ -73,20 +74,19 @@ def build_labelling(
     model = MODELS.build(cfg.model)
     if teacher:
         model.add_teacher(AVERAGE)
-    labeller = PseudoLabeller(
-        portion=portion,
-        pipeline=list(hook.get("pipeline") or WHOLE_IMAGE_PIPELINE),
-        **hook.get("labeller", {}),
-    )
+    pipeline = list(hook.get("pipeline") or WHOLE_IMAGE_PIPELINE)
+    labeller = PseudoLabeller(portion=portion, pipeline=pipeline, **hook.get("labeller", {}))
     networks = model.networks(of_teacher=teacher)
     if checkpoint is not None:
         _load(model, checkpoint, needed=labeller.predictor(networks))
     if teacher and model.teacher.steps == 0:
         raise ValueError(f"{checkpoint} holds no teacher that was updated by a TeacherHook.")
+    dataset = build_from_cfg(target, DATASETS)
+    dataset.pipeline = Compose(pipeline)
     return Labelling(
         model=model.to(torch.device(get_device())).eval(),
         networks=networks,
-        dataset=build_from_cfg(target, DATASETS),
+        dataset=dataset,
         labeller=labeller,
         num_workers=hook.get("num_workers", 0),
     )

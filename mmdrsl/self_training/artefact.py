@@ -104,9 +104,11 @@ class PseudoLabelArtefact:
                 f"{self.root} holds {sorted(present)[:5]}, which are no pseudo labels: name a folder that does not "
                 "exist or is empty."
             )
+        # What marks the folder goes last: a kill in between leaves one that can be cleared.
+        for folder in (*FOLDERS, UNFINISHED):
+            if folder in present:
+                shutil.rmtree(self.root / folder)
         (self.root / MANIFEST).unlink(missing_ok=True)
-        for folder in present & {*FOLDERS, UNFINISHED}:
-            shutil.rmtree(self.root / folder)
         if not any(self.root.iterdir()):
             self.root.rmdir()
 

@@ -330,7 +330,7 @@ def test_skipping_steps_is_refused(train, tmp_path):
         train(tmp_path / "run", **{"train_cfg.fast_forward_on_resume": True})
 
 
-@pytest.mark.parametrize("change", ["pipeline", "test_cfg"])
+@pytest.mark.parametrize("change", ["pipeline", pytest.param("test_cfg", marks=pytest.mark.slow)])
 def test_labels_of_another_pipeline_are_made_anew(train, tmp_path, change):
     changes = {
         "pipeline": {

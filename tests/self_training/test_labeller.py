@@ -497,6 +497,11 @@ def test_old_files_go(dataset, tmp_path):
     stale = tmp_path / "r/labels/old.png"
     stale.parent.mkdir(parents=True)
     stale.write_bytes(b"")
+    # Labels of an attempt of another model; without its mark they may be anybody's.
+    with pytest.raises(FileExistsError, match="no pseudo labels"):
+        label(build(), dataset, tmp_path / "r")
+    assert stale.exists()
+    (tmp_path / "r/.unfinished").mkdir()
     label(build(), dataset, tmp_path / "r")
     assert not stale.exists()
 
