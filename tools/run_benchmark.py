@@ -106,7 +106,8 @@ def parse_args(arguments: Sequence[str] | None = None) -> argparse.Namespace:
         parser.error(f"missing {' '.join(missing)}")
     if args.jobs < 1 or (args.threads is not None and args.threads < 1) or min(args.seeds) < 0:
         parser.error("--jobs and --threads must be at least 1, --seeds at least 0")
-    if "," in str(args.out or ""):
+    trains = args.merge is None and args.report is None
+    if trains and "," in str(args.out.resolve()):
         parser.error(
             f"--out {args.out}: MMEngine takes a path with a comma for a list, choose another"
         )
@@ -301,17 +302,19 @@ def run_benchmark(args: argparse.Namespace) -> int:
     execution = Execution(
         processes=processes, evaluation=settings.evaluation, threads=threads, say=say
     )
-    seen: dict[str, float] = {"finished": -1.0, "said": time.monotonic()}
+    seen: dict[str, float] = {"finished": -1.0, "said": time.monotonic(), "stale": 0.0}
 
     def tick() -> None:
         finished = sum(execution.result_file(run).is_file() for run in runs)
         if finished != seen["finished"]:
-            seen["finished"] = finished
             try:
                 collect(settings.out, settings.evaluation)
+                seen["stale"] = 0.0
             except ValueError as error:
                 # Another call beside this one; what trains here goes on.
                 say(str(error))
+                seen["stale"] = 1.0
+            seen["finished"] = finished
         if time.monotonic() - seen["said"] >= PROGRESS_SECONDS:
             seen["said"] = time.monotonic()
             say(execution.progress(runs))
@@ -325,6 +328,9 @@ def run_benchmark(args: argparse.Namespace) -> int:
     for error in failures.values():
         say(str(error))
     say(execution.progress(runs))
+    if seen["stale"]:
+        say(f"{settings.out / 'results.md'} was not renewed")
+        return 1
     say(f"results: {settings.out / 'results.md'}")
     return 1 if failures else 0
 

@@ -223,7 +223,8 @@ def _find_listed(folder: str, suffixes: Sequence[str], ann_file: str) -> list[st
         raise ValueError(
             f"the list file {ann_file} is not UTF-8 ({error}): save it as that"
         ) from error
-    names = [_inside(folder, line.strip(), ann_file) for line in lines if line.strip()]
+    parents = [Path(folder).absolute(), Path(folder).resolve()]
+    names = [_inside(parents, line.strip(), ann_file) for line in lines if line.strip()]
     if not names:
         raise ValueError(f"the list file {ann_file} names no image: list one per line")
     endings = ["", *suffixes, *(Path(suffix).suffix for suffix in suffixes)]
@@ -256,16 +257,15 @@ def _find_listed(folder: str, suffixes: Sequence[str], ann_file: str) -> list[st
     return images
 
 
-def _inside(folder: str, name: str, ann_file: str) -> str:
+def _inside(parents: Sequence[Path], name: str, ann_file: str) -> str:
     """An entry of a list relative to the folder; results go by it, so it must not lead out of theirs."""
     path = Path(name)
     if path.is_absolute():
-        parents = [Path(folder).absolute(), Path(folder).resolve()]
         parent = next((parent for parent in parents if path.is_relative_to(parent)), None)
         path = path if parent is None else path.relative_to(parent)
     if path.is_absolute() or ".." in path.parts:
         raise ValueError(
-            f"{ann_file} lists {name}, which is not below {folder}: list images relative to that folder, and set "
+            f"{ann_file} lists {name}, which is not below {parents[0]}: list images relative to that folder, and set "
             "data_root or data_prefix['img_path'] to one that holds them all"
         )
     return path.as_posix()

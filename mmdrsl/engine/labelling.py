@@ -75,12 +75,13 @@ def build_labelling(
     if teacher:
         model.add_teacher(AVERAGE)
     pipeline = list(hook.get("pipeline") or WHOLE_IMAGE_PIPELINE)
-    labeller = PseudoLabeller(portion=portion, pipeline=pipeline, **hook.get("labeller", {}))
+    labeller = PseudoLabeller(portion=portion, pipeline=pipeline, **(hook.get("labeller") or {}))
     networks = model.networks(of_teacher=teacher)
     if checkpoint is not None:
-        _load(model, checkpoint, needed=labeller.predictor(networks))
-    if teacher and model.teacher.steps == 0:
-        raise ValueError(f"{checkpoint} holds no teacher that was updated by a TeacherHook.")
+        needed = labeller.predictor(networks)
+        _load(model, checkpoint, needed=needed, teacher=teacher)
+    elif teacher:
+        raise ValueError("random weights hold no teacher that was updated by a TeacherHook.")
     dataset = build_from_cfg(target, DATASETS)
     dataset.pipeline = Compose(pipeline)
     return Labelling(
@@ -92,25 +93,34 @@ def build_labelling(
     )
 
 
-def _load(model: nn.Module, checkpoint: str, *, needed: nn.Module) -> None:
-    """Load a checkpoint that has all weights that a part of the model needs; others may be missing."""
+def _load(model: Any, checkpoint: str, *, needed: nn.Module, teacher: bool) -> None:
+    """Load a checkpoint that has all weights of what labels; others may be missing, or of another shape."""
     loaded = _load_checkpoint(checkpoint, map_location="cpu")
     weights = {
         name.removeprefix("module."): value
         for name, value in loaded.get("state_dict", loaded).items()
     }
-    try:
-        missing = set(model.load_state_dict(weights, strict=False).missing_keys)
-    except RuntimeError as error:
-        raise ValueError(f"{checkpoint} is of another network: {error}") from error
-    wanted = {id(value) for value in needed.state_dict(keep_vars=True).values()}
-    lacking = [
-        name
-        for name, value in model.state_dict(keep_vars=True).items()
-        if name in missing and id(value) in wanted
-    ]
+    if teacher and int(weights.get("teacher.steps", 0)) == 0:
+        raise ValueError(f"{checkpoint} holds no teacher that was updated by a TeacherHook.")
+    own = model.state_dict(keep_vars=True)
+    # A plain segmentor's checkpoint has its names.
+    shapes = {name: value.shape for name, value in own.items()}
+    shapes |= {name: value.shape for name, value in model.segmentor.state_dict().items()}
+    fitting = {
+        name: value
+        for name, value in weights.items()
+        if name not in shapes or value.shape == shapes[name]
+    }
+    missing = set(model.load_state_dict(fitting, strict=False).missing_keys)
+    wanted = {
+        id(value)
+        for name, value in needed.state_dict(keep_vars=True).items()
+        # A segmentor's auxiliary heads label only where they are the policy's second head.
+        if "auxiliary_head." not in name
+    }
+    lacking = [name for name, value in own.items() if name in missing and id(value) in wanted]
     if lacking:
         raise ValueError(
-            f"{checkpoint} lacks {len(lacking)} weights of what labels, such as {lacking[0]}: give a checkpoint of a "
-            "run of this config, or a label policy that reads no further head."
+            f"{checkpoint} lacks {len(lacking)} weights of what labels, or has them in another shape, such as "
+            f"{lacking[0]}: give a checkpoint of a run of this config, or a label policy that reads no further head."
         )

@@ -69,16 +69,19 @@ def prefer_own_checkpoint(cfg: Config) -> None:
     """Let a run that is resumed go on from its own last checkpoint, not from the one that it began with.
 
     Where there is none yet, MMEngine resumes from ``load_from``, step and optimizer included; weights alone, such as an
-    exported segmentor's, are loaded.
+    exported segmentor's, are loaded. A ``load_from`` inside the run's own folder is a choice among its checkpoints.
 
     Args:
         cfg: Run config with ``work_dir``, changed in place.
     """
     if not cfg.resume or cfg.get("load_from") is None:
         return
-    if find_latest_checkpoint(cfg.work_dir) is not None:
+    own = find_latest_checkpoint(cfg.work_dir)
+    is_chosen = Path(cfg.load_from).resolve().parent == Path(cfg.work_dir).resolve()
+    if own is not None and not is_chosen:
+        print(f"Resuming from {own}, not from load_from={cfg.load_from}.")
         cfg.load_from = None
-    elif "optimizer" not in _load_checkpoint(cfg.load_from, map_location="cpu"):
+    elif "iter" not in _load_checkpoint(cfg.load_from, map_location="cpu").get("meta", {}):
         cfg.resume = False
 
 

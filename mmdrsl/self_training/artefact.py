@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import fnmatch
 import hashlib
 import io
 import json
@@ -99,7 +100,12 @@ class PseudoLabelArtefact:
         if not self.root.exists():
             return
         present = {path.name for path in self.root.iterdir()}
-        if present and not present & {MANIFEST, UNFINISHED}:
+        for name in fnmatch.filter(present, f".{MANIFEST}.*.tmp"):
+            (self.root / name).unlink()
+            present.remove(name)
+        # Of a finished round that lost its manifest the three folders are left.
+        is_ours = bool(present & {MANIFEST, UNFINISHED}) or set(FOLDERS) <= present
+        if present and not is_ours:
             raise FileExistsError(
                 f"{self.root} holds {sorted(present)[:5]}, which are no pseudo labels: name a folder that does not "
                 "exist or is empty."

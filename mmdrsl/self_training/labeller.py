@@ -470,7 +470,9 @@ def _networks_of(model: Any) -> dict[str, Any]:
 
 
 def _plain(value: Any) -> Any:
-    """A config value as dictionaries, lists and numbers."""
+    """A config value as dictionaries, lists, numbers and names."""
+    if isinstance(value, type):
+        return value.__name__
     if isinstance(value, dict):
         return {key: _plain(entry) for key, entry in value.items()}
     return [_plain(entry) for entry in value] if isinstance(value, list | tuple) else value

@@ -11,10 +11,10 @@ from mmdrsl.engine.launch import prefer_own_checkpoint
     ("has_own", "content", "load_from", "resume"),
     [
         # Its own comes first.
-        (True, dict(state_dict={}, optimizer={}), None, True),
+        (True, dict(state_dict={}, meta=dict(iter=3)), None, True),
         (True, dict(state_dict={}), None, True),
         # MMEngine's meaning of both together.
-        (False, dict(state_dict={}, optimizer={}), "begin.pth", True),
+        (False, dict(state_dict={}, meta=dict(iter=3)), "begin.pth", True),
         # Weights alone are no state of a run.
         (False, dict(state_dict={}), "begin.pth", False),
         (False, dict(weight=torch.zeros(1)), "begin.pth", False),
@@ -31,6 +31,11 @@ def test_a_resumed_run_prefers_its_own_checkpoint(
     cfg = Config(dict(work_dir="run", load_from="begin.pth", resume=True))
     prefer_own_checkpoint(cfg)
     assert (cfg.load_from, cfg.resume) == (load_from, resume)
+    # An earlier one of its own is a choice.
+    torch.save(dict(state_dict={}, meta=dict(iter=2)), "run/iter_2.pth")
+    chosen = Config(dict(work_dir="run", load_from="run/iter_2.pth", resume=True))
+    prefer_own_checkpoint(chosen)
+    assert (chosen.load_from, chosen.resume) == ("run/iter_2.pth", True)
     untouched = Config(dict(work_dir="run", load_from="begin.pth", resume=False))
     prefer_own_checkpoint(untouched)
     assert (untouched.load_from, untouched.resume) == ("begin.pth", False)

@@ -67,18 +67,26 @@ def test_killed_tool_picks_up_where_it_stopped(whole, uninterrupted_run, scenes_
     assert artefact.problems(artefact.read_manifest()) == []
 
 
-def test_weights_of_another_network_label_nothing(uninterrupted_run, scenes_root, tmp_path):
+def test_weights_of_another_network_label_nothing(
+    uninterrupted_run, scenes_root, tmp_path, monkeypatch
+):
+    monkeypatch.setenv("MMDRSL_SCENES", str(scenes_root))
     weights = torch.load(uninterrupted_run / "iter_20.pth", weights_only=False)["state_dict"]
     plain = {name: value for name, value in weights.items() if not name.startswith("heads.")}
     shaped = {**weights, "segmentor.decode_head.conv_seg.weight": torch.zeros(1)}
+    cfg = Config.fromfile(str(ROOT / DRSL_CONFIG))
+    # What labels no pixel does not matter.
+    torch.save(
+        {"state_dict": {**weights, "heads.other.weight": torch.zeros(1)}}, tmp_path / "a.pth"
+    )
+    build_labelling(cfg, checkpoint=str(tmp_path / "a.pth"))
     for content, message in (
         ({"backbone.conv99.weight": torch.zeros(1)}, "weights of what labels"),
         # DRSL's labels need the head of the modes.
         (plain, "such as heads.mmdl."),
-        (shaped, "is of another network"),
+        (shaped, "in another shape, such as segmentor.decode_head.conv_seg.weight"),
     ):
         torch.save({"state_dict": content}, tmp_path / "other.pth")
-        cfg = Config.fromfile(str(ROOT / DRSL_CONFIG))
         with pytest.raises(ValueError, match=message):
             build_labelling(cfg, checkpoint=str(tmp_path / "other.pth"))
 

@@ -76,8 +76,14 @@ def test_only_pseudo_labels_are_cleared(artefact, tmp_path):
         PseudoLabelArtefact(photos).clear()
     assert (photos / "labels/a.png").read_bytes() == b"precious"
     (tmp_path / "new").mkdir()
-    for name in ("new", "none"):
+    # A finished round without its manifest, and what a kill leaves while one is written.
+    for folder in ("labels", "color", "confidence"):
+        (tmp_path / "lost" / folder).mkdir(parents=True)
+    (tmp_path / "killed").mkdir()
+    (tmp_path / "killed/.manifest.json.12-34.tmp").write_text("{")
+    for name in ("new", "none", "lost", "killed"):
         PseudoLabelArtefact(tmp_path / name).clear()
+        assert not (tmp_path / name).exists()
 
 
 def test_files(artefact):

@@ -159,7 +159,7 @@ class SelfTrainingHook(Hook):
             starts over with them; and ``labelled`` (default True): False makes no labels for this round, whose target
             images then only take part in the batches.
         warmup_iterations: Steps on the source before round 1.
-        labeller: Arguments of `PseudoLabeller` other than ``portion``.
+        labeller: Arguments of `PseudoLabeller` other than ``portion`` and ``pipeline``.
         pipeline: Transforms that load a target image for labelling, without random ones; they must pack
             ``sample_id`` and ``ori_shape``. By default the whole image at its own size.
         evaluate_rounds: Run the validation loop at the end of the warm-up and of every round.
