@@ -61,6 +61,23 @@ def file_hash(path: Path) -> str:
     return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
+def check_inside(root: Path, image_id: str) -> None:
+    """Refuse the name of an image that would lead out of a folder of results.
+
+    Args:
+        root: The folder.
+        image_id: Relative path of the image without its ending.
+
+    Raises:
+        ValueError: It is absolute or has ``..`` in it.
+    """
+    path = Path(image_id)
+    if path.is_absolute() or ".." in path.parts:
+        raise ValueError(
+            f"the image id {image_id!r} leads out of {root}: expected a path relative to the images' folder."
+        )
+
+
 def write_atomically(path: Path, text: str) -> None:
     """Write a text file so that a reader sees the old or the new content, never a part."""
     # Of this writer alone: two may write at once.
@@ -84,11 +101,7 @@ class PseudoLabelArtefact:
         return self._path("labels", image_id)
 
     def _path(self, folder: str, image_id: str) -> Path:
-        path = Path(image_id)
-        if path.is_absolute() or ".." in path.parts:
-            raise ValueError(
-                f"the image id {image_id!r} leads out of {self.root}: expected a path relative to the images' folder."
-            )
+        check_inside(self.root, image_id)
         return self.root / folder / f"{image_id}.png"
 
     def clear(self) -> None:

@@ -13,7 +13,7 @@ from typing import Any
 
 import cv2
 
-from ..self_training.artefact import file_hash, write_atomically
+from ..self_training.artefact import check_inside, file_hash, write_atomically
 from .functional import Picture
 
 FORMAT_VERSION = 1
@@ -143,10 +143,7 @@ class TranslatedFolder:
         Raises:
             ValueError: The id leads out of the folder.
         """
-        if Path(sample_id).is_absolute() or ".." in Path(sample_id).parts:
-            raise ValueError(
-                f"the sample id {sample_id!r} leads out of {self.root}: expected a path relative to the images' folder."
-            )
+        check_inside(self.root, sample_id)
         ending = ".png" if jpeg_quality is None else ".jpg"
         flags = [] if jpeg_quality is None else [cv2.IMWRITE_JPEG_QUALITY, jpeg_quality]
         data = cv2.imencode(ending, picture, flags)[1].tobytes()

@@ -272,7 +272,9 @@ def test_the_best_checkpoint_is_that_of_its_step(train, tmp_path):
     options = {f"{checkpoint}save_best": "mIoU", f"{checkpoint}rule": "greater"}
     options |= {f"{checkpoint}interval": 1, "train_cfg.val_interval": 1000}
     train(tmp_path / "run", **validated(**options))
-    for path in (tmp_path / "run").glob("best_mIoU_iter_*.pth"):
+    found = list((tmp_path / "run").glob("best_mIoU_iter_*.pth"))
+    assert found
+    for path in found:
         number = path.stem.split("_")[-1]
         best = torch.load(path, weights_only=False)
         usual = torch.load(tmp_path / f"run/iter_{number}.pth", weights_only=False)
