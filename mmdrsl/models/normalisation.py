@@ -9,7 +9,7 @@ from types import MethodType
 from typing import Any
 
 import torch
-from mmengine.dist import all_reduce
+from mmengine.dist import all_reduce, broadcast
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
@@ -159,3 +159,16 @@ def _mix_statistics(layer: Any, mean: Tensor, variance: Tensor, share: float) ->
     between = share * (1 - share) * (layer.running_mean - mean).square()
     layer.running_mean.lerp_(mean, 1 - share)
     layer.running_var.lerp_(variance, 1 - share).add_(between)
+
+
+def share_buffers(model: nn.Module) -> None:
+    """Give every rank the buffers of the first one, whose checkpoints are kept.
+
+    Gradients are averaged over the ranks, running statistics are not: each rank takes those of its own batches, as
+    MMEngine's wrapper leaves them.
+
+    Args:
+        model: The model, the same on every rank; with one process nothing happens.
+    """
+    for buffer in model.buffers():
+        broadcast(buffer)

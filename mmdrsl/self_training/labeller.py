@@ -18,13 +18,14 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from mmengine.dataset import Compose, pseudo_collate
-from mmengine.dist import all_gather_object, barrier, broadcast, get_dist_info, is_main_process
+from mmengine.dist import all_gather_object, barrier, get_dist_info, is_main_process
 from PIL import Image
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Subset
 from tqdm import tqdm
 
 from ..datasets.unlabelled import UnlabelledDataset
+from ..models.normalisation import share_buffers
 from .artefact import PseudoLabelArtefact, RoundManifest
 from .domain_scores import mean_entropy, soft_neighbourhood_density
 from .label_policy import IGNORE_INDEX, Prediction, build_policy
@@ -201,8 +202,7 @@ class PseudoLabeller:
             dataset = copy.copy(dataset)
             dataset.pipeline = Compose(self.pipeline)
         # Each rank has batch statistics of its own; the labels are those of one model, the one that is saved.
-        for buffer in network.buffers():
-            broadcast(buffer)
+        share_buffers(network)
         job = _Job(self, model.data_preprocessor, network, dataset, artefact, previous, num_workers)
         identity = {
             "round": round_number,

@@ -24,12 +24,12 @@ from torch.optim import Optimizer
 from ...datasets.samplers import TwoDomainSampler
 from ...datasets.two_domain import TwoDomainDataset
 from ...datasets.unlabelled import WHOLE_IMAGE_PIPELINE, UnlabelledDataset
+from ...models.normalisation import share_buffers
 from ...models.segmentors import UDASegmentor
 from ...models.terms import AdaptationProgress
 from ...self_training import PseudoLabelArtefact, PseudoLabeller, RoundManifest, model_hash
 from ...self_training.artefact import write_atomically
 from ...self_training.label_analysis import artefact_quality, labelled_among
-from ..shared_buffers import share_buffers
 from ..step_factor import scale_steps
 
 RECORD = "rounds.json"

@@ -6,14 +6,15 @@ from mmengine.hooks import Hook
 from mmengine.runner import Runner
 from mmseg.registry import HOOKS
 
-from ..shared_buffers import share_buffers
+from ...models.normalisation import share_buffers
 
 
 @HOOKS.register_module()
 class SharedBuffersHook(Hook):
     """Gives every rank the first one's buffers before an evaluation, so that its figures are those of the checkpoint.
 
-    `SelfTrainingHook` does the same where a round begins.
+    `SelfTrainingHook` does the same where a round begins. MMEngine's ``SyncBuffersHook`` averages them instead, at the
+    end of epochs alone, and a run by iterations is one epoch.
     """
 
     priority = "VERY_HIGH"
