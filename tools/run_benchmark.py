@@ -102,11 +102,11 @@ def parse_args(arguments: Sequence[str] | None = None) -> argparse.Namespace:
         parser.error("--merge needs --out")
     needed = ("data", "methods", "out")
     missing = [f"--{name}" for name in needed if getattr(args, name) is None]
-    if args.merge is None and args.report is None and missing:
+    trains = args.merge is None and args.report is None
+    if trains and missing:
         parser.error(f"missing {' '.join(missing)}")
     if args.jobs < 1 or (args.threads is not None and args.threads < 1) or min(args.seeds) < 0:
         parser.error("--jobs and --threads must be at least 1, --seeds at least 0")
-    trains = args.merge is None and args.report is None
     if trains and "," in str(args.out.resolve()):
         parser.error(
             f"--out {args.out}: MMEngine takes a path with a comma for a list, choose another"

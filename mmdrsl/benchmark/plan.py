@@ -277,7 +277,7 @@ def _other_config(
     try:
         cfg = _run_config(settings, source, method, network, seed, weights)
         warmup_iterations(cfg)
-    except (ValueError, AttributeError, KeyError, TypeError):
+    except ValueError:
         return None
     return cfg
 
