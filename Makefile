@@ -5,6 +5,8 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 TRANSLATION := $(VENV)/.translation
 SEED ?= 0
+# Processes of the fast test tier; each computes with one thread.
+TEST_PROCESSES ?= 2
 
 .PHONY: install translation demo test test-full mutations lint clean
 
@@ -27,7 +29,7 @@ demo: $(STAMP)
 	$(BIN)/python tools/demo.py --seed $(SEED)
 
 test: $(TRANSLATION) lint
-	$(BIN)/python -m pytest -m "not slow"
+	$(BIN)/python -m pytest -m "not slow" -n $(TEST_PROCESSES) --dist loadfile
 
 test-full: $(TRANSLATION)
 	$(BIN)/python -m pytest

@@ -1,10 +1,11 @@
 """Label the target images of a self-training config outside training.
 
-python tools/generate_pseudo_labels.py CONFIG CHECKPOINT --out DIR [--portion SHARE] [--teacher] [--analyse]
+python tools/generate_pseudo_labels.py CONFIG CHECKPOINT --out DIR [--portion SHARE] [--teacher | --no-teacher] [--analyse]
     [--launcher pytorch]
 
-writes the artefact of a round: labels/, color/, confidence/ and manifest.json. Policy and views are those of the
-config's SelfTrainingHook. Started again after an interruption it picks up where it stopped; where DIR holds the same
+writes the artefact of a round: labels/, color/, confidence/ and manifest.json. Policy, views and
+what predicts (label_with) are those of the config's SelfTrainingHook; a checkpoint without a teacher predicts itself.
+Started again after an interruption it picks up where it stopped; where DIR holds the same
 labels already it checks them and stops. The labels serve a plain supervised config too, see docs/self_training.md.
 --analyse says how many labels are right, by those of the config's oracle_dataset: after the fact, or on a stand-in.
 """
@@ -34,7 +35,11 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument("checkpoint", help="its checkpoint, or a plain MMSegmentation checkpoint")
     parser.add_argument("--out", type=Path, required=True, help="folder of the artefact")
     parser.add_argument("--portion", type=float, help="share to label; default: the last round's")
-    parser.add_argument("--teacher", action="store_true", help="predict with the averaged copy")
+    parser.add_argument(
+        "--teacher",
+        action=argparse.BooleanOptionalAction,
+        help="predict with the averaged copy; default: the hook's label_with, where there is one",
+    )
     parser.add_argument(
         "--analyse", action="store_true", help="compare with the labels of oracle_dataset"
     )
@@ -105,7 +110,8 @@ def main() -> None:
         )
     if is_main_process():
         print(
-            f"{args.out}: {len(manifest.images)} images, {100 * manifest.coverage:.1f} % labelled"
+            f"{args.out}: {len(manifest.images)} images, {100 * manifest.coverage:.1f} % labelled by the "
+            + ("averaged copy" if job.of_teacher else "network itself")
         )
         for name, share in manifest.kept_share.items():
             print(

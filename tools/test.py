@@ -60,7 +60,8 @@ def main() -> None:
         cfg.tta_model.module = cfg.model
         cfg.model = cfg.tta_model
     if args.out is not None:
-        cfg.test_evaluator.output_dir = args.out
+        evaluators = cfg.test_evaluator
+        (evaluators[0] if isinstance(evaluators, list) else evaluators).output_dir = args.out
     join_cpu_process_group(args.launcher)
     wrap_for_cpu_ranks(cfg, args.launcher)
     Runner.from_cfg(cfg).test()

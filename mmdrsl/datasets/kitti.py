@@ -1,9 +1,11 @@
 """KITTI."""
 
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import PurePosixPath
 from typing import Any, ClassVar
 
+from mmengine.logging import print_log
 from mmseg.registry import DATASETS
 
 from mmdrsl.datasets.label_spaces import CITYSCAPES_TABLE, CITYSCAPES_TRAIN_ID_TABLE, LabelTable
@@ -49,11 +51,13 @@ class KITTIRawDataset(UnlabelledDataset):
     Args:
         every: Take every so many-th frame of a drive, since neighbours are alike (10 frames per second).
         cameras: Folders of the cameras; `image_02` is the left colour camera.
-        excluded_drives: Names of drives left out, such as `2011_09_26_drive_0005_sync`.
+        excluded_drives: Names of drives left out, such as `2011_09_26_drive_0005_sync`, whether they are there or
+            not; the log says which are not.
         options: Arguments of `UnlabelledDataset`.
 
     Raises:
-        ValueError: As `UnlabelledDataset`; if no frame is left, or `every` is below 1.
+        ValueError: As `UnlabelledDataset`; if no frame is left, `every` is below 1, or an excluded drive is no name
+            of a drive.
         FileNotFoundError: As `UnlabelledDataset`.
     """
 
@@ -67,6 +71,15 @@ class KITTIRawDataset(UnlabelledDataset):
     ) -> None:
         if every < 1:
             raise ValueError(f"every is {every}, expected 1 or more")
+        unnamed = [
+            name
+            for name in excluded_drives
+            if not re.fullmatch(r"\d{4}_\d\d_\d\d_drive_\d{4}_(sync|extract)", name)
+        ]
+        if unnamed:
+            raise ValueError(
+                f"excluded_drives has {unnamed}, expected names of folders such as 2011_09_26_drive_0005_sync"
+            )
         self.every = every
         self.cameras = tuple(cameras)
         self.excluded_drives = frozenset(excluded_drives)
@@ -84,10 +97,19 @@ class KITTIRawDataset(UnlabelledDataset):
         """
         img_dir, names = super().find_files()
         drives: dict[str, list[str]] = {}
+        found = set()
         for name in names:
             *_, drive, camera, _, _ = ("", "", "", *PurePosixPath(name).parts)
+            found.add(drive)
             if camera in self.cameras and drive not in self.excluded_drives:
                 drives.setdefault(str(PurePosixPath(name).parent), []).append(name)
+        absent = sorted(self.excluded_drives - found)
+        if absent:
+            print_log(
+                f"{len(absent)} of {len(self.excluded_drives)} excluded drives are not in {img_dir}, such as "
+                f"{absent[0]}",
+                logger="current",
+            )
         kept = [name for frames in drives.values() for name in frames[:: self.every]]
         if not kept:
             raise ValueError(

@@ -12,7 +12,7 @@ from mmengine.device import get_device
 from mmengine.registry import build_from_cfg
 from mmengine.runner.checkpoint import _load_checkpoint
 from mmseg.registry import DATASETS, MODELS
-from torch import nn
+from torch import Tensor, nn
 
 from ..datasets.unlabelled import WHOLE_IMAGE_PIPELINE, UnlabelledDataset
 from ..self_training import PseudoLabeller
@@ -29,6 +29,7 @@ class Labelling:
         dataset: The target images, with the labeller's pipeline.
         labeller: The labeller as the config's `SelfTrainingHook` has it.
         num_workers: Loader processes that the hook uses.
+        of_teacher: Whether the networks are the teacher's.
     """
 
     model: Any
@@ -36,6 +37,7 @@ class Labelling:
     dataset: UnlabelledDataset
     labeller: PseudoLabeller
     num_workers: int
+    of_teacher: bool
 
 
 def build_labelling(
@@ -43,7 +45,7 @@ def build_labelling(
     *,
     checkpoint: str | None = None,
     portion: float | None = None,
-    teacher: bool = False,
+    teacher: bool | None = None,
 ) -> Labelling:
     """Build model, target dataset and labeller of a self-training config.
 
@@ -51,7 +53,8 @@ def build_labelling(
         cfg: Config with a `UDASegmentor`, a target dataset and a `SelfTrainingHook`.
         checkpoint: Checkpoint to load; None keeps random weights.
         portion: Share of pixels to label per predicted class; None takes that of the last round.
-        teacher: Predict with the teacher that the checkpoint holds.
+        teacher: Whether to predict with the teacher that the checkpoint holds; None does as the hook's `label_with`
+            says, where the checkpoint holds one.
 
     Returns:
         The labelling.
@@ -72,16 +75,22 @@ def build_labelling(
     if portion is None and hook.rounds:
         portion = hook.rounds[-1].get("portion")
     model = MODELS.build(cfg.model)
+    weights = None if checkpoint is None else _read(checkpoint)
+    holds_teacher = weights is not None and int(weights.get("teacher.steps", 0)) > 0
+    if teacher and not holds_teacher:
+        raise ValueError(
+            f"{checkpoint or 'a network of random weights'} holds no teacher that was updated by a TeacherHook."
+        )
+    if teacher is None:
+        teacher = holds_teacher and hook.get("label_with") == "teacher"
     if teacher:
         model.add_teacher(AVERAGE)
     pipeline = list(hook.get("pipeline") or WHOLE_IMAGE_PIPELINE)
     labeller = PseudoLabeller(portion=portion, pipeline=pipeline, **(hook.get("labeller") or {}))
+    missing = set() if weights is None else _load(model, weights)
+    # A teacher without steps is the student, so that this comes after its weights.
     networks = model.networks(of_teacher=teacher)
-    if checkpoint is not None:
-        needed = labeller.predictor(networks)
-        _load(model, checkpoint, needed=needed, teacher=teacher)
-    elif teacher:
-        raise ValueError("random weights hold no teacher that was updated by a TeacherHook.")
+    _check_complete(model, missing, needed=labeller.predictor(networks), source=str(checkpoint))
     dataset = build_from_cfg(target, DATASETS)
     dataset.pipeline = Compose(pipeline)
     return Labelling(
@@ -90,19 +99,22 @@ def build_labelling(
         dataset=dataset,
         labeller=labeller,
         num_workers=hook.get("num_workers", 0),
+        of_teacher=teacher,
     )
 
 
-def _load(model: Any, checkpoint: str, *, needed: nn.Module, teacher: bool) -> None:
-    """Load a checkpoint that has all weights of what labels; others may be missing, or of another shape."""
+def _read(checkpoint: str) -> dict[str, Tensor]:
+    """Return the weights of a checkpoint, as one process names them."""
     loaded = _load_checkpoint(checkpoint, map_location="cpu")
-    weights = {
+    return {
         name.removeprefix("module."): value
         for name, value in loaded.get("state_dict", loaded).items()
     }
-    if teacher and int(weights.get("teacher.steps", 0)) == 0:
-        raise ValueError(f"{checkpoint} holds no teacher that was updated by a TeacherHook.")
-    own = model.state_dict(keep_vars=True)
+
+
+def _load(model: Any, weights: dict[str, Tensor]) -> set[str]:
+    """Load the weights that fit the model, and return the names of those that it lacks."""
+    own = model.state_dict()
     # A plain segmentor's checkpoint has its names.
     shapes = {name: value.shape for name, value in own.items()}
     shapes |= {name: value.shape for name, value in model.segmentor.state_dict().items()}
@@ -111,16 +123,24 @@ def _load(model: Any, checkpoint: str, *, needed: nn.Module, teacher: bool) -> N
         for name, value in weights.items()
         if name not in shapes or value.shape == shapes[name]
     }
-    missing = set(model.load_state_dict(fitting, strict=False).missing_keys)
+    return set(model.load_state_dict(fitting, strict=False).missing_keys)
+
+
+def _check_complete(model: Any, missing: set[str], *, needed: nn.Module, source: str) -> None:
+    """Raise an error where weights of what labels are missing; those of the rest of the model may be."""
     wanted = {
         id(value)
         for name, value in needed.state_dict(keep_vars=True).items()
         # A segmentor's auxiliary heads label only where they are the policy's second head.
         if "auxiliary_head." not in name
     }
-    lacking = [name for name, value in own.items() if name in missing and id(value) in wanted]
+    lacking = [
+        name
+        for name, value in model.state_dict(keep_vars=True).items()
+        if name in missing and id(value) in wanted
+    ]
     if lacking:
         raise ValueError(
-            f"{checkpoint} lacks {len(lacking)} weights of what labels, or has them in another shape, such as "
+            f"{source} lacks {len(lacking)} weights of what labels, or has them in another shape, such as "
             f"{lacking[0]}: give a checkpoint of a run of this config, or a label policy that reads no further head."
         )

@@ -1,6 +1,7 @@
 import cv2
 import numpy as np
 import pytest
+from mmengine.logging import MMLogger
 
 from mmdrsl.datasets import KITTIRawDataset
 
@@ -39,3 +40,15 @@ def test_errors(raw):
         KITTIRawDataset(data_root=raw, cameras=["image_09"])
     with pytest.raises(ValueError, match="every is 0"):
         KITTIRawDataset(data_root=raw, every=0)
+    with pytest.raises(ValueError, match=r"has \['2011_09_26_drive_0005'\], expected names of"):
+        KITTIRawDataset(data_root=raw, excluded_drives=["2011_09_26_drive_0005"])
+
+
+def test_excluded_drives_that_are_not_there_are_named(raw, caplog):
+    other = "2011_09_28_drive_0002_sync"
+    logger = MMLogger.get_current_instance()
+    logger.addHandler(caplog.handler)
+    found = frames(KITTIRawDataset(data_root=raw, every=7, excluded_drives=[DRIVES[1], other]))
+    logger.removeHandler(caplog.handler)
+    assert found == [(DRIVES[0], "image_02", 0)]
+    assert f"1 of 2 excluded drives are not in {raw}/, such as {other}" in caplog.text

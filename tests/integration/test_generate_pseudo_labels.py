@@ -71,7 +71,8 @@ def test_weights_of_another_network_label_nothing(
     uninterrupted_run, scenes_root, tmp_path, monkeypatch
 ):
     monkeypatch.setenv("MMDRSL_SCENES", str(scenes_root))
-    weights = torch.load(uninterrupted_run / "iter_20.pth", weights_only=False)["state_dict"]
+    stored = torch.load(uninterrupted_run / "iter_20.pth", weights_only=False)["state_dict"]
+    weights = {name: value for name, value in stored.items() if not name.startswith("teacher.")}
     plain = {name: value for name, value in weights.items() if not name.startswith("heads.")}
     shaped = {**weights, "segmentor.decode_head.conv_seg.weight": torch.zeros(1)}
     cfg = Config.fromfile(str(ROOT / DRSL_CONFIG))
@@ -89,6 +90,34 @@ def test_weights_of_another_network_label_nothing(
         torch.save({"state_dict": content}, tmp_path / "other.pth")
         with pytest.raises(ValueError, match=message):
             build_labelling(cfg, checkpoint=str(tmp_path / "other.pth"))
+
+
+def test_the_hook_says_what_predicts_where_the_checkpoint_has_it(
+    uninterrupted_run, scenes_root, tmp_path, monkeypatch
+):
+    monkeypatch.setenv("MMDRSL_SCENES", str(scenes_root))
+    checkpoint = torch.load(uninterrupted_run / "iter_20.pth", weights_only=False)
+    weights = checkpoint["state_dict"]
+    assert int(weights["teacher.steps"]) > 0
+    own = {name: value for name, value in weights.items() if not name.startswith("teacher.")}
+    # A teacher that no hook has updated is the network of the start.
+    idle = {**weights, "teacher.steps": torch.tensor(0)}
+    for name, content in (("with", weights), ("without", own), ("idle", idle)):
+        torch.save({"state_dict": content}, tmp_path / f"{name}.pth")
+    first = "module.segmentor.decode_head.conv_seg.weight"
+    for said, asked, name, expected in (
+        ("teacher", None, "with", True), ("teacher", False, "with", False), ("teacher", None, "without", False),
+        ("teacher", None, "idle", False), ("student", None, "with", False), ("student", True, "with", True),
+    ):  # fmt: skip
+        cfg = Config.fromfile(str(ROOT / DRSL_CONFIG))
+        cfg.default_hooks.self_training.label_with = said
+        job = build_labelling(cfg, checkpoint=str(tmp_path / f"{name}.pth"), teacher=asked)
+        assert job.of_teacher is expected
+        predicting = job.networks["segmentor"].decode_head.conv_seg.weight
+        stored = weights[f"teacher.{first}"] if expected else weights[first.removeprefix("module.")]
+        assert torch.equal(predicting.cpu(), stored)
+    with pytest.raises(ValueError, match=r"without\.pth holds no teacher that was updated"):
+        build_labelling(cfg, checkpoint=str(tmp_path / "without.pth"), teacher=True)
 
 
 def test_a_folder_of_other_files_is_left_alone(uninterrupted_run, scenes_root, tmp_path):
