@@ -1,6 +1,6 @@
 """Label the target images of a self-training config outside training.
 
-python tools/generate_pseudo_labels.py CONFIG CHECKPOINT --out DIR [--portion SHARE] [--teacher | --no-teacher] [--analyse]
+python tools/generate_pseudo_labels.py CONFIG CHECKPOINT --out DIR [--portion SHARE] [--[no-]teacher] [--analyse]
     [--launcher pytorch]
 
 writes the artefact of a round: labels/, color/, confidence/ and manifest.json. Policy, views and
