@@ -3,10 +3,10 @@
 python tools/generate_pseudo_labels.py CONFIG CHECKPOINT --out DIR [--portion SHARE] [--[no-]teacher] [--analyse]
     [--launcher pytorch]
 
-writes the artefact of a round: labels/, color/, confidence/ and manifest.json. Policy, views and
-what predicts (label_with) are those of the config's SelfTrainingHook; a checkpoint without a teacher predicts itself.
-Started again after an interruption it picks up where it stopped; where DIR holds the same
-labels already it checks them and stops. The labels serve a plain supervised config too, see docs/self_training.md.
+writes the artefact of a round: labels/, color/, confidence/ and manifest.json. Policy, views and what predicts
+(label_with) are those of the config's SelfTrainingHook; a checkpoint without a teacher predicts itself. Started again
+after an interruption it picks up where it stopped; where DIR holds the same labels already it checks them and stops.
+The labels serve a plain supervised config too, see docs/self_training.md.
 --analyse says how many labels are right, by those of the config's oracle_dataset: after the fact, or on a stand-in.
 """
 
