@@ -34,7 +34,9 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument("config", help="config of a self-training")
     parser.add_argument("checkpoint", help="its checkpoint, or a plain MMSegmentation checkpoint")
     parser.add_argument("--out", type=Path, required=True, help="folder of the artefact")
-    parser.add_argument("--portion", type=float, help="share to label; default: the last round's")
+    parser.add_argument(
+        "--portion", type=float, help="share to label; default: that of the last round with labels"
+    )
     parser.add_argument(
         "--teacher",
         action=argparse.BooleanOptionalAction,
@@ -94,6 +96,8 @@ def main() -> None:
         )
         if manifest.policy != job.labeller.settings(job.networks):
             problems.append(f"{args.out}: labelled with other settings ({manifest.policy})")
+        if manifest.round != args.round:
+            problems.append(f"{args.out}: labels of round {manifest.round}, not {args.round}")
         if problems:
             raise ValueError(
                 f"{args.out} holds another or a damaged round: {'; '.join(problems[:5])}. Remove the folder to label "

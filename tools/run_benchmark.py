@@ -107,10 +107,12 @@ def parse_args(arguments: Sequence[str] | None = None) -> argparse.Namespace:
         parser.error(f"missing {' '.join(missing)}")
     if args.jobs < 1 or (args.threads is not None and args.threads < 1) or min(args.seeds) < 0:
         parser.error("--jobs and --threads must be at least 1, --seeds at least 0")
-    if trains and "," in str(args.out.resolve()):
-        parser.error(
-            f"--out {args.out}: MMEngine takes a path with a comma for a list, choose another"
-        )
+    if args.merge is not None and args.report is not None:
+        parser.error("--merge and --report exclude each other")
+    if args.report is None and (args.page is not None or args.figure is not None):
+        parser.error("--page and --figure need --report")
+    if args.report is not None and args.out is not None:
+        parser.error("--report prints, or fills a --page: leave --out out")
     return args
 
 
@@ -194,6 +196,30 @@ class Log:
             file.write(text + "\n")
 
 
+def check_used(args: argparse.Namespace) -> None:
+    """Refuse options that would do nothing.
+
+    Args:
+        args: Parsed command line.
+
+    Raises:
+        ValueError: Nobody trains on the translations, or a model with weights is not trained.
+    """
+    unused = sorted(set(read_pairs(args.weights)) - set(args.models))
+    if unused:
+        raise ValueError(f"--weights names {unused}, but --models are {args.models}.")
+    translated = {name for name, method in METHODS.items() if method.is_translated}
+    if (
+        args.translations is not None
+        and "translated" not in args.extras
+        and not translated & set(args.methods)
+    ):
+        raise ValueError(
+            f"--translations {args.translations}: of {args.methods} none trains on translated images; add --extras "
+            "translated, or leave it out."
+        )
+
+
 def read_settings(args: argparse.Namespace) -> Settings:
     """Turn the command line into settings, and check them.
 
@@ -204,9 +230,10 @@ def read_settings(args: argparse.Namespace) -> Settings:
         The settings.
 
     Raises:
-        ValueError: A name is unknown.
+        ValueError: A name is unknown, or an option would do nothing.
         FileNotFoundError: Data are missing.
     """
+    check_used(args)
     data, out = args.data.resolve(), args.out.resolve()
     os.environ["MMDRSL_BENCHMARK"] = str(data)
     resolve_mmseg_bases()

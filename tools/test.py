@@ -27,7 +27,10 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument("checkpoint", help="checkpoint file")
     parser.add_argument("--work-dir", help="where the metrics go, as JSON")
     parser.add_argument("--out", help="folder for predicted label maps")
-    parser.add_argument("--show-dir", help="folder for painted predictions")
+    parser.add_argument(
+        "--show-dir",
+        help="folder for painted predictions; of several ranks, the first one's",
+    )
     parser.add_argument("--tta", action="store_true", help="test time augmentation")
     parser.add_argument(
         "--cfg-options", nargs="+", action=DictAction, help="config entries to override, key=value"
@@ -52,6 +55,8 @@ def main() -> None:
     if not os.path.isfile(args.checkpoint):
         raise FileNotFoundError(f"There is no checkpoint {args.checkpoint}.")
     cfg.load_from = args.checkpoint
+    # The config that a resumed run left in its folder would build the training, too.
+    cfg.resume = False
     if args.show_dir is not None:
         cfg.default_hooks.visualization.draw = True
         cfg.visualizer.save_dir = args.show_dir

@@ -1,6 +1,7 @@
 """Train or adapt a segmentor, or train a translator: one config, one command.
 
-python tools/train.py CONFIG [--work-dir DIR] [--resume] [--amp] [--launcher pytorch] [--cfg-options KEY=VALUE ...]
+python tools/train.py CONFIG [--work-dir DIR] [--resume] [--load-from FILE] [--amp] [--launcher pytorch]
+    [--cfg-options KEY=VALUE ...]
 """
 
 from __future__ import annotations
@@ -30,6 +31,9 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument(
         "--resume", action="store_true", help="continue from the last checkpoint in the work dir"
     )
+    parser.add_argument(
+        "--load-from", help="checkpoint to begin with; with --resume, its step and optimizer too"
+    )
     parser.add_argument("--amp", action="store_true", help="automatic mixed precision")
     parser.add_argument(
         "--cfg-options", nargs="+", action=DictAction, help="config entries to override, key=value"
@@ -50,6 +54,8 @@ def main() -> None:
     cfg.launcher = args.launcher
     if args.cfg_options is not None:
         cfg.merge_from_dict(args.cfg_options)
+    if args.load_from is not None:
+        cfg.load_from = args.load_from
     set_work_dir(cfg, args.config, args.work_dir)
     if args.amp:
         use_mixed_precision(cfg.optim_wrapper)

@@ -23,6 +23,42 @@ def has_parent(cfg: Any, name: str) -> bool:
     return True
 
 
+def check_kept(cfg: Config, options: Mapping[str, Any], *, title: str) -> None:
+    """Refuse options that something else has overwritten since.
+
+    Args:
+        cfg: Config of a run.
+        options: Value by dotted name, of those that have a place in it.
+        title: What the run is called.
+
+    Raises:
+        ValueError: An entry has another value.
+    """
+    for name, value in options.items():
+        if not _holds(cfg, name.split("."), value):
+            raise ValueError(
+                f"--cfg-options {name}={value!r} has no effect on {title}: the protocol of the comparison sets that "
+                "entry. Seeds, weights, data, and teacher, scales, noise and statistics of the target have options of "
+                "their own (--seeds, --weights, --data, --extras)."
+            )
+
+
+def _holds(found: Any, path: list[str], value: Any) -> bool:
+    """Whether an entry has a value; of a dictionary, whether it has its entries."""
+    if path:
+        key, *rest = path
+        if isinstance(found, list | tuple):
+            return key.isdigit() and int(key) < len(found) and _holds(found[int(key)], rest, value)
+        if not isinstance(found, Config | dict):
+            return False
+        return _holds(found.get(key), rest, value)
+    if isinstance(value, dict) and isinstance(found, dict):
+        return all(_holds(found, [key], own) for key, own in value.items() if key != "_delete_")
+    if isinstance(value, list | tuple) and isinstance(found, list | tuple):
+        return len(value) == len(found) and all(map(_holds, found, [[]] * len(found), value))
+    return bool(found == value)
+
+
 def merge_options(
     configs: Mapping[str, Config], options: Mapping[str, Any]
 ) -> dict[str, list[str]]:

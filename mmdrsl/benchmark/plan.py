@@ -14,7 +14,7 @@ from mmengine.config import Config
 import mmdrsl
 
 from ..self_training.artefact import file_hash
-from .config_options import merge_options
+from .config_options import check_kept, merge_options
 from .evaluation_set import EvaluationSet, use_evaluation_set, use_target_statistics
 from .extras import prediction_share, use_extras
 from .methods import METHODS, method_config
@@ -35,7 +35,7 @@ CONFIGS = ROOT / "configs"
 WARMUP_CHECKPOINT = "warmup.pth"
 DATA_FILES = ("carla/classes.json", "carla/train.txt", "camvid/classes.json", "camvid/train.txt")
 # Entries that no hash of a training holds.
-_OF_EVALUATION = ("val_", "test_", "target_dataset")
+_OF_EVALUATION = ("val_", "test_", "target_dataset", "model.segmentor.test_cfg")
 _NOT_VALIDATED = tuple(
     f"{part}_{key}" for part in ("val", "test") for key in ("cfg", "dataloader", "evaluator")
 )
@@ -184,6 +184,12 @@ def _plan_group(
     for method in METHODS:
         if method in sources:
             cfg = _run_config(settings, sources[method], method, network, seed, weights)
+            kept = {
+                name: value
+                for name, value in settings.options.items()
+                if name not in missed[method]
+            }
+            check_kept(cfg, kept, title=METHODS[method].title)
         elif (
             other := _other_config(settings, others[method], method, network, seed, weights)
         ) is None:

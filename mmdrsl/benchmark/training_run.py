@@ -65,7 +65,7 @@ class TrainingRun:
         command += ["--work-dir", str(self.folder), "--resume"]
         if self.warmup_checkpoint is not None and not self.has_begun:
             # Resumes from it: step, optimizer and schedule go on where the warm-up ended.
-            command += ["--cfg-options", f"load_from={self.warmup_checkpoint}"]
+            command += ["--load-from", str(self.warmup_checkpoint)]
         return command
 
     def failure_message(self, status: int | None) -> str:

@@ -52,7 +52,7 @@ def build_labelling(
     Args:
         cfg: Config with a `UDASegmentor`, a target dataset and a `SelfTrainingHook`.
         checkpoint: Checkpoint to load; None keeps random weights.
-        portion: Share of pixels to label per predicted class; None takes that of the last round.
+        portion: Share of pixels to label per predicted class; None takes that of the last round with labels.
         teacher: Whether to predict with the teacher that the checkpoint holds; None does as the hook's `label_with`
             says, where the checkpoint holds one.
 
@@ -72,8 +72,9 @@ def build_labelling(
             f"train_dataloader.dataset.target; found the model {cfg.model.type}, the hooks "
             f"{sorted(cfg.get('default_hooks', {}))} and {'a' if target else 'no'} target."
         )
-    if portion is None and hook.rounds:
-        portion = hook.rounds[-1].get("portion")
+    if portion is None:
+        portions = [each.get("portion") for each in hook.rounds if each.get("labelled", True)]
+        portion = portions[-1] if portions else None
     model = MODELS.build(cfg.model)
     weights = None if checkpoint is None else _read(checkpoint)
     holds_teacher = weights is not None and int(weights.get("teacher.steps", 0)) > 0

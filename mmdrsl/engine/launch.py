@@ -66,21 +66,29 @@ def set_work_dir(cfg: Config, config_path: str, work_dir: str | None) -> None:
 
 
 def prefer_own_checkpoint(cfg: Config) -> None:
-    """Let a run that is resumed go on from its own last checkpoint, not from the one that it began with.
+    """Let a run that is resumed go on from the last checkpoint of its folder, wherever that was moved or copied to.
 
-    Where there is none yet, MMEngine resumes from ``load_from``, step and optimizer included; weights alone, such as an
-    exported segmentor's, are loaded. A ``load_from`` inside the run's own folder is a choice among its checkpoints.
+    It goes before the checkpoint that the run began with. Where there is none yet, MMEngine resumes from ``load_from``,
+    step and optimizer included; weights alone, such as an exported segmentor's, are loaded. A ``load_from`` inside the
+    run's own folder is a choice among its checkpoints.
 
     Args:
         cfg: Run config with ``work_dir``, changed in place.
     """
-    if not cfg.resume or cfg.get("load_from") is None:
+    if not cfg.resume:
         return
     own = find_latest_checkpoint(cfg.work_dir)
+    if own is not None:
+        # MMEngine notes the place where it was written.
+        here = Path(cfg.work_dir, Path(own).name)
+        own = str(here) if here.is_file() else own
+    if cfg.get("load_from") is None:
+        cfg.load_from = own
+        return
     is_chosen = Path(cfg.load_from).resolve().parent == Path(cfg.work_dir).resolve()
     if own is not None and not is_chosen:
         print(f"Resuming from {own}, not from load_from={cfg.load_from}.")
-        cfg.load_from = None
+        cfg.load_from = own
     elif "iter" not in _load_checkpoint(cfg.load_from, map_location="cpu").get("meta", {}):
         cfg.resume = False
 

@@ -15,7 +15,7 @@ from torch.utils.data import Dataset
 
 from ..datasets.two_domain import DomainSample, TwoDomainDataset
 from ..datasets.unlabelled import WHOLE_IMAGE_PIPELINE, UnlabelledDataset
-from ..models.feature_maps import feature_maps
+from ..models.feature_maps import auxiliary_heads, feature_maps
 from ..models.normalisation import calibrate_running_statistics
 from ..models.segmentors import UDASegmentor
 
@@ -62,7 +62,7 @@ def take_statistics(
     """Take the running statistics of a segmentor and its heads from images; see `calibrate_running_statistics`.
 
     Args:
-        networks: Modules ``segmentor`` and ``heads``, in training mode.
+        networks: Modules ``segmentor``, its auxiliary heads too, and ``heads``, in training mode.
         batches: Normalised images, each (B, 3, H, W).
         share: Share of the images in the new statistics, in (0, 1].
     """
@@ -71,7 +71,7 @@ def take_statistics(
 
     def forward(images: Tensor) -> None:
         features = feature_maps(segmentor, images)
-        for head in heads.values():
+        for head in (*auxiliary_heads(segmentor), *heads.values()):
             head(features)
 
     calibrate_running_statistics(networks, forward, batches, share=share)
@@ -122,15 +122,17 @@ def source_batches(
     dataset: TwoDomainDataset,
     *,
     seed: Sequence[int],
+    position: int,
     num_images: int,
     batch_size: int,
 ) -> Iterator[Tensor]:
-    """Source images as they are drawn for training, shared out over the ranks.
+    """Source images with the transforms of training, shared out over the ranks; all images are equally likely.
 
     Args:
         model: Its preprocessor normalises the images.
         dataset: The training data.
         seed: What the draw depends on, beside the rank.
+        position: Place in the stream of the training, for what changes along it.
         num_images: How many to draw, over all ranks.
         batch_size: As in `target_batches`.
 
@@ -141,7 +143,10 @@ def source_batches(
     rng = np.random.default_rng([*seed, rank])
     count = max(min(num_images, 2), num_images // world_size)
     chosen = rng.integers(len(dataset.domains["source"]), size=count)
-    draws = [DomainSample("source", int(i), int(rng.integers(2**32))) for i in chosen]
+    draws = [
+        DomainSample("source", int(index), int(rng.integers(2**32)), position=position)
+        for index in chosen
+    ]
     return _batches(model, dataset, draws, batch_size)
 
 

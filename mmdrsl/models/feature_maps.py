@@ -38,6 +38,14 @@ class FeatureMaps(tuple[Tensor, ...]):
         return FeatureMaps((each.detach() for each in self), decoder)
 
 
+def auxiliary_heads(segmentor: Any) -> list[Any]:
+    """The auxiliary heads of an MMSegmentation segmentor, which has none, one, or a list of them."""
+    if not segmentor.with_auxiliary_head:
+        return []
+    heads = segmentor.auxiliary_head
+    return list(heads) if isinstance(heads, nn.ModuleList) else [heads]
+
+
 def choose_map(maps: Any, index: int | str) -> Tensor:
     """One of the feature maps.
 

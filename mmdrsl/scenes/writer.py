@@ -161,7 +161,7 @@ def _is_finished(out_dir: Path, record: dict[str, Any], overwrite: bool) -> bool
     if not overwrite:
         raise ValueError(
             f"{out_dir} holds another set of scenes, made with {found}, expected {record}: "
-            "take another folder or set overwrite=True"
+            "take another folder, or let it be replaced (overwrite=True; make_scenes.py --overwrite)"
         )
     return False
 

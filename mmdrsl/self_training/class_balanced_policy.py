@@ -24,7 +24,8 @@ class ClassBalancedPolicy(LabelPolicy):
     Args:
         portion: Share of pixels to keep per predicted class, in (0, 1].
         lowest_threshold: Lower bound of every threshold; a class keeps fewer pixels where it is that uncertain.
-        highest_threshold: Upper bound; a very certain class keeps more than its share.
+        highest_threshold: Upper bound; a very certain class keeps more than its share. Scores are counted in steps of
+            0.001, so that no class has a threshold above 0.999.
         second_head: ``auxiliary``, or the name of an `MMDLHead` in the adaptor, whose probabilities are pooled with
             those of the segmentation head; None reads the segmentation head alone.
         second_share: Share of the second head in the pool, in [0, 1]; 0 without one.

@@ -58,4 +58,6 @@ class CropConsistencyPolicy(ClassBalancedPolicy):
         labels, confidence = super().select(prediction, thresholds)
         # Agreement is a share of a few crops, kept in half precision.
         consistent = prediction.agreement >= self.min_agreement - 1e-3
+        # It is that of the most probable class, which thresholds may pass over for a rarer one.
+        consistent &= labels == prediction.probabilities.argmax(dim=0)
         return torch.where(consistent, labels, IGNORE_INDEX).to(torch.uint8), confidence

@@ -13,7 +13,7 @@ class ScoreHistogram:
 
     Args:
         num_classes: C.
-        num_bins: Resolution on [0, 1].
+        num_bins: Resolution on [0, 1]; scores above the lower edge of the last bin count as equal.
     """
 
     def __init__(self, *, num_classes: int, num_bins: int = 1000) -> None:

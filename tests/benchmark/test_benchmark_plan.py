@@ -215,6 +215,36 @@ def test_methods_that_are_not_asked_for_forbid_nothing(settings):
 
 
 @pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("default_hooks.self_training.labeller.scales", [0.5, 1.0]),
+        ("default_hooks.self_training.label_with", "teacher"),
+        ("default_hooks.self_training.evaluate_rounds", True),
+        ("default_hooks.teacher.begin", 100),
+        ("randomness.seed", 7),
+        ("model.segmentor.backbone.init_cfg.checkpoint", "other.pth"),
+    ],
+)
+def test_options_that_the_protocol_sets_are_refused(settings, name, value):
+    with pytest.raises(ValueError, match=f"--cfg-options {name}=.* has no effect on DRSL: the pro"):
+        plan_runs(settings(methods=("drsl",), options={name: value}))
+
+
+def test_options_that_stay_are_taken(settings):
+    options = {
+        "randomness.seed": 3,
+        "default_hooks.self_training.rounds.0.portion": 0.1,
+        "optim_wrapper.optimizer": {"lr": 1e-3},
+        "train_cfg.max_iters": 900,
+    }
+    (run,) = plan_runs(settings(methods=("drsl",), options=options))
+    assert run.training.cfg.optim_wrapper.optimizer.lr == 1e-3
+    assert run.training.cfg.default_hooks.self_training.rounds[0].portion == 0.1
+    with pytest.raises(ValueError, match="would change how runs are evaluated"):
+        plan_runs(settings(methods=("drsl",), options={"model.segmentor.test_cfg.mode": "slide"}))
+
+
+@pytest.mark.parametrize(
     "options",
     [
         {"model.heads_shape_warmup": True},

@@ -94,7 +94,8 @@ def data(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def whole(data, tmp_path_factory):
-    out = tmp_path_factory.mktemp("whole")
+    # MMEngine's options of the command line lose spaces and split at commas.
+    out = tmp_path_factory.mktemp("whole") / "runs, all of them"
     call(data, out)
     return out
 

@@ -317,6 +317,38 @@ def test_mode_maintenance_steps(monkeypatch):
     assert (head.modes()[0] @ AXES[:2].t()).amax(dim=1).min() > 0.95
 
 
+def test_a_teacher_gets_seeds_and_revived_modes_but_averages_refreshed_ones(monkeypatch):
+    def head():
+        return MMDLHead(
+            in_channels=2, num_classes=1, num_modes=2, embedding_dim=6, hidden_channels=2
+        )
+
+    own, copy = head(), head()
+    hook = ModeMaintenanceHook(kmeans_iteration=1, interval=3, refresh_interval=2)
+    frequency = torch.tensor([0.3])
+    sample = SourceSample(clusters(AXES[:2], (40, 40)), torch.zeros(80).long(), frequency)
+    monkeypatch.setattr(hook, "_sample", lambda *_: sample)
+    steps = torch.tensor(0)
+    found = []
+    for iteration in range(4):
+        runner = hook_runner(dict(mmdl=own), iteration)
+        runner.model.teacher = SimpleNamespace(
+            steps=steps, module=nn.ModuleDict(dict(heads=nn.ModuleDict(dict(mmdl=copy))))
+        )
+        runner.optim_wrapper = SimpleNamespace(optimizer=torch.optim.SGD([own.representatives]))
+        runner.logger = SimpleNamespace(info=lambda _: None)
+        copy.class_frequency.fill_(1)
+        copy.representatives.data.zero_()
+        # Dead, where it is the turn of the search.
+        own.representatives.data[0, 1] = -AXES[0]
+        hook.after_train_iter(runner, 0)
+        found.append((float(copy.class_frequency), bool(copy.representatives.any())))
+        steps.fill_(1)
+    # Seeded before the teacher began; nothing is due; refreshed; revived.
+    assert [modes for _, modes in found] == [False, False, False, True]
+    assert [share for share, _ in found] == pytest.approx([1, 1, 0.3, 0.3])
+
+
 def test_refreshed_modes_keep_what_they_stand_for():
     modes = F.normalize(AXES[[1, 0]] + 0.4 * AXES[[3, 4]], dim=1)[None]
     embeddings = clusters(AXES[:2], (40, 30))

@@ -1,5 +1,7 @@
 """Which checkpoint a run begins with."""
 
+import shutil
+
 import pytest
 import torch
 from mmengine.config import Config
@@ -11,8 +13,8 @@ from mmdrsl.engine.launch import prefer_own_checkpoint
     ("has_own", "content", "load_from", "resume"),
     [
         # Its own comes first.
-        (True, dict(state_dict={}, meta=dict(iter=3)), None, True),
-        (True, dict(state_dict={}), None, True),
+        (True, dict(state_dict={}, meta=dict(iter=3)), "run/iter_3.pth", True),
+        (True, dict(state_dict={}), "run/iter_3.pth", True),
         # MMEngine's meaning of both together.
         (False, dict(state_dict={}, meta=dict(iter=3)), "begin.pth", True),
         # Weights alone are no state of a run.
@@ -39,3 +41,20 @@ def test_a_resumed_run_prefers_its_own_checkpoint(
     untouched = Config(dict(work_dir="run", load_from="begin.pth", resume=False))
     prefer_own_checkpoint(untouched)
     assert (untouched.load_from, untouched.resume) == ("begin.pth", False)
+
+
+@pytest.mark.parametrize("keep", [True, False])
+def test_a_moved_or_copied_run_goes_on_from_its_own_checkpoint(tmp_path, keep):
+    first, moved = tmp_path / "first", tmp_path / "moved"
+    for folder in (first, moved):
+        folder.mkdir()
+        (folder / "last_checkpoint").write_text(str(first / "iter_3.pth"))
+        (folder / "iter_3.pth").write_bytes(b"")
+    if not keep:
+        shutil.rmtree(first)
+    cfg = Config(dict(work_dir=str(moved), load_from=None, resume=True))
+    prefer_own_checkpoint(cfg)
+    assert cfg.load_from == str(moved / "iter_3.pth")
+    new = Config(dict(work_dir=str(tmp_path / "new"), load_from=None, resume=True))
+    prefer_own_checkpoint(new)
+    assert (new.load_from, new.resume) == (None, True)

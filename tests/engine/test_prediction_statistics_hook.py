@@ -125,8 +125,24 @@ def test_no_rank_draws_a_single_source_image(monkeypatch, scenes_root, evaluate,
     model, _ = evaluate("usual")
     dataset = DATASETS.build(Config.fromfile(CONFIG).train_dataloader.dataset)
     monkeypatch.setattr(normalisation_statistics, "get_dist_info", lambda: (1, world_size))
-    drawn = source_batches(model, dataset, seed=[0, 0], num_images=3, batch_size=8)
+    drawn = source_batches(model, dataset, seed=[0, 0], position=0, num_images=3, batch_size=8)
     assert [len(batch) for batch in drawn] == [2]
+
+
+def test_source_images_are_those_of_their_place_in_the_training(evaluate, scenes_root):
+    model, _ = evaluate("usual")
+    dataset = DATASETS.build(Config.fromfile(CONFIG).train_dataloader.dataset)
+    asked = []
+
+    class Watched:
+        domains = dataset.domains
+
+        def __getitem__(self, draw):
+            asked.append((draw.domain, draw.position))
+            return dataset[draw]
+
+    list(source_batches(model, Watched(), seed=[0, 0], position=120, num_images=3, batch_size=2))
+    assert asked == [("source", 120)] * 3
 
 
 def test_other_models_are_refused(evaluate):

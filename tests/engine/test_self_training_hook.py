@@ -227,12 +227,13 @@ def test_a_round_without_labels(train, tmp_path):
 
 
 def test_a_restart_brings_the_discriminators_of_the_warm_up_back(train, monkeypatch):
-    seen = []
+    seen, teacher_steps = [], []
     proceed = SelfTrainingHook.before_train_iter
 
     def look(hook, runner, *arguments, **options):
         discriminators = runner.model.discriminators.state_dict()
         seen.append({name: value.clone() for name, value in discriminators.items()})
+        teacher_steps.append(int(runner.model.teacher.steps))
         proceed(hook, runner, *arguments, **options)
 
     monkeypatch.setattr(SelfTrainingHook, "before_train_iter", look)
@@ -243,10 +244,12 @@ def test_a_restart_brings_the_discriminators_of_the_warm_up_back(train, monkeypa
     train(
         **{
             "config": "configs/adaptsegnet/deeplabv3plus_scenes2scenes.py",
-            "default_hooks.teacher.begin": 1,
+            "default_hooks.teacher.begin": 4,
             "default_hooks.self_training.rounds": rounds,
         }
     )
+    # A restart does not begin the teacher before its step.
+    assert teacher_steps == [0, 0, 0, 0]
     warm_up, first, second, restarted = seen
     # The warm-up has no target image to tell from the source; the rounds have.
     assert_equal(warm_up, first)

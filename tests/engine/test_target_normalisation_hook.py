@@ -7,9 +7,9 @@ import torch
 from short_runs import assert_equal, weights
 
 
-def statistics(work_dir, iteration):
+def statistics(work_dir, iteration, *, teacher=False):
     state = torch.load(work_dir / f"iter_{iteration}.pth", weights_only=False)["state_dict"]
-    own = {name: value for name, value in state.items() if not name.startswith("teacher")}
+    own = {name: value for name, value in state.items() if teacher or "teacher." not in name}
     return {name: value for name, value in own.items() if "running_" in name}
 
 
@@ -19,7 +19,7 @@ def restart_from_the_warm_up(finished, work_dir):
     for iteration in (2, 3, 4):
         (work_dir / f"iter_{iteration}.pth").unlink()
     (work_dir / "last_checkpoint").write_text(str(work_dir / "iter_1.pth"))
-    shutil.rmtree(work_dir / "pseudo_labels")
+    shutil.rmtree(work_dir / "pseudo_labels", ignore_errors=True)
 
 
 def test_rounds_under_statistics_of_both_domains(train, tmp_path):
@@ -80,6 +80,39 @@ def test_target_statistics_mixed_into_running_ones(train, tmp_path):
         resumed = train(tmp_path / name, resume=True, **options, **half)
         assert_equal(weights(whole), weights(resumed))
         assert_equal(statistics(mixed, 4), statistics(tmp_path / name, 4))
+
+
+def test_no_mixture_enters_the_next_one(train, tmp_path):
+    rounds = [dict(iterations=1, target_share=0.5, labelled=False)] * 3
+    options = {
+        "model.normalisation": "joint",
+        "default_hooks.checkpoint.interval": 1,
+        # Without labels no weight depends on the statistics of prediction.
+        "default_hooks.self_training.rounds": rounds,
+        "default_hooks.teacher.begin": 0,
+        "default_hooks.teacher.average.momentum": 0.01,
+    }
+    share = {
+        "default_hooks.normalisation.target_share": 0.5,
+        "default_hooks.normalisation.rest": "running",
+    }
+    plain, mixed = tmp_path / "plain", tmp_path / "mixed"
+    train(plain, **options, **{"default_hooks.normalisation": None})
+    train(tmp_path / "target", **options)
+    whole = train(mixed, **options, **share)
+    # The fourth mixture, of student and teacher.
+    running, target, found = (
+        statistics(tmp_path / name, 4, teacher=True) for name in ("plain", "target", "mixed")
+    )
+    means = [name for name in found if name.endswith("running_mean")]
+    assert any(name.startswith("teacher.") for name in means)
+    for name in means:
+        assert not torch.allclose(running[name], target[name], atol=1e-3)
+        torch.testing.assert_close(found[name], (running[name] + target[name]) / 2)
+    restart_from_the_warm_up(mixed, tmp_path / "resumed")
+    resumed = train(tmp_path / "resumed", resume=True, **options, **share)
+    assert_equal(weights(whole), weights(resumed))
+    assert_equal(found, statistics(tmp_path / "resumed", 4, teacher=True))
 
 
 def test_frozen_statistics_are_not_mixed_into_themselves(train, tmp_path):

@@ -7,6 +7,7 @@ from mmengine.optim import build_optim_wrapper
 from mmengine.structures import PixelData
 from mmseg.registry import MODELS
 from mmseg.structures import SegDataSample
+from torch import nn
 
 ROOT = Path(__file__).resolve().parents[2]
 CONFIGS = sorted(
@@ -89,6 +90,25 @@ def test_modes_do_not_decay_and_have_a_learning_rate_of_their_own(data):
     assert group["weight_decay"] == 0 < cfg.optim_wrapper.optimizer.weight_decay
     assert group["lr"] == cfg.optim_wrapper.optimizer.lr * keys["representatives"].lr_mult
     assert len(group["params"]) == 1
+
+
+def test_norms_of_segformer_do_not_decay():
+    cfg = load("configs/drsl/segformer_gta2cs.py")
+    model = MODELS.build(cfg.model)
+    optimizer = build_optim_wrapper(model, cfg.optim_wrapper).optimizer
+    options = {
+        id(parameter): (group["weight_decay"] > 0, round(group["lr"], 9))
+        for group in optimizer.param_groups
+        for parameter in group["params"]
+    }
+    norms = (nn.LayerNorm, nn.modules.batchnorm._BatchNorm)
+    found = {True: set(), False: set()}
+    for name, module in model.named_modules():
+        for parameter in module.parameters(recurse=False):
+            found[isinstance(module, norms)].add(("head" in name, *options[id(parameter)]))
+    assert found[True] == {(False, False, 6e-5), (True, False, 6e-4)}
+    # The modes are the exception.
+    assert found[False] == {(False, True, 6e-5), (True, True, 6e-4), (True, False, 6e-4)}
 
 
 COMPARED = (

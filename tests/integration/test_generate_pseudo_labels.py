@@ -120,6 +120,26 @@ def test_the_hook_says_what_predicts_where_the_checkpoint_has_it(
         build_labelling(cfg, checkpoint=str(tmp_path / "without.pth"), teacher=True)
 
 
+def test_the_portion_is_that_of_the_last_round_with_labels(scenes_root, monkeypatch):
+    monkeypatch.setenv("MMDRSL_SCENES", str(scenes_root))
+    cfg = Config.fromfile(str(ROOT / DRSL_CONFIG))
+    cfg.default_hooks.self_training.rounds = [
+        dict(iterations=1, portion=0.3, target_share=0.5),
+        dict(iterations=1, labelled=False, target_share=0.5),
+    ]
+    assert build_labelling(cfg).labeller.policy.portion == 0.3
+    assert build_labelling(cfg, portion=0.1).labeller.policy.portion == 0.1
+
+
+def test_labels_of_another_round_are_refused(whole, uninterrupted_run, scenes_root):
+    arguments = command(uninterrupted_run / "iter_20.pth", whole, "--round", "2")
+    done = subprocess.run(
+        arguments, cwd=ROOT, env=tool_environment(scenes_root), capture_output=True, text=True,
+    )  # fmt: skip
+    assert done.returncode == 1
+    assert "labels of round 1, not 2" in done.stderr
+
+
 def test_a_folder_of_other_files_is_left_alone(uninterrupted_run, scenes_root, tmp_path):
     (tmp_path / "photo.png").write_bytes(b"precious")
     arguments = command(uninterrupted_run / "iter_20.pth", tmp_path)

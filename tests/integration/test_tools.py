@@ -77,6 +77,10 @@ def test_our_test_tool_saves_predictions_and_pictures(uninterrupted_run, scenes_
             "--show-dir",
             str(tmp_path / "pictures"),
             "--tta",
+            # As the config that a resumed run leaves; the training data may be gone.
+            "--cfg-options",
+            "resume=True",
+            f"train_dataloader.dataset.source.data_root={tmp_path / 'gone'}",
         ],
         scenes_root,
     )

@@ -9,7 +9,9 @@ from mmengine.runner import load_checkpoint
 from mmengine.structures import PixelData
 from mmseg.registry import MODELS
 from mmseg.structures import SegDataSample
+from torch import nn
 
+from mmdrsl.engine.normalisation_statistics import take_statistics
 from mmdrsl.models.terms import AdaptationProgress
 
 CLASSES, MODES, DIM, SIZE = 3, 2, 8, 64
@@ -219,6 +221,44 @@ def test_names_of_optimised_values():
     assert {"source.acc_seg", "target.aux_0.acc_seg"} <= losses.keys() - optimised
     with pytest.raises(ValueError, match="give it another name"):
         build(terms=dict(my_loss=TERMS["source"]))
+
+
+@pytest.mark.parametrize("normalisation", ["joint", "per_domain", "frozen"])
+def test_auxiliary_heads_are_normalised_as_the_decode_head_is(normalisation):
+    model = build(segmentor=plain_config(auxiliary=True), normalisation=normalisation)
+    model.progress = AdaptationProgress(round=1, adaptation_iteration=0)
+    layers = [
+        layer
+        for head in (model.segmentor.decode_head, model.segmentor.auxiliary_head)
+        for layer in head.modules()
+        if isinstance(layer, nn.BatchNorm2d)
+    ]
+    seen = {layer: [] for layer in layers}
+    for layer in layers:
+        layer.register_forward_pre_hook(lambda layer, inputs: seen[layer].append(inputs[0]))
+    before = [layer.running_mean.clone() for layer in layers]
+    losses_of(model, "source", "source", "target", "target")
+    for layer, mean in zip(layers, before, strict=True):
+        passes = [each.mean((0, 2, 3)) for each in seen[layer]]
+        assert len(passes) == (2 if normalisation == "per_domain" else 1)
+        wanted = mean if normalisation == "frozen" else mean.lerp(passes[-1], layer.momentum)
+        torch.testing.assert_close(layer.running_mean, wanted)
+        assert normalisation == "frozen" or not torch.allclose(layer.running_mean, mean)
+
+
+def test_statistics_of_images_reach_auxiliary_heads():
+    model = build(segmentor=plain_config(auxiliary=True))
+    (layer,) = (
+        each
+        for each in model.segmentor.auxiliary_head.modules()
+        if isinstance(each, nn.BatchNorm2d)
+    )
+    inputs = []
+    layer.register_forward_pre_hook(lambda _, given: inputs.append(given[0]))
+    take_statistics(model.networks(), [torch.randn(4, 3, SIZE, SIZE)])
+    (images,) = inputs
+    torch.testing.assert_close(layer.running_mean, images.mean((0, 2, 3)))
+    assert layer.running_mean.any()
 
 
 def test_weight_scales_losses_of_all_heads_but_no_diagnostics():

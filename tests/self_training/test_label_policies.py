@@ -227,10 +227,15 @@ def test_crops_must_agree():
     assert torch.equal(thresholds, plain.thresholds(histogram(plain, stored)))
     for prediction in stored:
         labels, wanted = (each.select(prediction, thresholds)[0] for each in (policy, plain))
-        consistent = prediction.agreement > 0.6
+        # What the crops agree on is the most probable class.
+        consistent = (prediction.agreement > 0.6) & (wanted == prediction.probabilities.argmax(0))
         assert torch.equal(labels[consistent], wanted[consistent])
         assert (labels[~consistent] == IGNORED).all()
         assert (wanted[~consistent] != IGNORED).any()
+    rarer = Prediction(torch.tensor([0.55, 0.45])[:, None, None], agreement=torch.ones(1, 1))
+    bounds = torch.tensor([0.9, 0.4])
+    assert plain.select(rarer, bounds)[0] == 1
+    assert policy.select(rarer, bounds)[0] == IGNORED
 
 
 def test_policies_say_what_they_lack():

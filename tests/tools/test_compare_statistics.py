@@ -4,6 +4,7 @@ import sys
 from pathlib import Path
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
 import torch
 from mmengine.config import Config
@@ -73,7 +74,7 @@ def run(tmp_path, monkeypatch, capsys):
 
 
 def test_a_line_for_every_share(run):
-    head, _, *lines = run.call("--shares", 0, 0.5, "--num-scored", 2)
+    head, _, *lines = run.call("--shares", 0, 0.5, "--num-images", 2)
     assert head == ["share of the target", "heads", "mirrored", "smaller", "entropy"]
     assert [line[0] for line in lines] == ["0.0", "0.5"]
     # Statistics change what the network says.
@@ -81,7 +82,8 @@ def test_a_line_for_every_share(run):
     target = DATASETS.build(run.cfg.train_dataloader.dataset.target)
     model, equal = run.model.eval(), []
     with torch.no_grad():
-        for image in images_of(model, target, [0, 2]):
+        # The one between the two of the statistics.
+        for image in images_of(model, target, [1]):
             maps = feature_maps(model.segmentor, image)
             size = tuple(image.shape[2:])
             head = model.heads["mmdl"]
@@ -91,12 +93,24 @@ def test_a_line_for_every_share(run):
                 for value in values
             ]
             equal.append((classes[0] == classes[1]).float().mean())
-    assert float(lines[0][1]) == pytest.approx(100 * sum(equal).item() / 2, abs=0.2)
+    assert float(lines[0][1]) == pytest.approx(100 * sum(equal).item(), abs=0.2)
+
+
+@pytest.mark.parametrize(
+    ("count", "num_images", "num_scored"), [(160, 64, 24), (10, 8, 5), (5, 9, 3)]
+)
+def test_scored_images_are_not_in_the_statistics(count, num_images, num_scored):
+    taken = set(np.linspace(0, count - 1, min(num_images, count)).astype(int).tolist())
+    scored = compare_statistics.held_out(count, num_images, num_scored)
+    assert len(set(scored)) == len(scored) == min(num_scored, count - len(taken))
+    assert not taken & set(scored)
+    assert all(0 <= number < count for number in scored)
 
 
 @pytest.mark.parametrize(
     ("options", "message"),
     [
+        (("--num-images", 3), r"all 3 images of the target are in the statistics"),
         (("--shares", 1.5), r"--shares must be in [0, 1], found [1.5]"),
         (("--num-scored", 0), "must be at least 1"),
     ],

@@ -271,6 +271,26 @@ def test_mmseg_options_that_change_ids(tmp_path, check):
     }
 
 
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (("BaseSegDataset", "BaseSegmentDataset"), "BaseSegmentDataset"),
+        (("'data_prefix'", "'data_prefixes'"), "data_prefixes"),
+        (("train_dataloader", "train_dataloader = dict(\n#"), "SyntaxError"),
+        (("dict(", "dct("), "NameError"),
+    ],
+)
+def test_configs_with_mistakes_cannot_be_used(
+    tmp_path, check, monkeypatch, capsys, change, message
+):
+    path = mmseg_config(tmp_path)
+    path.write_text(path.read_text().replace(*change))
+    status, said, _ = check(path)
+    assert status == 2
+    assert message in said
+    assert browse(monkeypatch, path, tmp_path / "out")[0] == 2
+
+
 def test_unusable_configs(tmp_path, check):
     empty = tmp_path / "empty.py"
     empty.write_text("model = dict()\n")
@@ -331,6 +351,8 @@ def test_browse_draws_pseudo_labels_and_mmseg_configs(scenes, monkeypatch, tmp_p
     assert status == 0
     assert len(pictures) == 2
     assert browse(monkeypatch, config, tmp_path / "plain", *pseudo)[0] == 2
+    oracle = ROOT / "configs/oracle/deeplabv3plus_scenes2scenes.py"
+    assert browse(monkeypatch, oracle, tmp_path / "oracle", *pseudo)[0] == 2
 
 
 def test_browsed_label_lies_over_its_image(monkeypatch, tmp_path):

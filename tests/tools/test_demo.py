@@ -89,7 +89,7 @@ def test_warm_up_must_leave_steps(demo, tmp_path):
 
 def test_command_prefers_the_own_checkpoint_to_the_warm_up(demo, tmp_path):
     run = make_run(demo, tmp_path, method="self_training", warmup=tmp_path / "iter_10.pth")
-    assert run.command()[-1] == f"load_from={tmp_path / 'iter_10.pth'}"
+    assert run.command()[-2:] == ["--load-from", str(tmp_path / "iter_10.pth")]
     run.folder.mkdir()
     (run.folder / "last_checkpoint").write_text("somewhere")
     assert run.command()[-1] == "--resume"

@@ -13,13 +13,13 @@ import argparse
 import sys
 from pathlib import Path
 
-from mmengine.config import Config, DictAction
+from mmengine.config import DictAction
 from mmengine.registry import init_default_scope
 from mmseg.registry import DATASETS
 
 import mmdrsl  # noqa: F401 - registers the datasets before a config is built
 from mmdrsl.datasets import TwoDomainDataset
-from mmdrsl.datasets.inspection import merge_data_options, save_pictures
+from mmdrsl.datasets.inspection import merge_data_options, read_config, save_pictures
 from mmdrsl.engine.launch import resolve_mmseg_bases
 
 
@@ -42,19 +42,19 @@ def main() -> int:
     args = parse_args()
     resolve_mmseg_bases()
     try:
-        cfg = Config.fromfile(args.config)
+        cfg = read_config(args.config)
         merge_data_options(cfg, args.cfg_options or {})
         init_default_scope(cfg.get("default_scope", "mmseg"))
         if "train_dataloader" not in cfg:
             raise ValueError("the config has no train_dataloader, whose samples are drawn")
         dataset = DATASETS.build(cfg.train_dataloader.dataset)
         if args.pseudo_labels is not None:
-            if not isinstance(dataset, TwoDomainDataset):
+            if not isinstance(dataset, TwoDomainDataset) or "target" not in dataset.domains:
                 raise ValueError("--pseudo-labels needs a TwoDomainDataset with a target")
             dataset.set_pseudo_labels(args.pseudo_labels)
         folder = args.out or Path("work_dirs", "browse_dataset", Path(args.config).stem)
         paths = save_pictures(dataset, folder, args.number, args.seed)
-    except (OSError, ValueError, KeyError) as error:
+    except (OSError, ValueError, KeyError, TypeError) as error:
         print(f"browse_dataset: {args.config}: {error}", file=sys.stderr)
         return 2
     print(f"{len(paths)} pictures in {folder}")

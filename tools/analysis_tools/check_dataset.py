@@ -15,12 +15,13 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from mmengine.config import Config, DictAction
+from mmengine.config import DictAction
 
 import mmdrsl  # noqa: F401 - registers the datasets before a config is built
 from mmdrsl.datasets.inspection import (
     inspect_config,
     merge_data_options,
+    read_config,
     render_page,
     save_picture,
 )
@@ -45,10 +46,10 @@ def main() -> int:
     args = parse_args()
     resolve_mmseg_bases()
     try:
-        cfg = Config.fromfile(args.config)
+        cfg = read_config(args.config)
         merge_data_options(cfg, args.cfg_options or {})
         reports = inspect_config(cfg, num_workers=args.num_workers)
-    except (OSError, ValueError, KeyError) as error:
+    except (OSError, ValueError, KeyError, TypeError) as error:
         print(f"check_dataset: {args.config}: {error}", file=sys.stderr)
         return 2
     folder = args.out or Path("work_dirs", "check_dataset", Path(args.config).stem)

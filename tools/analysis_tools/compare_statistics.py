@@ -87,6 +87,20 @@ def consistency(model: UDASegmentor, images: Iterable[Tensor]) -> dict[str, floa
     return {name: float(np.mean([row[name] for row in rows])) for name in rows[0]}
 
 
+def held_out(count: int, num_images: int, num_scored: int) -> list[int]:
+    """Numbers of images that `target_batches` does not take, evenly spaced; fewer where there are fewer.
+
+    Args:
+        count: Images of the dataset.
+        num_images: Images that the statistics are taken from.
+        num_scored: How many to name at most.
+    """
+    taken = np.linspace(0, count - 1, min(num_images, count)).astype(int)
+    left = np.setdiff1d(np.arange(count), taken)
+    steps = (np.arange(min(num_scored, len(left))) + 0.5) / max(1, min(num_scored, len(left)))
+    return left[(steps * len(left)).astype(int)].tolist()
+
+
 def main() -> None:
     """Score every share and print one line each."""
     parser = argparse.ArgumentParser(description="Label-free scores of shares of the target")
@@ -108,9 +122,11 @@ def main() -> None:
         )
     model = load_model(cfg, args.checkpoint)
     target = DATASETS.build(cfg.train_dataloader.dataset.target)
-    # Between the images of the statistics.
-    steps = (np.arange(args.num_scored) + 0.5) / args.num_scored
-    scored = (steps * len(target)).astype(int).tolist()
+    scored = held_out(len(target), args.num_images, args.num_scored)
+    if not scored:
+        parser.error(
+            f"all {len(target)} images of the target are in the statistics: give a smaller --num-images"
+        )
     header = None
     for share in args.shares:
         own = with_share(model, target, share, args.num_images)

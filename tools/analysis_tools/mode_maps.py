@@ -18,6 +18,7 @@ from mmengine.registry import init_default_scope
 from mmseg.registry import DATASETS
 
 import mmdrsl  # noqa: F401 - registers everything before a config is built
+from mmdrsl.datasets.inspection import plain_datasets
 from mmdrsl.engine.launch import resolve_mmseg_bases
 from mmdrsl.models.segmentors import UDASegmentor
 from mmdrsl.visualization import colour_labels, colour_modes, load_model, predict_modes
@@ -64,7 +65,8 @@ def mode_map_sheet(
     """
     init_default_scope(cfg.default_scope)
     target = DATASETS.build(cfg.val_dataloader.dataset)
-    source_cfg = dict(cfg.train_dataloader.dataset.source)
+    # The original images, where the run trains on translations of them.
+    source_cfg = next(plain_datasets(cfg.train_dataloader.dataset.source))
     source = DATASETS.build({**source_cfg, "pipeline": cfg.val_dataloader.dataset.pipeline})
     palette = target.metainfo["palette"]
     rows = []

@@ -6,9 +6,9 @@ python tools/analysis_tools/mode_purity.py CONFIG CHECKPOINT [CHECKPOINT ...] [-
 The renderer knows whether a pixel of a building is brick or glass; nothing in training does. For each checkpoint (its
 number of modes K is read from it) and each class with several sub-types: normalised mutual information (NMI, 0..1)
 between the nearest mode of the true class and the sub-type, on game (source, training images) and camera (target,
-validation images). Beside it k-means with the same K on plain backbone features: of the same checkpoint, or of the run
-given by --plain. Its centres come from game pixels, as the modes do, and are applied to both domains. A third column,
-k-means on the embeddings, tells whether a low score is the embedding's fault or the modes'.
+validation images). Beside it k-means with the same K on the features that the modes read: of the same checkpoint,
+or of the run given by --plain. Its centres come from game pixels, as the modes do, and are applied to both domains.
+A third column, k-means on the embeddings, tells whether a low score is the embedding's fault or the modes'.
 """
 
 from __future__ import annotations
@@ -34,6 +34,7 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 import mmdrsl  # noqa: F401 - registers everything before a config is built
+from mmdrsl.datasets.inspection import plain_datasets
 from mmdrsl.engine.launch import resolve_mmseg_bases
 from mmdrsl.models.decode_heads import MMDLHead
 from mmdrsl.models.feature_maps import choose_map, feature_maps
@@ -53,7 +54,7 @@ class Pixels:
     """Feature cells of one domain.
 
     Attributes:
-        features: Plain features of the backbone, shape (N, F).
+        features: The features that the modes read, shape (N, F).
         embeddings: Of the `MMDLHead`, shape (N, D); zeros without one.
         modes: Nearest mode of the true class, shape (N,); zeros without an `MMDLHead`.
         classes: True class, shape (N,).
@@ -218,7 +219,8 @@ def class_scores(
 def datasets_of(cfg: Config) -> dict[str, Dataset]:
     """Game and camera images with labels, whole and unchanged."""
     init_default_scope(cfg.default_scope)
-    source = dict(cfg.train_dataloader.dataset.source)
+    # The original images, where the run trains on translations of them.
+    source = next(plain_datasets(cfg.train_dataloader.dataset.source))
     camera = cfg.val_dataloader.dataset
     return {
         "game": DATASETS.build({**source, "pipeline": camera.pipeline, "test_mode": True}),

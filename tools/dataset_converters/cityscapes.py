@@ -4,7 +4,7 @@ python tools/dataset_converters/cityscapes.py data/cityscapes [--out DIR --heigh
 
 Without --out the labels go beside the published ones, as `*_labelTrainIds.png`, with the index files of DAFormer. With
 --out a set of its own is made, whose images may be smaller. `CityscapesTrainIdsDataset` reads either; its
-`img_suffix` is '.jpg' where --jpeg-quality made the images.
+`img_suffix` is '_leftImg8bit.jpg' where --jpeg-quality made the images.
 An interrupted call continues.
 """
 

@@ -6,13 +6,15 @@ optim_wrapper = dict(
     type="OptimWrapper",
     optimizer=dict(type="AdamW", lr=6e-5, betas=(0.9, 0.999), weight_decay=0.01),
     paramwise_cfg=dict(
+        norm_decay_mult=0.0,
         custom_keys={
-            "pos_block": dict(decay_mult=0.0),
-            "norm": dict(decay_mult=0.0),
             "head": dict(lr_mult=10.0),
+            # norm_decay_mult is for layers that no key names; a parameter takes the options of its longest key alone.
+            ".bn.weight": dict(lr_mult=10.0, decay_mult=0.0),
+            ".bn.bias": dict(lr_mult=10.0, decay_mult=0.0),
             "representatives": dict(lr_mult=10.0, decay_mult=0.0),
             "discriminators": dict(lr_mult=1.7, decay_mult=0.0, betas=(0.9, 0.99)),
-        }
+        },
     ),
 )
 param_scheduler = [

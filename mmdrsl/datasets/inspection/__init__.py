@@ -1,6 +1,7 @@
 """The doctor: what a config's data hold, and what is wrong with them."""
 
 from .browse import save_pictures
+from .config_domains import plain_datasets, read_config
 from .config_options import merge_data_options
 from .domain_report import DomainReport, inspect_config
 from .page import render_page
@@ -10,6 +11,8 @@ __all__ = [
     "DomainReport",
     "inspect_config",
     "merge_data_options",
+    "plain_datasets",
+    "read_config",
     "render_page",
     "save_picture",
     "save_pictures",

@@ -45,21 +45,42 @@ def datasets_of(cfg: Config) -> dict[str, list[BaseSegDataset]]:
         raise ValueError(
             "the config has no dataset in train_dataloader or val_dataloader: give a config of training or of datasets"
         )
-    return {name: [_build(leaf) for leaf in _leaves(part)] for name, part in found.items()}
+    return {name: [_build(leaf) for leaf in plain_datasets(part)] for name, part in found.items()}
 
 
 def _dataset_cfg(cfg: Config, loader: str) -> Mapping[str, Any] | None:
     return (cfg.get(loader) or {}).get("dataset")
 
 
-def _leaves(cfg: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
+def read_config(path: str) -> Config:
+    """Read a config, whatever is wrong with it.
+
+    Args:
+        path: The file.
+
+    Returns:
+        The config.
+
+    Raises:
+        OSError: It, or a base of it, cannot be read.
+        ValueError: It is no config.
+    """
+    try:
+        return Config.fromfile(path)
+    except OSError:
+        raise
+    except Exception as error:
+        raise ValueError(f"no config: {type(error).__name__}: {error}") from error
+
+
+def plain_datasets(cfg: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
     """The plain datasets inside wrappers."""
     inner = cfg.get(_WRAPPERS.get(str(cfg["type"]), ""))
     if inner is None:
         yield cfg
     else:
         for part in [inner] if isinstance(inner, Mapping) else inner:
-            yield from _leaves(part)
+            yield from plain_datasets(part)
 
 
 def _build(cfg: Mapping[str, Any]) -> BaseSegDataset:

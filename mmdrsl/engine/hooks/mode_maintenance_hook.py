@@ -12,6 +12,7 @@ from mmseg.registry import HOOKS
 from sklearn.cluster import KMeans
 from torch import Tensor
 
+from ...models.decode_heads import MMDLHead
 from ...models.losses import functional
 from ..source_sample import SourceSample, embed_source_sample, find_mode_head, unwrapped
 
@@ -96,11 +97,14 @@ class ModeMaintenanceHook(Hook):
 
     The embeddings come from a seeded sample of source images, computed on the first rank in evaluation mode; the new
     modes are broadcast and their rows of the optimizer's state are reset on every rank. The sample also tells the head
-    how frequent the classes are.
+    how frequent the classes are. A teacher's head gets frequencies, seeds and revived modes as they are; refreshed
+    modes reach it by its average.
 
     Args:
-        kmeans_iteration: Step after which the modes are seeded once; 0 never.
-        interval: Steps between searches for dead modes after that; 0 never.
+        kmeans_iteration: Step after which the modes are seeded once; 0 never. A step of the warm-up, where a round
+            restarts from its weights.
+        interval: Steps between searches for dead modes after that; 0 never. Where both are due, a refreshment takes the
+            place of the search: k-means moves modes without pixels by itself.
         refresh_interval: Steps between refreshments after that, k-means from where the modes are; 0 never. Gradients
             move modes to where they separate classes, a refreshment back to where their pixels are.
         usage_floor: A mode is dead where its share of the class's pixels is below ``usage_floor / K``.
@@ -167,8 +171,13 @@ class ModeMaintenanceHook(Hook):
         broadcast(representatives)
         broadcast(replaced)
         mask = replaced.bool()
+        teacher = self._teacher_head(runner)
         with torch.no_grad():
             head.representatives[mask] = representatives[mask].to(head.representatives)
+            if teacher is not None:
+                teacher.class_frequency.copy_(head.class_frequency)
+                if action != "Refreshed":
+                    teacher.representatives[mask] = head.representatives[mask]
         if action != "Refreshed":
             # What a mode stood for before is of no use to its new place.
             head.forget(mask)
@@ -177,6 +186,13 @@ class ModeMaintenanceHook(Hook):
             if isinstance(value, Tensor) and value.shape == head.representatives.shape:
                 value[mask] = 0
         runner.logger.info(f"{action} {int(mask.sum())} of {mask.numel()} modes.")
+
+    def _teacher_head(self, runner: Runner) -> MMDLHead | None:
+        """The head of a teacher that has begun."""
+        teacher = getattr(unwrapped(runner), "teacher", None)
+        if teacher is None or teacher.steps == 0:
+            return None
+        return teacher.module["heads"][self.head]
 
     def _action(self, finished: int) -> str | None:
         """What is due after so many steps."""

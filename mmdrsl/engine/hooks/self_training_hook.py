@@ -415,8 +415,8 @@ class SelfTrainingHook(Hook):
         for optimizer in self._optimizers(runner):
             optimizer.state.clear()
             optimizer.zero_grad()
-        if model.teacher is not None:
-            # Step 0 copies.
+        if model.teacher is not None and model.teacher.steps > 0:
+            # Step 0 copies; one that has not begun is the student.
             model.teacher.steps.zero_()
             model.teacher.update_parameters(model.networks())
         runner.logger.info(f"Round {phase.number}: restarted from the weights of the warm-up.")

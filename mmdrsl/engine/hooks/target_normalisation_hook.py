@@ -7,7 +7,7 @@ from typing import Any
 from mmengine.hooks import Hook
 from mmengine.runner import Runner
 from mmseg.registry import HOOKS
-from torch import nn
+from torch import Tensor, nn
 
 from ...models.segmentors import UDASegmentor
 from ..normalisation_statistics import (
@@ -18,10 +18,11 @@ from ..normalisation_statistics import (
     target_batches,
 )
 from ..source_sample import unwrapped
-from .self_training_hook import SelfTrainingHook, build_phases
+from .self_training_hook import Phase, SelfTrainingHook, build_phases
 
-# Goes into checkpoints, with the step after which statistics were taken last.
+# Go into checkpoints: the step after which statistics were taken last, and what the layers held before.
 _CALIBRATED = "target_normalisation_step"
+_UNMIXED = "unmixed_statistics"
 
 
 @HOOKS.register_module()
@@ -35,8 +36,9 @@ class TargetNormalisationHook(Hook):
 
     Args:
         target_share: Share of the target in the statistics, in (0, 1].
-        rest: Where the rest comes from: ``source``, from source images as they are drawn for training; ``running``,
+        rest: Where the rest comes from: ``source``, from source images with the transforms of training; ``running``,
             from what the layers hold at that moment (Schneider et al. 2020), which needs batches that renew it.
+            Training goes on from the statistics without the mixture, so that no mixture enters the next one.
         num_images: Images of a domain to take, >= 2, shared out over the ranks: target images evenly spaced over the
             dataset, source images at random.
         batch_size: Images per forward pass, >= 2; images of different size are cut to the smallest of their batch.
@@ -63,6 +65,16 @@ class TargetNormalisationHook(Hook):
         self.rest = rest
         self.num_images = num_images
         self.batch_size = batch_size
+        self._unmixed: dict[str, Tensor] | None = None
+
+    def after_load_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
+        """Take up the statistics that training goes on from."""
+        self._unmixed = checkpoint.get(_UNMIXED)
+
+    def before_save_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
+        """Keep the statistics that training goes on from, beside the mixture that the model holds."""
+        if self._unmixed is not None:
+            checkpoint[_UNMIXED] = self._unmixed
 
     def before_train(self, runner: Runner) -> None:
         """Check that there are target images; calibrate where the run begins with a round.
@@ -85,10 +97,19 @@ class TargetNormalisationHook(Hook):
         check_target(domains["target"])
         # Layers that the model keeps frozen while it trains show only now.
         unwrapped(runner).train()
+        if runner.iter == 0:
+            # A checkpoint that only brought weights.
+            self._unmixed = None
         # A checkpoint that was saved after this step's calibration has its statistics.
         known = runner.message_hub.runtime_info.get(_CALIBRATED)
         if runner.iter in self._round_begins(runner) and known != runner.iter:
             self._calibrate(runner, finished=runner.iter)
+
+    def before_train_iter(self, runner: Runner, batch_idx: int, data_batch: Any = None) -> None:
+        """Go on from the statistics without the mixture, unless a restart brought others."""
+        if self._unmixed is not None and runner.iter not in self._restarts(runner):
+            unwrapped(runner).load_state_dict(self._unmixed, strict=False)
+        self._unmixed = None
 
     def after_train_iter(
         self, runner: Runner, batch_idx: int, data_batch: Any = None, outputs: Any = None
@@ -106,19 +127,33 @@ class TargetNormalisationHook(Hook):
             self._calibrate(runner, finished=finished)
 
     @staticmethod
-    def _round_begins(runner: Runner) -> set[int]:
-        """Numbers of finished steps after which a round begins."""
+    def _rounds(runner: Runner) -> list[Phase]:
+        """The rounds of self-training."""
         last = runner.train_loop.max_iters
-        return {
-            phase.begin
+        return [
+            phase
             for hook in runner.hooks
             if isinstance(hook, SelfTrainingHook)
             for phase in build_phases(hook.warmup_iterations, hook.rounds, last)
             if phase.number > 0
-        }
+        ]
+
+    def _round_begins(self, runner: Runner) -> set[int]:
+        """Numbers of finished steps after which a round begins."""
+        return {phase.begin for phase in self._rounds(runner)}
+
+    def _restarts(self, runner: Runner) -> set[int]:
+        """Numbers of finished steps after which a round begins from the warm-up's weights."""
+        return {phase.begin for phase in self._rounds(runner) if phase.restart}
 
     def _calibrate(self, runner: Runner, *, finished: int) -> None:
         model = unwrapped(runner)
+        if self.rest == "running":
+            self._unmixed = {
+                name: buffer.detach().clone()
+                for name, buffer in model.named_buffers()
+                if name.rpartition(".")[2] in ("running_mean", "running_var")
+            }
         self._take(runner, model, model.networks(), finished)
         if model.teacher is not None and model.teacher.steps > 0:
             # A teacher is always in evaluation mode; this one call lets its layers take statistics.
@@ -133,7 +168,10 @@ class TargetNormalisationHook(Hook):
         dataset = runner.train_dataloader.dataset
         size = dict(num_images=self.num_images, batch_size=self.batch_size)
         if self.target_share < 1 and self.rest == "source":
-            drawn = source_batches(model, dataset, seed=[runner.seed, finished], **size)
+            position = finished * runner.train_dataloader.batch_size
+            drawn = source_batches(
+                model, dataset, seed=[runner.seed, finished], position=position, **size
+            )
             take_statistics(networks, drawn)
         whole = target_batches(model, dataset.domains["target"], **size)
         take_statistics(networks, whole, share=self.target_share)

@@ -31,6 +31,9 @@ class TeacherHook(Hook):
         evaluate: Evaluate the teacher instead of the student, in training and in testing.
     """
 
+    # After hooks that move weights between steps (NORMAL).
+    priority = "BELOW_NORMAL"
+
     def __init__(
         self, *, average: dict | None = None, begin: int = 0, evaluate: bool = False
     ) -> None:

@@ -123,6 +123,7 @@ class ModeMetricLoss(nn.Module):
             functional.mode_responsibilities(distances, pixel_labels, bandwidth),
             pixel_labels,
             num_classes,
+            min_pixels=min(64, self.max_pixels_per_class),
             combine=combine,
         )
         spread = functional.mode_spread_penalty(representatives)

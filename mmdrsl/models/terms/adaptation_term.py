@@ -9,7 +9,7 @@ from typing import Any
 from mmengine.model import BaseModule
 from torch import Tensor, nn
 
-from ..feature_maps import FeatureMaps
+from ..feature_maps import FeatureMaps, auxiliary_heads
 from ..label_maps import stack_labels
 from ..normalisation import running_statistics_of_target
 
@@ -127,24 +127,37 @@ class AdaptationStep:
             ValueError: There is no head of that name.
         """
         if name not in self._outputs:
-            self._outputs[name] = self._run_head(self.head(name))
+            self._outputs[name] = self._run_head(self.head(name), detach=self.detach_heads)
         return self._outputs[name][domain]
 
-    def _run_head(self, head: nn.Module) -> dict[str, Tensor]:
+    def auxiliary_output(self, index: int, domain: str) -> Tensor:
+        """Output of one of the segmentor's own auxiliary heads, as `head_output`; it always shapes the features.
+
+        Args:
+            index: Number of the head in `auxiliary_heads`.
+            domain: ``source`` or ``target``; it must be in the batch.
+
+        Returns:
+            The domain's slice of the head's output, shape (B, C, h, w).
+        """
+        name = f"auxiliary_head.{index}"
+        if name not in self._outputs:
+            head = auxiliary_heads(self.segmentor)[index]
+            self._outputs[name] = self._run_head(head, detach=False)
+        return self._outputs[name][domain]
+
+    def _run_head(self, head: nn.Module, *, detach: bool) -> dict[str, Tensor]:
         outputs = {}
         if self.features is None:
             for domain, batch in self.domains.items():
                 with running_statistics_of_target(head, domain, self.domains):
-                    outputs[domain] = head(self._seen_by_heads(batch.features))
+                    outputs[domain] = head(batch.features.detach() if detach else batch.features)
             return outputs
-        output, begin = head(self._seen_by_heads(self.features)), 0
+        output, begin = head(self.features.detach() if detach else self.features), 0
         for domain, batch in self.domains.items():
             outputs[domain] = output[begin : begin + len(batch.samples)]
             begin += len(batch.samples)
         return outputs
-
-    def _seen_by_heads(self, features: FeatureMaps) -> FeatureMaps:
-        return features.detach() if self.detach_heads else features
 
 
 class AdaptationTerm(BaseModule, metaclass=ABCMeta):

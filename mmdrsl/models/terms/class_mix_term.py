@@ -22,8 +22,9 @@ class ClassMixTerm(AdaptationTerm):
     The teacher labels the target images of the batch; nothing is read from disk. Pixels that come from the source keep
     their labels and weight 1; those of the target have the teacher's class, weighted by the share of the image's pixels
     about which the teacher is confident, so that early labels count little. The mixed images are jittered and blurred,
-    and go through the student in a forward pass of their own. Heads with batch norm on pooled features (ASPP) need at
-    least two target images per rank for it.
+    and go through the student in a forward pass of their own. Each source image is pasted into one target image; of
+    the domain that has more images the last ones are left out. Heads with batch norm on pooled features (ASPP) need at
+    least two images of each domain per rank for it.
 
     Jitter per channel of the normalised images and one blur for the whole batch stand in for the release's colour
     jitter and blur of images in [0, 255]; its other way to weigh, 1 for a confident pixel and 0 for any other, is left

@@ -8,6 +8,7 @@ from mmseg.registry import MODELS
 from mmseg.utils import add_prefix
 from torch import Tensor, nn
 
+from ..feature_maps import auxiliary_heads
 from ..label_maps import stack_confidences
 from .adaptation_term import AdaptationStep, AdaptationTerm, DomainBatch
 from .outputs import full_size_logits
@@ -76,19 +77,17 @@ class SegmentationTerm(AdaptationTerm):
             logits = step.head_output(self.head, self.domain)
             values = dict(step.head(self.head).loss_by_feat(logits, batch.samples))
         else:
-            values = self._own_losses(segmentor, batch)
+            values = self._own_losses(step, batch)
         return {
             name: value * self.weight if "loss" in name else value for name, value in values.items()
         }
 
-    @staticmethod
-    def _own_losses(segmentor: Any, batch: DomainBatch) -> dict[str, Tensor]:
+    def _own_losses(self, step: AdaptationStep, batch: DomainBatch) -> dict[str, Tensor]:
         """What the segmentor's own heads make of a batch."""
+        segmentor: Any = step.segmentor
         values = dict(segmentor.decode_head.loss_by_feat(batch.logits, batch.samples))
-        if segmentor.with_auxiliary_head:
-            auxiliary = segmentor.auxiliary_head
-            heads = auxiliary if hasattr(auxiliary, "__iter__") else [auxiliary]
-            for index, head in enumerate(heads):
-                losses = head.loss(batch.features, batch.samples, segmentor.train_cfg)
-                values.update(add_prefix(losses, f"aux_{index}"))
+        for index, head in enumerate(auxiliary_heads(segmentor)):
+            logits = step.auxiliary_output(index, self.domain)
+            losses = head.loss_by_feat(logits, batch.samples)
+            values.update(add_prefix(losses, f"aux_{index}"))
         return values

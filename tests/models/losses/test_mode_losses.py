@@ -105,6 +105,18 @@ def test_usage_penalty_enters_the_metric_loss():
     torch.testing.assert_close(difference, 2 * gap, rtol=1e-3, atol=1e-5)
 
 
+def test_usage_counts_in_small_samples():
+    embeddings, _ = maps(shape=(2, 12, 12))
+    labels = torch.zeros(2, 12, 12, dtype=torch.long)
+    losses = [
+        ModeMetricLoss(usage_weight=weight, max_pixels_per_class=20)(
+            embeddings, labels, modes(), BANDWIDTH, generator=torch.Generator().manual_seed(0)
+        )
+        for weight in (0, 1)
+    ]
+    assert losses[1] > losses[0] + 0.001
+
+
 def test_one_mode_and_hard_minimum_is_a_proxy_triplet_loss():
     leaf, leaf_modes = maps(shape=(1, 8, 8), dtype=torch.float64)[0], modes(1, dtype=torch.float64)
     embeddings, proxies = on_sphere(leaf, leaf_modes)
