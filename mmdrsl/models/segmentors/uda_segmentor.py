@@ -57,10 +57,9 @@ class UDASegmentor(BaseSegmentor):
         normalisation: ``joint`` runs both domains in one pass, so that batch statistics cover them together;
             ``per_domain`` runs one pass for each, normalised by its own statistics, of which the target's go into the
             running ones that prediction uses (after DSBN, Chang et al. 2019), the source's where a batch has no target
-            image; ``frozen`` runs one pass which in the
-            rounds is normalised by the running statistics that the warm-up left, so that the target's mixture of
-            classes does not shift the features on which the source was learnt (a head that the warm-up does not train
-            has none yet: no normalisation there).
+            image; ``frozen`` runs one pass which in the rounds is normalised by the running statistics that the warm-up
+            left, so that the target's mixture of classes does not shift the features on which the source was learnt (a
+            head that the warm-up does not train has none yet: no normalisation there).
         terms: Configs of `AdaptationTerm` modules by name.
         heads: Configs of further heads on the features by name, read by terms.
         discriminators: Configs of domain discriminators by name, such as `DomainDiscriminator`, trained by adversarial
