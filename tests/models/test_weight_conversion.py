@@ -236,6 +236,8 @@ def test_check_reads_runner_checkpoints_below_a_prefix(tmp_path, encoder, prefix
     log.update(1.0)
     path = save(tmp_path, {"state_dict": weights, "message_hub": {"log_scalars": {"loss": log}}})
     check_backbone_file(path, encoder, prefix=prefix)
+    # The logs of this process stay what they are.
+    assert log.statistics("mean", 1) == log.statistics("current") == 1
     with pytest.raises(ValueError, match=r"missing .*unexpected"):
         check_backbone_file(path, encoder)
     with pytest.raises(ValueError, match="below prefix 'neck' does not fit"):

@@ -6,6 +6,7 @@ from pickle import UnpicklingError
 from typing import Any, NamedTuple
 
 import torch
+from mmengine.logging import HistoryBuffer
 from mmengine.runner.checkpoint import get_torch_safe_globals
 from mmseg.models.backbones.mobilenet_v2 import MobileNetV2
 from mmseg.registry import MODELS
@@ -195,9 +196,12 @@ def check_backbone_file(path: str | Path, backbone: nn.Module, *, prefix: str = 
 
 
 def _read_torch(path: Path) -> Any:
-    allowed: list[Any] = [entry for entry in get_torch_safe_globals() if entry is not getattr]
-    # MMEngine's logs in its checkpoints name getattr, with which a file could run any code.
+    skipped = (getattr, HistoryBuffer)
+    allowed: list[Any] = [entry for entry in get_torch_safe_globals() if entry not in skipped]
+    # MMEngine's logs in its checkpoints name getattr, with which a file could run any code. The logs themselves would
+    # put what it gave them in place of the statistics of this process's logs.
     allowed.append((_forget, "builtins.getattr"))
+    allowed.append((_ForgottenLog, f"{HistoryBuffer.__module__}.{HistoryBuffer.__qualname__}"))
     try:
         with torch.serialization.safe_globals(allowed):
             return torch.load(path, map_location="cpu", weights_only=True)
@@ -210,6 +214,10 @@ def _read_torch(path: Path) -> Any:
 
 def _forget(*_: Any) -> None:
     """Take the place of a function that a file names and that must not run."""
+
+
+class _ForgottenLog:
+    """Takes the place of a log that a file holds."""
 
 
 def _read_safetensors(path: Path) -> dict[str, Tensor]:
