@@ -7,6 +7,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from .mmagic_loader import load_mmagic
+from .resize_convolution import ResizeConv2d
 
 load_mmagic()
 
@@ -21,10 +22,24 @@ class ShortcutGenerator(ResnetGenerator):
     For short trainings: a generator that has to rebuild the image needs tens of thousands of steps to be sharp, and
     what it cannot rebuild it invents. This one learns the difference alone. It starts at zero, so that the first
     translation is the image itself, and lies in [-1, 1], so that a translation may leave [-1, 1]; the discriminators
-    see that, and the export cuts it off. Arguments are those of ``ResnetGenerator``.
+    see that, and the export cuts it off. It enlarges by `ResizeConv2d` where MMagic has transposed convolutions.
+    Arguments are those of ``ResnetGenerator``.
     """
 
     adds_image = True
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        for layer in self.model:
+            transposed = getattr(layer, "conv", None)
+            if isinstance(transposed, nn.ConvTranspose2d):
+                layer.conv = ResizeConv2d(
+                    transposed.in_channels,
+                    transposed.out_channels,
+                    kernel_size=3,
+                    padding=1,
+                    bias=transposed.bias is not None,
+                )
 
     def init_weights(self) -> None:
         """Initialise as the parent does, and the last convolution with zeros."""

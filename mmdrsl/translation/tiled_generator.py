@@ -15,6 +15,8 @@ import torch
 from mmcv.cnn import ConvModule
 from torch import Tensor, nn
 
+from .resize_convolution import ResizeConv2d
+
 STRIDE = 4
 """Sides of images, tiles and margins are multiples of this: the generator halves them twice."""
 
@@ -90,7 +92,7 @@ def receptive_radius(generator: nn.Module) -> int:
     """How far, in pixels, an output pixel of the generator sees beyond its own place, statistics aside.
 
     Args:
-        generator: An MMagic ``ResnetGenerator``.
+        generator: An MMagic ``ResnetGenerator``, or a `ShortcutGenerator`.
 
     Returns:
         The radius.
@@ -102,9 +104,9 @@ def receptive_radius(generator: nn.Module) -> int:
     for layer in _layers(generator):
         for part in [layer] if isinstance(layer, ConvModule) else layer.block:
             conv: Any = part.conv
-            if isinstance(conv, nn.ConvTranspose2d):
+            if isinstance(conv, nn.ConvTranspose2d | ResizeConv2d):
                 radius += step
-                step /= conv.stride[0]
+                step /= 2
             else:
                 radius += conv.kernel_size[0] // 2 * step
                 step *= conv.stride[0]

@@ -6,15 +6,19 @@ from tiny_translators import GENERATOR
 
 from mmdrsl.translation.generator_translator import GeneratorTranslator
 from mmdrsl.translation.mmagic_loader import load_mmagic
+from mmdrsl.translation.resize_convolution import ResizeConv2d
 from mmdrsl.translation.tiled_generator import receptive_radius, translate_in_tiles
 
 load_mmagic()
+import mmdrsl.translation.shortcut_generator  # noqa: E402, F401 - needs MMagic
+
+KINDS = ("mmagic.ResnetGenerator", "mmagic.ShortcutGenerator")
 
 
-def generator(num_blocks=1, norm_cfg=None, seed=0):
+def generator(num_blocks=1, norm_cfg=None, seed=0, kind=KINDS[0]):
     torch.manual_seed(seed)
     norm_cfg = norm_cfg or dict(type="IN")
-    network = MODELS.build(dict(GENERATOR, num_blocks=num_blocks, norm_cfg=norm_cfg))
+    network = MODELS.build(dict(GENERATOR, type=kind, num_blocks=num_blocks, norm_cfg=norm_cfg))
     for parameter in network.parameters():
         parameter.data = torch.randn_like(parameter) * 0.3
     return network.eval()
@@ -22,8 +26,9 @@ def generator(num_blocks=1, norm_cfg=None, seed=0):
 
 @pytest.mark.parametrize("num_blocks", [0, 1, 2])
 @pytest.mark.parametrize("tile", [20, 32, 64])
-def test_tiles_equal_the_whole_image(num_blocks, tile):
-    network = generator(num_blocks)
+@pytest.mark.parametrize("kind", KINDS)
+def test_tiles_equal_the_whole_image(num_blocks, tile, kind):
+    network = generator(num_blocks, kind=kind)
     # Left and right differ, so that statistics of a tile are not those of the image.
     image = torch.rand(1, 3, 72, 100) * torch.linspace(-1, 1, 100)
     with torch.no_grad():
@@ -31,6 +36,18 @@ def test_tiles_equal_the_whole_image(num_blocks, tile):
     tiled = translate_in_tiles(network, image, tile)
     assert torch.allclose(tiled, whole, atol=1e-4)
     assert whole.std() > 0.1
+
+
+def test_an_even_surface_stays_even():
+    torch.manual_seed(0)
+    surface = torch.rand(1, 3, 1, 1).expand(1, 3, 8, 8)
+    resized = ResizeConv2d(3, 2, kernel_size=3, padding=1)(surface)[..., 1:-1, 1:-1]
+    transposed = torch.nn.ConvTranspose2d(3, 2, 3, stride=2, padding=1, output_padding=1)(surface)
+    assert resized.shape == (1, 2, 14, 14)
+    assert (resized - resized[..., :1, :1]).abs().max() < 1e-6
+    assert transposed[..., 1:-1, 1:-1].std() > 0.05
+    shortcut = generator(kind=KINDS[1])
+    assert not any(isinstance(layer, torch.nn.ConvTranspose2d) for layer in shortcut.modules())
 
 
 def test_statistics_of_single_tiles_would_differ():
@@ -41,9 +58,10 @@ def test_statistics_of_single_tiles_would_differ():
     assert (whole[..., :20] - alone[..., :20]).abs().max() > 0.05
 
 
-def test_receptive_radius_is_what_gradients_reach():
+@pytest.mark.parametrize("kind", KINDS)
+def test_receptive_radius_is_what_gradients_reach(kind):
     """Without normalisation and with positive weights, gradients show all that an output pixel sees."""
-    network = generator(num_blocks=1).double()
+    network = generator(num_blocks=1, kind=kind).double()
     for layer in network.modules():
         if isinstance(layer, torch.nn.InstanceNorm2d | torch.nn.Tanh):
             layer.forward = lambda values: values
