@@ -77,6 +77,16 @@ def take_statistics(
     calibrate_running_statistics(networks, forward, batches, share=share)
 
 
+def evenly_spaced(count: int, wanted: int) -> np.ndarray:
+    """Numbers of images, evenly spaced over a dataset, its first and last among them.
+
+    Args:
+        count: Images of the dataset.
+        wanted: How many to take at most.
+    """
+    return np.linspace(0, count - 1, min(wanted, count)).astype(int)
+
+
 def target_batches(
     model: UDASegmentor, target: UnlabelledDataset, *, num_images: int, batch_size: int
 ) -> Iterator[Tensor]:
@@ -93,7 +103,7 @@ def target_batches(
         Normalised images (B, 3, H, W).
     """
     rank, world_size = get_dist_info()
-    chosen = np.linspace(0, len(target) - 1, min(num_images, len(target))).astype(int)
+    chosen = evenly_spaced(len(target), num_images)
     shard = chosen[rank::world_size] if len(chosen) >= 2 * world_size else chosen
     return images_of(model, target, shard.tolist(), batch_size=batch_size)
 

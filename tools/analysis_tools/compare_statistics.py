@@ -26,7 +26,12 @@ from torch import Tensor
 import mmdrsl  # noqa: F401 - registers everything before a config is built
 from mmdrsl.datasets import UnlabelledDataset
 from mmdrsl.engine.launch import resolve_mmseg_bases
-from mmdrsl.engine.normalisation_statistics import images_of, take_statistics, target_batches
+from mmdrsl.engine.normalisation_statistics import (
+    evenly_spaced,
+    images_of,
+    take_statistics,
+    target_batches,
+)
 from mmdrsl.models.segmentors import UDASegmentor
 from mmdrsl.self_training.domain_scores import mean_entropy
 from mmdrsl.self_training.views import JointHeads
@@ -95,8 +100,7 @@ def held_out(count: int, num_images: int, num_scored: int) -> list[int]:
         num_images: Images that the statistics are taken from.
         num_scored: How many to name at most.
     """
-    taken = np.linspace(0, count - 1, min(num_images, count)).astype(int)
-    left = np.setdiff1d(np.arange(count), taken)
+    left = np.setdiff1d(np.arange(count), evenly_spaced(count, num_images))
     steps = (np.arange(min(num_scored, len(left))) + 0.5) / max(1, min(num_scored, len(left)))
     return left[(steps * len(left)).astype(int)].tolist()
 
