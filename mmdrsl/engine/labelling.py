@@ -80,7 +80,8 @@ def build_labelling(
     holds_teacher = weights is not None and int(weights.get("teacher.steps", 0)) > 0
     if teacher and not holds_teacher:
         raise ValueError(
-            f"{checkpoint or 'a network of random weights'} holds no teacher that was updated by a TeacherHook."
+            f"{checkpoint or 'a network of random weights'} holds no teacher that was updated by a "
+            "TeacherHook: leave --teacher out, or give a checkpoint of a run that keeps one."
         )
     if teacher is None:
         teacher = holds_teacher and hook.get("label_with") == "teacher"
