@@ -14,6 +14,8 @@ load_mmagic()
 from mmagic.models.editors.cyclegan.cyclegan_generator import ResnetGenerator  # noqa: E402
 from mmagic.registry import MODELS  # noqa: E402
 
+BORDER = "reflect"
+
 
 @MODELS.register_module()
 class ShortcutGenerator(ResnetGenerator):
@@ -22,8 +24,9 @@ class ShortcutGenerator(ResnetGenerator):
     For short trainings: a generator that has to rebuild the image needs tens of thousands of steps to be sharp, and
     what it cannot rebuild it invents. This one learns the difference alone. It starts at zero, so that the first
     translation is the image itself, and lies in [-1, 1], so that a translation may leave [-1, 1]; the discriminators
-    see that, and the export cuts it off. It enlarges by `ResizeConv2d` where MMagic has transposed convolutions.
-    Arguments are those of ``ResnetGenerator``.
+    see that, and the export cuts it off. It enlarges by `ResizeConv2d` where MMagic has transposed convolutions, and
+    every convolution sees the image reflected beyond its border: zeros there draw a band along it. Arguments are those
+    of ``ResnetGenerator``.
     """
 
     adds_image = True
@@ -31,15 +34,18 @@ class ShortcutGenerator(ResnetGenerator):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         for layer in self.model:
-            transposed = getattr(layer, "conv", None)
-            if isinstance(transposed, nn.ConvTranspose2d):
+            convolution = getattr(layer, "conv", None)
+            if isinstance(convolution, nn.ConvTranspose2d):
                 layer.conv = ResizeConv2d(
-                    transposed.in_channels,
-                    transposed.out_channels,
+                    convolution.in_channels,
+                    convolution.out_channels,
                     kernel_size=3,
                     padding=1,
-                    bias=transposed.bias is not None,
+                    padding_mode=BORDER,
+                    bias=convolution.bias is not None,
                 )
+            elif isinstance(convolution, nn.Conv2d):
+                convolution.padding_mode = BORDER
 
     def init_weights(self) -> None:
         """Initialise as the parent does, and the last convolution with zeros."""

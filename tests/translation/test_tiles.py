@@ -50,6 +50,19 @@ def test_an_even_surface_stays_even():
     assert not any(isinstance(layer, torch.nn.ConvTranspose2d) for layer in shortcut.modules())
 
 
+def test_no_band_along_the_border():
+    """An even image is even up to its border, where zeros beyond it would show."""
+    image = torch.tensor([0.8, 0.2, -0.5])[None, :, None, None].expand(1, 3, 48, 64)
+    deviations = {}
+    for kind in KINDS:
+        network = generator(kind=kind).double()
+        with torch.no_grad():
+            values = network(image.double())
+        deviations[kind] = (values - values.mean(dim=(2, 3), keepdim=True)).abs().max().item()
+    assert deviations["mmagic.ShortcutGenerator"] < 1e-6
+    assert deviations["mmagic.ResnetGenerator"] > 0.1
+
+
 def test_statistics_of_single_tiles_would_differ():
     network = generator()
     image = torch.rand(1, 3, 72, 100) * torch.linspace(-1, 1, 100)
