@@ -98,8 +98,10 @@ def load_configs(seed: int, options: Mapping[str, Any]) -> dict[str, Config]:
         Config by method.
 
     Raises:
-        ValueError: No config has the parent of an option.
+        ValueError: No config has the parent of an option, or one names a seed.
     """
+    if "randomness.seed" in options:
+        raise ValueError("--cfg-options names randomness.seed; the training seed is --seed.")
     configs = {
         method: Config.fromfile(ROOT / "configs" / method / CONFIG_NAME) for method in METHOD_TITLES
     }

@@ -286,6 +286,9 @@ def test_rare_classes_come_as_often_as_the_formula_says(rare_source, tmp_path):
     }
     # Image 4 has too few pixels of class 7; no image has enough of class 5, so the one that has any serves.
     assert images == {0: set(range(NUM_SOURCE)), 5: {2}, 7: {3}}
+    assert {item.wanted[1:] for item in drawn} == {(5, 10)}
+    other = take(rare_sampler(dataset, tmp_path, crop_share=0.25, crop_attempts=4), 20)
+    assert {item.wanted[1:] for item in other} == {(2, 4)}
 
 
 def test_rare_class_stream_is_a_function_of_its_position(rare_source, tmp_path, rank):

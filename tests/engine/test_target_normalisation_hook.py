@@ -4,7 +4,8 @@ import shutil
 
 import pytest
 import torch
-from short_runs import assert_equal, weights
+from mmengine.config import Config
+from short_runs import CONFIG, ROOT, assert_equal, weights
 
 
 def statistics(work_dir, iteration, *, teacher=False):
@@ -80,6 +81,30 @@ def test_target_statistics_mixed_into_running_ones(train, tmp_path):
         resumed = train(tmp_path / name, resume=True, **options, **half)
         assert_equal(weights(whole), weights(resumed))
         assert_equal(statistics(mixed, 4), statistics(tmp_path / name, 4))
+
+
+def test_no_statistics_are_taken_before_evaluations_begin(train, tmp_path):
+    cfg = Config.fromfile(str(ROOT / CONFIG))
+    options = {key: cfg[key] for key in ("val_cfg", "val_dataloader", "val_evaluator")} | {
+        "model.normalisation": "joint",
+        "default_hooks.checkpoint.interval": 1,
+        "default_hooks.self_training.rounds": [
+            dict(iterations=3, target_share=0.5, labelled=False)
+        ],
+        "train_cfg.val_interval": 1,
+        "train_cfg.val_begin": 3,
+    }
+    share = {
+        "default_hooks.normalisation.target_share": 0.5,
+        "default_hooks.normalisation.rest": "running",
+    }
+    train(tmp_path / "taken", **options, **share)
+    train(tmp_path / "plain", **options, **{"default_hooks.normalisation": None})
+    # After the first step the round begins.
+    for iteration, same in ((1, False), (2, True), (3, False)):
+        taken, plain = (statistics(tmp_path / name, iteration) for name in ("taken", "plain"))
+        means = [name for name in taken if name.endswith("running_mean")]
+        assert all(torch.equal(taken[name], plain[name]) for name in means) == same
 
 
 def test_no_mixture_enters_the_next_one(train, tmp_path):

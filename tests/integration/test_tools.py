@@ -6,9 +6,12 @@ import sys
 import textwrap
 from pathlib import Path
 
+import cv2
 import mmseg
+import numpy as np
 import pytest
 import torch
+from mmseg.apis import init_model
 from run_tools import (
     DRSL_CONFIG,
     ROOT,
@@ -63,7 +66,27 @@ def test_stock_mmseg_evaluates_the_export_to_the_same_miou(
     assert "UDASegmentor" not in (exported / "config.py").read_text()
 
 
-def test_our_test_tool_saves_predictions_and_pictures(uninterrupted_run, scenes_root, tmp_path):
+def views_of(image, model):
+    """Probabilities from every view of the test-time augmentation, at the image's size."""
+    height, width = image.shape[:2]
+    for ratio in (0.75, 1.0, 1.25):
+        size = (int(width * ratio + 0.5), int(height * ratio + 0.5))
+        resized = cv2.resize(image, size, interpolation=cv2.INTER_LINEAR)
+        for flipped in (False, True):
+            view = np.ascontiguousarray(resized[:, ::-1] if flipped else resized)
+            data = dict(inputs=[torch.from_numpy(view).permute(2, 0, 1)], data_samples=None)
+            with torch.no_grad():
+                logits = model(model.data_preprocessor(data)["inputs"])
+            # MMSegmentation enlarges to the size of the view first.
+            for shape in (size[::-1], (height, width)):
+                logits = torch.nn.functional.interpolate(logits, shape, mode="bilinear")
+            logits = logits.flip(-1) if flipped else logits
+            yield logits[0].softmax(dim=0)
+
+
+def test_our_test_tool_saves_predictions_and_pictures(
+    exported, uninterrupted_run, scenes_root, tmp_path
+):
     output = run_tool(
         [
             sys.executable,
@@ -85,8 +108,16 @@ def test_our_test_tool_saves_predictions_and_pictures(uninterrupted_run, scenes_
         scenes_root,
     )
     assert reported_miou(output) >= 0
-    assert len(list((tmp_path / "labels").glob("*.png"))) == 4
     assert any((tmp_path / "pictures").rglob("*.png"))
+    labels = sorted((tmp_path / "labels").glob("*.png"))
+    assert len(labels) == 4
+    model = init_model(str(exported / "config.py"), str(exported / "segmentor.pth"), "cpu")
+    for path in labels:
+        (image,) = (scenes_root / "camera").rglob(path.name.replace("_gtFine_labelTrainIds", "*"))
+        views = list(views_of(cv2.imread(str(image)), model))
+        found = cv2.imread(str(path), cv2.IMREAD_UNCHANGED)
+        assert (torch.stack(views).mean(dim=0).argmax(dim=0).numpy() == found).mean() > 0.999
+        assert (views[2].argmax(dim=0).numpy() == found).mean() < 0.999
 
 
 def test_plain_checkpoint_starts_an_adaptation(exported, scenes_root, tmp_path):

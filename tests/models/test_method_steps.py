@@ -41,7 +41,7 @@ CASES = {
         "advent", adversarial=dict(weight=0.5), adversarial_auxiliary=dict(weight=0.3)
     ),
     "minent": terms_of("minent", entropy=dict(weight=0.5), entropy_auxiliary=dict(weight=0.3)),
-    "seg_uncertainty": terms_of("seg_uncertainty"),
+    "seg_uncertainty": terms_of("seg_uncertainty", target=dict(auxiliary_weight=0.3)),
     "self_training": terms_of("self_training"),
 }
 
@@ -122,7 +122,7 @@ def replay(model, terms, data):
             losses[f"{name}.loss_entropy"] = term["weight"] * value
         elif term["type"] == "VarianceRectificationTerm":
             for key, own, other, weight in (
-                ("main", "main", "auxiliary", 1.0), ("auxiliary", "auxiliary", "main", 0.5)
+                ("main", "main", "auxiliary", 1.0), ("auxiliary", "auxiliary", "main", 0.3)
             ):  # fmt: skip
                 variance = F.kl_div(
                     target[own].log_softmax(1), target[other].softmax(1), reduction="none"

@@ -67,6 +67,8 @@ def test_options_reach_the_configs_that_have_them(demo):
         assert [entry.iterations for entry in rounds] == [2, 2, 2]
     with pytest.raises(ValueError, match=r"none of .* has 'no\.such'"):
         demo.load_configs(5, {"no.such.entry": 1})
+    with pytest.raises(ValueError, match="the training seed is --seed"):
+        demo.load_configs(5, {"randomness.seed": 6})
 
 
 def test_self_training_continues_the_warm_up_of_source_only(demo, tmp_path):

@@ -118,7 +118,11 @@ class TargetNormalisationHook(Hook):
         finished = runner.iter + 1
         loop = runner.train_loop
         frozen = unwrapped(runner).normalisation == "frozen"
-        evaluates = runner.val_loop is not None and finished % loop.val_interval == 0
+        evaluates = (
+            runner.val_loop is not None
+            and finished >= loop.val_begin
+            and finished % loop.val_interval == 0
+        )
         if (
             finished in self._round_begins(runner)
             or finished == loop.max_iters

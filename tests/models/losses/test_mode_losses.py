@@ -87,6 +87,34 @@ def test_metric_loss_is_the_sum_of_its_parts():
     torch.testing.assert_close(found, naive, rtol=1e-3, atol=1e-6)
 
 
+def test_without_class_balance_every_pixel_counts_the_same():
+    embeddings, labels = maps()
+    labels[labels == 3] = 0
+    embeddings, representatives = on_sphere(embeddings, modes())
+    weights = torch.rand(labels.shape)
+    uniform = ModeMetricLoss(
+        class_balanced=False, max_pixels_per_class=EVERY_PIXEL, usage_weight=0, spread_weight=0
+    )
+    alone = [
+        weights[b, y, x]
+        * uniform(embeddings[b, None, :, y, None, x, None], labels[b, None, y, None, x, None], representatives, BANDWIDTH)
+        for b, y, x in (labels != IGNORED).nonzero().tolist()
+    ]  # fmt: skip
+    result = uniform(embeddings, labels, representatives, BANDWIDTH, weights)
+    torch.testing.assert_close(result, torch.stack(alone).mean())
+    balanced = ModeMetricLoss(max_pixels_per_class=EVERY_PIXEL, usage_weight=0, spread_weight=0)
+    assert (balanced(embeddings, labels, representatives, BANDWIDTH, weights) - result).abs() > 1e-3
+    # The limit is that of all classes together.
+    leaf = embeddings.detach().clone().requires_grad_()
+    few = ModeMetricLoss(
+        class_balanced=False, max_pixels_per_class=5, usage_weight=0, spread_weight=0
+    )
+    few(leaf, labels, representatives.detach(), BANDWIDTH).backward()
+    touched = (leaf.grad != 0).any(dim=1)
+    assert touched.sum() == 5 * CLASSES
+    assert (touched & (labels == 0)).sum() > 5
+
+
 def test_usage_penalty_enters_the_metric_loss():
     embeddings, _ = maps(shape=(2, 12, 12))
     labels = torch.zeros(2, 12, 12, dtype=torch.long)
