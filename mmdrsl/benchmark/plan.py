@@ -275,10 +275,10 @@ def _other_config(
 ) -> Config | None:
     """Config of a method that is not asked for, whose heads learn in the shared warm-up: it may be asked for later.
 
-    None where translated images are needed, which share no warm-up with the others, or where the options, which are
+    None where it needs translated images and there are none of a trained translator, or where the options, which are
     those of the methods asked for, leave it no run.
     """
-    if METHODS[method].is_translated:
+    if METHODS[method].is_translated and settings.translations is None:
         return None
     try:
         cfg = _run_config(settings, source, method, network, seed, weights)

@@ -24,7 +24,7 @@ _HARMLESS_HOOKS = {
     # Takes statistics where a round begins; nothing is evaluated in the warm-up.
     "normalisation",
 }
-_HARMLESS_CUSTOM_HOOKS = {"ModeMonitorHook"}
+_HARMLESS_CUSTOM_HOOKS = {"ModeMonitorHook", "DomainAccuracyHook"}
 # Terms that return nothing for a batch without target images.
 _TARGET_TERMS = {
     "AdversarialTerm",
@@ -103,7 +103,9 @@ def warmup_config(cfg: Config) -> Config | None:
         return None
     warmup = Config({key: copy.deepcopy(cfg[key]) for key in RUN_KEYS if key in cfg})
     terms = warmup.model.terms.items()
-    warmup.model.terms = ConfigDict({name: term for name, term in terms if _reads_source(term)})
+    warmup.model.terms = ConfigDict(
+        {name: term for name, term in terms if _reads_source(term) or _has_state(term)}
+    )
     # Frozen statistics begin with the first round.
     if warmup.model.get("normalisation") in ("joint", "frozen"):
         warmup.model.pop("normalisation")
@@ -167,7 +169,11 @@ def _of_segmentor(cfg: Config) -> dict[str, Any]:
     model = entries["model"]
     for key in ("heads", "heads_shape_warmup", "discriminators"):
         model.pop(key, None)
-    model["terms"] = {name: term for name, term in model["terms"].items() if not _reads_head(term)}
+    model["terms"] = {
+        name: term
+        for name, term in model["terms"].items()
+        if not _reads_head(term) and (_reads_source(term) or not _has_state(term))
+    }
     entries["default_hooks"].pop("modes", None)
     entries.pop("custom_hooks", None)
     return entries
@@ -177,6 +183,11 @@ def _reads_head(term: dict[str, Any]) -> bool:
     """Whether a term trains a further head and nothing else."""
     kind = term["type"]
     return kind == "ModeMetricTerm" or (kind == "SegmentationTerm" and term.get("head") is not None)
+
+
+def _has_state(term: dict[str, Any]) -> bool:
+    """Whether checkpoints hold something of a term: the gate of a discriminator."""
+    return term.get("gate") is not None
 
 
 def _reads_source(term: dict[str, Any]) -> bool:

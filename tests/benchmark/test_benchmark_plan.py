@@ -166,15 +166,15 @@ def test_warm_ups_are_shared_where_the_configs_allow_it(settings):
     shared = runs["source_only"].warmup
     alone = {name for name, run in runs.items() if run.warmup is not shared}
     # The weight of the second classifier differs.
-    assert alone == {"seg_uncertainty", "oracle", "cycada_feature"}
+    assert alone == {"seg_uncertainty", "oracle"}
     assert runs["seg_uncertainty"].warmup is not None
     model = shared.training.cfg.model
     assert set(model.heads) == {"mmdl", "auxiliary"}
-    assert set(model.discriminators) == {"output", "auxiliary"}
-    assert set(model.terms) == {"source", "metric", "source_auxiliary"}
-    # One begins on the target, the other has a hook that asks for a term of the rounds.
+    assert set(model.discriminators) == {"output", "auxiliary", "scores"}
+    # The last one waits for target images; its gate is part of the checkpoint.
+    assert set(model.terms) == {"source", "metric", "source_auxiliary", "adaptation"}
+    # It begins on the target.
     assert runs["oracle"].warmup is None
-    assert runs["cycada_feature"].warmup is None
     dacs = runs["dacs"].training
     assert dacs.warmup_checkpoint == dacs.folder / "warmup.pth"
     assert runs["dacs"].training.first_step == 600
@@ -452,6 +452,11 @@ def test_cycada_takes_the_images_of_a_trained_translator(settings, translated_se
     lab, _, trained = translated_sets
     (run,) = plan_runs(settings(methods=("cycada_pixel",), translations=trained))
     assert run.translations.startswith("generator ")
+    # Another call finds its warm-up, whose discriminator has learned nothing.
+    (both,) = plan_runs(settings(methods=("cycada",), translations=trained))
+    assert both.warmup.hash == run.warmup.hash
+    (plain,) = plan_runs(settings(methods=("source_only",)))
+    assert plain.warmup.hash != run.warmup.hash
     with pytest.raises(ValueError, match="--methods source_only --extras translated"):
         plan_runs(settings(methods=("cycada_pixel",), translations=lab))
 

@@ -122,7 +122,7 @@ def test_results_are_complete(whole):
     assert "random weights, no ImageNet" in (whole / "benchmark.log").read_text()
 
 
-@pytest.mark.parametrize("method", ["self_training", "drsl", "minent"])
+@pytest.mark.parametrize("method", ["self_training", "drsl", "minent", "cycada_feature"])
 def test_shared_warm_up_gives_the_weights_of_a_whole_run(whole, data, tmp_path, method):
     # The warm-up has DRSL's head and a second classifier.
     call(data, whole, methods=("drsl", method))

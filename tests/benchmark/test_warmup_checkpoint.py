@@ -20,7 +20,7 @@ from mmdrsl.benchmark.plan import CONFIGS
 from mmdrsl.benchmark.warmup import joined_warmup, warmup_config
 from mmdrsl.benchmark.warmup_checkpoint import write_part
 
-METHODS = ("source_only", "drsl", "adaptsegnet", "advent", "minent")
+METHODS = ("source_only", "drsl", "adaptsegnet", "advent", "minent", "cycada_feature")
 
 
 @pytest.fixture(scope="module")
@@ -135,7 +135,7 @@ def test_part_is_what_the_method_alone_would_have(
 
 def test_joined_warm_up_has_what_all_of_them_train(joined):
     assert set(joined.model.heads) == {"mmdl", "auxiliary"}
-    assert set(joined.model.discriminators) == {"output", "auxiliary"}
+    assert set(joined.model.discriminators) == {"output", "auxiliary", "scores"}
 
 
 def test_checkpoint_without_the_heads_is_refused(own_configs, tmp_path):
