@@ -1,7 +1,8 @@
-"""Compare methods on CARLA to CamVid, or on data laid out like it, over networks and seeds.
+"""Compare methods over networks and seeds, on CARLA to CamVid, data laid out like it, or another pair of domains.
 
 python tools/run_benchmark.py --data DIR --methods source_only oracle drsl --seeds 0 1 2 --out DIR [--models M ...]
-    [--eval-data DIR --eval-split NAME] [--jobs N] [--extras NAME ...] [--translations DIR|fourier|lab]
+    [--pair gta2cs|scenes2scenes] [--eval-data DIR --eval-split NAME] [--jobs N] [--extras NAME ...]
+    [--translations DIR|fourier|lab]
 python tools/run_benchmark.py --merge FILE ... --out DIR          # put several results.json together
 python tools/run_benchmark.py --report FILE ... [--page PAGE] [--figure SVG]   # their tables, printed or in a page
 
@@ -21,9 +22,13 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from mmengine.config import Config, DictAction
+from mmengine.config import DictAction
 
-from mmdrsl.benchmark.evaluation_set import EvaluationSet, read_evaluation_set
+from mmdrsl.benchmark.evaluation_set import (
+    EvaluationSet,
+    configured_evaluation_set,
+    read_evaluation_set,
+)
 from mmdrsl.benchmark.execution import (
     Execution,
     check_folders,
@@ -33,8 +38,9 @@ from mmdrsl.benchmark.execution import (
 from mmdrsl.benchmark.extras import EXTRAS, check_extras
 from mmdrsl.benchmark.figure import figure
 from mmdrsl.benchmark.jobs import run_jobs
-from mmdrsl.benchmark.methods import METHODS
-from mmdrsl.benchmark.networks import DEFAULT_NETWORK, NETWORKS
+from mmdrsl.benchmark.methods import METHODS, config_file, method_config
+from mmdrsl.benchmark.networks import NETWORKS
+from mmdrsl.benchmark.pairs import DEFAULT_PAIR, PAIRS, Pair
 from mmdrsl.benchmark.plan import CONFIGS, BenchmarkRun, Settings, plan_runs
 from mmdrsl.benchmark.processes import Processes, StoppedError
 from mmdrsl.benchmark.report import fill_page, report
@@ -52,15 +58,32 @@ def parse_args(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--data", type=Path, help="folder with carla/, camvid/ and weights/")
+    parser.add_argument(
+        "--data",
+        type=Path,
+        help="folder of the pair's data, by default carla/, camvid/ and weights/",
+    )
+    parser.add_argument(
+        "--pair",
+        choices=list(PAIRS),
+        default=DEFAULT_PAIR,
+        help="the domains; data as in its configs",
+    )
     parser.add_argument("--methods", nargs="+", metavar="METHOD", help=", ".join(METHODS))
     parser.add_argument(
-        "--models", nargs="+", metavar="MODEL", default=[DEFAULT_NETWORK], help=", ".join(NETWORKS)
+        "--models",
+        nargs="+",
+        metavar="MODEL",
+        help=f"{', '.join(NETWORKS)}; default: that of the pair's configs",
     )
     parser.add_argument("--seeds", nargs="+", type=int, default=[0], help="training seeds")
     parser.add_argument("--out", type=Path, help="folder of runs and results")
-    parser.add_argument("--eval-data", type=Path, help="labelled folder; default: DATA/camvid")
-    parser.add_argument("--eval-split", default="val", help="its list of images, without .txt")
+    parser.add_argument(
+        "--eval-data",
+        type=Path,
+        help="labelled folder; default: DATA/camvid, or what the pair's configs validate on",
+    )
+    parser.add_argument("--eval-split", help="its list of images, without .txt, by default val")
     parser.add_argument(
         "--target-statistics",
         type=float,
@@ -98,6 +121,7 @@ def parse_args(arguments: Sequence[str] | None = None) -> argparse.Namespace:
         "--figure", type=Path, metavar="SVG", help="--report: file for a drawing of the headline"
     )
     args = parser.parse_args(arguments)
+    args.models = args.models or [PAIRS[args.pair].network]
     if args.merge is not None and args.out is None:
         parser.error("--merge needs --out")
     needed = ("data", "methods", "out")
@@ -146,12 +170,13 @@ def write_results(folder: Path, rows: Sequence[dict]) -> None:
     write_atomically(folder / "results.md", report(rows))
 
 
-def make_translations(name: str, *, data: Path, out: Path) -> Path:
+def make_translations(name: str, *, pair: Pair, data: Path, out: Path) -> Path:
     """Find a translated source, or make one without training.
 
     Args:
         name: A folder, ``fourier`` or ``lab``.
-        data: Folder of the benchmark.
+        pair: The domains.
+        data: Folder of the data.
         out: Folder of the results.
 
     Returns:
@@ -169,9 +194,9 @@ def make_translations(name: str, *, data: Path, out: Path) -> Path:
             )
         return Path(name).resolve()
     folder = out / "translated" / name
-    config = CONFIGS / "source_only/deeplabv3plus_carla2camvid.py"
+    config = config_file("source_only", CONFIGS, pair.name)
     command = [sys.executable, str(ROOT / "tools/translate_dataset.py"), str(config), name]
-    environment = {**os.environ, "MMDRSL_BENCHMARK": str(data)}
+    environment = {**os.environ, pair.variable: str(data)}
     done = subprocess.run([*command, "--out", str(folder)], cwd=ROOT, env=environment, check=False)
     if done.returncode != 0:
         raise TrainingError(f"the translation failed with exit status {done.returncode}.")
@@ -234,22 +259,16 @@ def read_settings(args: argparse.Namespace) -> Settings:
         FileNotFoundError: Data are missing.
     """
     check_used(args)
+    pair = PAIRS[args.pair]
     data, out = args.data.resolve(), args.out.resolve()
-    os.environ["MMDRSL_BENCHMARK"] = str(data)
+    os.environ[pair.variable] = str(data)
     resolve_mmseg_bases()
-    template = Config.fromfile(CONFIGS / "source_only/deeplabv3plus_carla2camvid.py")
-    evaluation = read_evaluation_set(
-        args.eval_data or data / "camvid",
-        args.eval_split,
-        label_space=template.val_dataloader.dataset.label_space,
-        data=data,
-        target_share=args.target_statistics,
-    )
+    evaluation = read_evaluation(args, pair, data)
     out.mkdir(parents=True, exist_ok=True)
     translations = (
         None
         if args.translations is None
-        else make_translations(args.translations, data=data, out=out)
+        else make_translations(args.translations, pair=pair, data=data, out=out)
     )
     return Settings(
         data=data,
@@ -262,7 +281,41 @@ def read_settings(args: argparse.Namespace) -> Settings:
         weights=read_pairs(args.weights),
         translations=translations,
         options=args.cfg_options,
+        pair=pair.name,
     )
+
+
+def read_evaluation(args: argparse.Namespace, pair: Pair, data: Path) -> EvaluationSet:
+    """Read what a benchmark evaluates on.
+
+    Args:
+        args: Parsed command line.
+        pair: The domains.
+        data: Folder of the data.
+
+    Returns:
+        The labelled images.
+
+    Raises:
+        ValueError: ``--eval-split`` names a list of nothing, or the labels do not fit.
+        FileNotFoundError: Files are missing.
+    """
+    template = method_config("source_only", CONFIGS, pair.name)
+    folder = args.eval_data or (pair.evaluation and data / pair.evaluation)
+    if folder:
+        return read_evaluation_set(
+            folder,
+            args.eval_split or "val",
+            label_space=template.val_dataloader.dataset.label_space,
+            data=data,
+            target_share=args.target_statistics,
+        )
+    if args.eval_split is not None:
+        raise ValueError(
+            f"--eval-split {args.eval_split} is a list in --eval-data; without that, {pair.name} validates on the "
+            "images of its configs."
+        )
+    return configured_evaluation_set(template, target_share=args.target_statistics)
 
 
 def collect(out: Path, evaluation: EvaluationSet) -> None:

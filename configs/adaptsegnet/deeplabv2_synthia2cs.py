@@ -8,6 +8,8 @@ Not run here on the full sets: they are not on the machine this was developed on
 
 _base_ = ["../self_training/deeplabv2_synthia2cs.py", "../_base_/methods/adaptsegnet.py"]
 model = dict(
+    # No label holds the target: in the statistics of the batch it would move what the source taught.
+    normalisation="frozen",
     discriminators=dict(
         output=dict(type="DomainDiscriminator", in_channels=16),
     ),

@@ -1,4 +1,4 @@
-"""A labelled folder on which a benchmark evaluates, its classes found by name."""
+"""Labelled images on which a benchmark evaluates: a folder whose classes are found by name, or those of a config."""
 
 from __future__ import annotations
 
@@ -12,6 +12,8 @@ from typing import Any
 
 from mmengine.config import Config
 
+from ..datasets.inspection.config_domains import datasets_of
+from ..datasets.inspection.domain_report import list_files
 from ..datasets.label_spaces import IGNORE_INDEX, LabelSpace, get_label_space
 from ..self_training.artefact import file_hash
 
@@ -23,14 +25,11 @@ SEQUENCE = r"^([^_]+)_"
 
 @dataclass(frozen=True, kw_only=True)
 class EvaluationSet:
-    """Images with labels: ``images/``, ``labels/<name>.png``, ``classes.json`` and ``<split>.txt``.
+    """Images with labels.
 
     Attributes:
-        folder: The folder.
-        split: Name of the list of images.
-        table: Raw class name by raw id.
-        renames: Class of the label space by raw class name, None for ignored.
-        img_suffix: End of image names.
+        name: Folder and list, without the way there, which differs between machines.
+        dataset: Config of their dataset, without pipeline and label space.
         images: Number of images.
         has_sequences: Whether all names begin with that of a sequence and an underscore, and not each with another.
         identity: Hash of list, classes, images, labels and share: equal where a network's results are.
@@ -38,11 +37,8 @@ class EvaluationSet:
             its checkpoint.
     """
 
-    folder: Path
-    split: str
-    table: dict[str, str]
-    renames: dict[str, str | None]
-    img_suffix: str
+    name: str
+    dataset: dict[str, Any]
     images: int
     has_sequences: bool
     identity: str
@@ -50,11 +46,10 @@ class EvaluationSet:
 
     @property
     def title(self) -> str:
-        """Folder and split without the way there, which differs between machines, and the statistics."""
-        title = f"{self.folder.name}/{self.split}"
+        """The name, and the statistics."""
         if self.target_share is None:
-            return title
-        return f"{title}, a share {self.target_share} of the target in the statistics"
+            return self.name
+        return f"{self.name}, a share {self.target_share} of the target in the statistics"
 
 
 def read_evaluation_set(
@@ -62,9 +57,9 @@ def read_evaluation_set(
 ) -> EvaluationSet:
     """Read a labelled folder and map its classes onto those of a model.
 
-    Ids of ``classes.json`` meet the classes of the label space by name: over ``to_common`` and ``common_classes.json``
-    (in the folder, beside it, or in the benchmark) where an id has an entry there, else by its own name, else it must
-    be among ``ignore_ids``.
+    It has ``images/``, ``labels/<name>.png``, ``classes.json`` and ``<split>.txt``. Ids of ``classes.json`` meet the
+    classes of the label space by name: over ``to_common`` and ``common_classes.json`` (in the folder, beside it, or in
+    the benchmark) where an id has an entry there, else by its own name, else it must be among ``ignore_ids``.
 
     Args:
         folder: The folder.
@@ -80,8 +75,7 @@ def read_evaluation_set(
         FileNotFoundError: A file is missing.
         ValueError: A class is unknown, the images are of several types, or the share is impossible.
     """
-    if target_share is not None and not 0 < target_share <= 1:
-        raise ValueError(f"the share of the target must be in (0, 1], found {target_share}.")
+    _check_share(target_share)
     folder = folder.resolve()
     listed = _existing(folder / f"{split}.txt", "the list of images")
     description = json.loads(_existing(folder / "classes.json", "names of the ids").read_text())
@@ -112,13 +106,53 @@ def read_evaluation_set(
     if target_share is not None:
         digest.update(f"target_share {target_share}".encode())
     return EvaluationSet(
-        folder=folder,
-        split=split,
-        table=table,
-        renames=renames,
-        img_suffix=suffix,
+        name=f"{folder.name}/{split}",
+        dataset=dict(
+            type="LabelledImageDataset",
+            data_root=str(folder),
+            ann_file=f"{split}.txt",
+            img_suffix=suffix,
+            table=dict(name=f"{folder.name}/classes.json", ids=table),
+            renames=renames,
+        ),
         images=len(names),
         has_sequences=_have_sequences(names),
+        identity=digest.hexdigest()[:16],
+        target_share=target_share,
+    )
+
+
+def configured_evaluation_set(
+    template: Config, *, target_share: float | None = None
+) -> EvaluationSet:
+    """The validation images of a config.
+
+    Args:
+        template: A method's config.
+        target_share: As for `read_evaluation_set`.
+
+    Returns:
+        The set.
+
+    Raises:
+        FileNotFoundError: Images or labels are missing.
+        ValueError: The share is impossible.
+    """
+    _check_share(target_share)
+    files = [info for dataset in datasets_of(template)["val"] for info in list_files(dataset)]
+    digest = hashlib.sha256()
+    for info in files:
+        digest.update(Path(info["img_path"]).name.encode())
+        for file in (info["img_path"], info["seg_map_path"]):
+            digest.update(bytes.fromhex(file_hash(_existing(Path(file), "a file"))))
+    if target_share is not None:
+        digest.update(f"target_share {target_share}".encode())
+    usual = dict(template.val_dataloader.dataset)
+    return EvaluationSet(
+        name=f"{Path(usual['data_root']).name}/val",
+        dataset={key: usual[key] for key in usual.keys() - {"label_space", "pipeline"}},
+        images=len(files),
+        has_sequences=_have_sequences([info["img_path"] for info in files]),
         identity=digest.hexdigest()[:16],
         target_share=target_share,
     )
@@ -133,17 +167,12 @@ def use_evaluation_set(cfg: Config, template: Config, chosen: EvaluationSet) -> 
         chosen: The set.
     """
     usual = template.val_dataloader.dataset
-    dataset: dict[str, Any] = dict(
-        type="LabelledImageDataset",
-        data_root=str(chosen.folder),
-        ann_file=f"{chosen.split}.txt",
-        label_space=usual.label_space,
-        img_suffix=chosen.img_suffix,
-        table=dict(name=f"{chosen.folder.name}/classes.json", ids=chosen.table),
-        renames=chosen.renames,
-        test_mode=True,
-        pipeline=usual.pipeline,
-    )
+    dataset = {
+        **chosen.dataset,
+        "label_space": usual.label_space,
+        "test_mode": True,
+        "pipeline": usual.pipeline,
+    }
     cfg.test_cfg = dict(type="TestLoop")
     cfg.test_dataloader = dict(
         batch_size=1,
@@ -170,6 +199,11 @@ def use_target_statistics(cfg: Config, template: Config, target_share: float) ->
         target_share=target_share,
     )
     cfg.custom_hooks = [*cfg.get("custom_hooks", ()), hook]
+
+
+def _check_share(target_share: float | None) -> None:
+    if target_share is not None and not 0 < target_share <= 1:
+        raise ValueError(f"the share of the target must be in (0, 1], found {target_share}.")
 
 
 def _existing(path: Path, what: str) -> Path:

@@ -23,8 +23,6 @@ EXTRAS = {
 
 # Terms whose labels a teacher makes.
 _LABELLING_TERMS = ("ClassMixTerm",)
-# DAFormer's share of a crop would be 560 pixels, which carla/train has of signs in two images, of persons in eight.
-RARE_CLASS_PIXELS = 100
 TARGET_SHARE = 0.25
 """Share of the target in the statistics of the extra ``target_statistics``."""
 LABEL_SCALES = (0.75, 1.0, 1.25)
@@ -56,6 +54,7 @@ def use_extras(
     configs: Path,
     translations: Path | None,
     is_oracle: bool,
+    rare_class_pixels: int,
 ) -> None:
     """Give a run the extras, and take from it those of them that its config has by default.
 
@@ -68,13 +67,14 @@ def use_extras(
         configs: Folder of the configs.
         translations: Folder of the translated set; needed by ``translated``.
         is_oracle: Whether the run trains on the labelled target, which is not translated.
+        rare_class_pixels: Pixels of a class from which on an image is drawn for it.
 
     Raises:
         ValueError: There is no folder of the translated set.
     """
     _set_teacher(cfg, evaluate="teacher" in names, configs=configs)
     if "rare_classes" in names:
-        cfg.train_dataloader.sampler.rare_classes = dict(min_pixels=RARE_CLASS_PIXELS)
+        cfg.train_dataloader.sampler.rare_classes = dict(min_pixels=rare_class_pixels)
     if "target_noise" in names and "target" in cfg.train_dataloader.dataset:
         _add_noise(cfg, _self_training_base(configs).strong_noise)
     if "translated" in names and not is_oracle:

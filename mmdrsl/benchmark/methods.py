@@ -7,7 +7,9 @@ from pathlib import Path
 
 from mmengine.config import Config
 
-CONFIG_NAME = "deeplabv3plus_carla2camvid.py"
+from .pairs import DEFAULT_PAIR
+
+_CONFIG = "deeplabv3plus_{pair}.py"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -18,7 +20,8 @@ class Method:
 
     Attributes:
         title: How tables call it.
-        config: Its config below the folder of configs; None for ``<id>/deeplabv3plus_carla2camvid.py``.
+        config: Its config below the folder of configs, with ``{pair}`` in place of the pair; None for
+            ``<id>/deeplabv3plus_{pair}.py``.
         terms: Types that must be among its ``model.terms``, so that a config under its name is the method.
         is_translated: Whether it trains on translated source images.
     """
@@ -34,7 +37,7 @@ METHODS = {
     "oracle": Method(title="Oracle"),
     # The usual config of this project is that of mrkld.
     "self_training": Method(
-        title="Self-training", config="self_training/deeplabv3plus_carla2camvid_plain.py"
+        title="Self-training", config="self_training/deeplabv3plus_{pair}_plain.py"
     ),
     "drsl": Method(title="DRSL", terms=("SegmentationTerm", "ModeMetricTerm", "ModeAlignmentTerm")),
     "adaptsegnet": Method(title="AdaptSegNet", terms=("SegmentationTerm", "AdversarialTerm")),
@@ -50,7 +53,7 @@ METHODS = {
     ),
     "cycada": Method(
         title="CyCADA",
-        config=f"cycada_pixel_feature/{CONFIG_NAME}",
+        config=f"cycada_pixel_feature/{_CONFIG}",
         terms=("SegmentationTerm", "FeatureAdaptationTerm"),
         is_translated=True,
     ),
@@ -62,25 +65,27 @@ METHODS = {
 """Methods by id, in the order of the tables."""
 
 
-def config_file(name: str, configs: Path) -> Path:
+def config_file(name: str, configs: Path, pair: str = DEFAULT_PAIR) -> Path:
     """Where the config of a method is, or should be.
 
     Args:
         name: Key of `METHODS`.
         configs: Folder of the configs.
+        pair: Key of `PAIRS`.
 
     Returns:
         The file.
     """
-    return configs / (METHODS[name].config or f"{name}/{CONFIG_NAME}")
+    return configs / (METHODS[name].config or f"{name}/{_CONFIG}").format(pair=pair)
 
 
-def method_config(name: str, configs: Path) -> Config:
+def method_config(name: str, configs: Path, pair: str = DEFAULT_PAIR) -> Config:
     """Load the config of a method.
 
     Args:
         name: Key of `METHODS`.
         configs: Folder of the configs.
+        pair: Key of `PAIRS`.
 
     Returns:
         The config, as `tools/train.py` would read it.
@@ -91,7 +96,7 @@ def method_config(name: str, configs: Path) -> Config:
     """
     if name not in METHODS:
         raise ValueError(f"unknown method {name!r}: use some of {list(METHODS)}.")
-    path = config_file(name, configs)
+    path = config_file(name, configs, pair)
     if not path.is_file():
         raise FileNotFoundError(
             f"method {name!r} has no config {path}: add it, or leave {name!r} out of --methods."

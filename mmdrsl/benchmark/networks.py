@@ -82,8 +82,10 @@ def weights_of(name: str, *, data: Path, given: dict[str, str]) -> Path | None:
     return path.resolve()
 
 
-def use_network(cfg: Config, name: str, *, configs: Path, weights: Path | None) -> None:
-    """Put a network into the config of a method that was written for `DEFAULT_NETWORK`.
+def use_network(
+    cfg: Config, name: str, *, configs: Path, weights: Path | None, usual: str = DEFAULT_NETWORK
+) -> None:
+    """Put a network into the config of a method that was written for another.
 
     The segmentor is that of ``_base_/models/<name>.py`` with the method's number of classes and loss. Whatever reads
     features of the backbone reads those as far from its end as before, and takes their channels.
@@ -93,32 +95,33 @@ def use_network(cfg: Config, name: str, *, configs: Path, weights: Path | None) 
         name: Key of `NETWORKS`.
         configs: Folder of the configs.
         weights: Weights of the backbone; None for random ones.
+        usual: Network of the config, key of `NETWORKS`.
 
     Raises:
         FileNotFoundError: There is no config of that network.
         ValueError: The method changes the segmentor in a way that no other network can follow.
     """
-    if name != DEFAULT_NETWORK:
+    if name != usual:
         path = configs / "_base_/models" / f"{name}.py"
         if not path.is_file():
             raise FileNotFoundError(
                 f"model {name!r} has no config {path}: add it, or leave it out."
             )
-        usual = Config.fromfile(configs / "_base_/models" / f"{DEFAULT_NETWORK}.py").model
-        _check_carries_over(cfg.model.segmentor, usual.segmentor)
+        base = Config.fromfile(configs / "_base_/models" / f"{usual}.py").model
+        _check_carries_over(cfg.model.segmentor, base.segmentor, usual)
         other = Config.fromfile(path).model
         segmentor = copy.deepcopy(other.segmentor)
         for key in ("num_classes", "loss_decode"):
             segmentor.decode_head[key] = cfg.model.segmentor.decode_head[key]
         cfg.model.segmentor = segmentor
         cfg.model.data_preprocessor = other.data_preprocessor
-        _follow_channels(cfg.model, NETWORKS[name])
+        _follow_channels(cfg.model, NETWORKS[usual].channels, NETWORKS[name])
     cfg.model.segmentor.backbone.pop("init_cfg", None)
     if weights is not None:
         cfg.model.segmentor.backbone.init_cfg = dict(type="Pretrained", checkpoint=str(weights))
 
 
-def _check_carries_over(segmentor: ConfigDict, usual: ConfigDict) -> None:
+def _check_carries_over(segmentor: ConfigDict, usual: ConfigDict, name: str) -> None:
     """Refuse a method whose segmentor has parts that the swap would silently drop."""
     ignored = {"num_classes", "loss_decode", "init_cfg"}
     for part in ("", "backbone", "decode_head"):
@@ -127,14 +130,14 @@ def _check_carries_over(segmentor: ConfigDict, usual: ConfigDict) -> None:
         changed = sorted(key for key in {*own, *base} - skipped if own.get(key) != base.get(key))
         if changed:
             raise ValueError(
-                f"The method changes model.segmentor.{part} in {changed}, which belongs to {DEFAULT_NETWORK}: it "
+                f"The method changes model.segmentor.{part} in {changed}, which belongs to {name}: it "
                 "has no other networks."
             )
 
 
-def _follow_channels(model: ConfigDict, network: Network) -> None:
+def _follow_channels(model: ConfigDict, usual: tuple[int, ...], network: Network) -> None:
     """Set the indices and channels of everything outside the segmentor that reads features."""
-    usual, channels = NETWORKS[DEFAULT_NETWORK].channels, network.channels
+    channels = network.channels
     shift = len(channels) - len(usual)
     extras = [model[key] for key in ("heads", "discriminators", "terms") if key in model]
     for entry in _dictionaries(extras):

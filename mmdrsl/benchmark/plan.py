@@ -19,7 +19,8 @@ from .evaluation_set import EvaluationSet, use_evaluation_set, use_target_statis
 from .extras import prediction_share, use_extras
 from .methods import METHODS, method_config
 from .networks import use_network, weights_of
-from .protocol import CHECKPOINT_INTERVAL, check_equal, protocol_of, use_protocol
+from .pairs import DEFAULT_PAIR, PAIRS, training_data_identity
+from .protocol import check_equal, protocol_of, use_protocol
 from .training_run import ROOT, TrainingRun, fingerprint
 from .translations import (
     check_trained_translator,
@@ -33,7 +34,6 @@ from .warmup import RUN_KEYS, joined_warmup, warmup_config, warmup_iterations
 CONFIGS = ROOT / "configs"
 # In a run's folder while it trains: its part of the warm-up's checkpoint.
 WARMUP_CHECKPOINT = "warmup.pth"
-DATA_FILES = ("carla/classes.json", "carla/train.txt", "camvid/classes.json", "camvid/train.txt")
 # Entries that no hash of a training holds.
 _OF_EVALUATION = ("val_", "test_", "target_dataset", "model.segmentor.test_cfg")
 _NOT_VALIDATED = tuple(
@@ -46,7 +46,7 @@ class Settings:
     """What a benchmark is asked for.
 
     Attributes:
-        data: Folder laid out as the benchmark: ``carla/``, ``camvid/``, ``weights/``.
+        data: Folder of the pair's data; ``weights/`` in it has those of backbones.
         out: Folder of runs and results.
         methods: Keys of `METHODS`.
         networks: Keys of `NETWORKS`.
@@ -57,6 +57,7 @@ class Settings:
         translations: Folder of the translated source.
         options: Config entries to override in every run that has them.
         configs: Folder of the configs.
+        pair: Key of `PAIRS`.
     """
 
     data: Path
@@ -70,6 +71,7 @@ class Settings:
     translations: Path | None = None
     options: Mapping[str, Any] = field(default_factory=dict)
     configs: Path = CONFIGS
+    pair: str = DEFAULT_PAIR
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -120,7 +122,7 @@ class BenchmarkRun(PlannedRun):
 def plan_runs(settings: Settings) -> list[BenchmarkRun]:
     """Lay out all runs of a benchmark, network by network and seed by seed.
 
-    The environment variable ``MMDRSL_BENCHMARK`` must name the data, since the configs read it.
+    The environment variable of the pair must name the data, since the configs read it.
 
     Args:
         settings: What is asked for.
@@ -142,18 +144,22 @@ def plan_runs(settings: Settings) -> list[BenchmarkRun]:
             f"--cfg-options {judged} would change how runs are evaluated, which is equal for all: choose the images "
             "with --eval-data and --eval-split, the statistics with --target-statistics."
         )
-    sources = {method: method_config(method, settings.configs) for method in settings.methods}
+    pair = PAIRS[settings.pair]
+    sources = {
+        method: method_config(method, settings.configs, pair.name) for method in settings.methods
+    }
     # An option of one method is no mistake where only others are asked for: the same options fit every call.
     others = {
-        method: method_config(method, settings.configs)
+        method: method_config(method, settings.configs, pair.name)
         for method in METHODS
         if method not in sources
     }
     missed = merge_options(
         {**others, **sources},
-        {"default_hooks.checkpoint.interval": CHECKPOINT_INTERVAL, **settings.options},
+        {"default_hooks.checkpoint.interval": pair.checkpoint_interval, **settings.options},
     )
-    identity = _data_identity(settings)
+    template = method_config("source_only", settings.configs, pair.name)
+    identity = training_data_identity(pair, template, settings.data)
     runs: list[BenchmarkRun] = []
     for network in settings.networks:
         for seed in settings.seeds:
@@ -294,7 +300,8 @@ def _run_config(
     """A method's config with network, seed, extras and protocol."""
     # Config.copy is shallow: seeds and networks would change one config between them.
     cfg = copy.deepcopy(source)
-    use_network(cfg, network, configs=settings.configs, weights=weights)
+    pair = PAIRS[settings.pair]
+    use_network(cfg, network, configs=settings.configs, weights=weights, usual=pair.network)
     if METHODS[method].is_translated:
         use_translations(cfg, settings.translations)
         check_trained_translator(method, Path(cfg.train_dataloader.dataset.source.translations))
@@ -304,6 +311,7 @@ def _run_config(
         configs=settings.configs,
         translations=settings.translations,
         is_oracle=method == "oracle",
+        rare_class_pixels=pair.rare_class_pixels,
     )
     use_protocol(cfg, seed=seed)
     return cfg
@@ -351,17 +359,6 @@ def _trimmed(cfg: Config) -> Config:
     return copy.deepcopy(
         Config({key: cfg[key] for key in (*RUN_KEYS, *_NOT_VALIDATED) if key in cfg})
     )
-
-
-def _data_identity(settings: Settings) -> list[str]:
-    """Hashes of what lists the training data; the images themselves are taken on trust."""
-    for name in DATA_FILES:
-        if not (settings.data / name).is_file():
-            raise FileNotFoundError(
-                f"--data {settings.data} has no {name}: expected a folder laid out as the benchmark, with "
-                "carla/, camvid/ and weights/."
-            )
-    return [_hash_of(settings.data / name) for name in DATA_FILES]
 
 
 def _hash_of(path: Path | None) -> str:

@@ -13,8 +13,6 @@ from .warmup import warmup_iterations
 EQUAL = ("steps", "warmup_steps", "images_per_step", "crop", "initial_weights")
 """Entries of `protocol_of` that must be the same for all methods."""
 
-CHECKPOINT_INTERVAL = 100
-
 
 def use_protocol(cfg: Config, *, seed: int) -> None:
     """Seed a run, and let it train without ever looking at labels of the target.

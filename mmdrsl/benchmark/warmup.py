@@ -106,9 +106,8 @@ def warmup_config(cfg: Config) -> Config | None:
     warmup.model.terms = ConfigDict(
         {name: term for name, term in terms if _reads_source(term) or _has_state(term)}
     )
-    # Frozen statistics begin with the first round.
-    if warmup.model.get("normalisation") in ("joint", "frozen"):
-        warmup.model.pop("normalisation")
+    # How two domains are normalised shows in the first round.
+    warmup.model.pop("normalisation", None)
     if not warmup.model.get("heads"):
         warmup.model.pop("heads_shape_warmup", None)
     for key in ("self_training", "teacher", "normalisation"):

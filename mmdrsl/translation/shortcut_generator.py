@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Literal
 
 from torch import Tensor, nn
 
@@ -14,7 +14,7 @@ load_mmagic()
 from mmagic.models.editors.cyclegan.cyclegan_generator import ResnetGenerator  # noqa: E402
 from mmagic.registry import MODELS  # noqa: E402
 
-BORDER = "reflect"
+BORDER: Literal["reflect"] = "reflect"
 
 
 @MODELS.register_module()

@@ -26,18 +26,14 @@ def read(root, folder="camvid", split="val"):
 
 def dataset_of(chosen):
     return LabelledImageDataset(
-        data_root=str(chosen.folder),
-        ann_file=f"{chosen.split}.txt",
+        **{key: value for key, value in chosen.dataset.items() if key != "type"},
         label_space="street10",
-        img_suffix=chosen.img_suffix,
-        table=dict(name="classes.json", ids=chosen.table),
-        renames=chosen.renames,
     )
 
 
 def test_camvid_reads_as_the_class_of_camvid_reads_it(root):
     chosen = read(root)
-    assert (chosen.images, chosen.title, chosen.img_suffix) == (4, "camvid/val", ".jpg")
+    assert (chosen.images, chosen.title) == (4, "camvid/val")
     usual = CamVidDataset(data_root=str(root / "camvid"), ann_file="val.txt")
     found = dataset_of(chosen)
     lookup = usual.label_format["label_lookup"]
@@ -66,7 +62,7 @@ def test_names_of_classes_need_no_map(root):
         root / "camvid", ids=dict(enumerate([*COMMON, "sea"])), to_common={}, ignore_ids=[10]
     )
     chosen = read(root)
-    assert chosen.renames == {**{name: name for name in COMMON}, "sea": None}
+    assert chosen.dataset["renames"] == {**{name: name for name in COMMON}, "sea": None}
 
 
 @pytest.mark.parametrize(

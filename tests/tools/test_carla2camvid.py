@@ -8,7 +8,7 @@ from mmengine.config import Config
 from mmseg.registry import DATASETS
 
 from mmdrsl.benchmark.evaluation_set import read_evaluation_set
-from mmdrsl.benchmark.plan import DATA_FILES
+from mmdrsl.benchmark.pairs import DEFAULT_PAIR, PAIRS
 
 ROOT = Path(__file__).resolve().parents[2]
 SIZE = (480, 640)
@@ -92,10 +92,12 @@ def test_names_of_the_ids_are_those_of_the_datasets(converter, sources, dataset)
     found = read_evaluation_set(root / dataset, "train", label_space="street10", data=root)
     kind = DATASETS.get({"carla": "CARLADataset", "camvid": "CamVidDataset"}[dataset])
     expected = {name: kind.RENAMES["street10"].get(name) for name in kind.TABLE.ids.values()}
-    assert found.table == {str(number): name for number, name in kind.TABLE.ids.items()}
-    assert {name: found.renames.get(name) for name in expected} == expected
+    assert found.dataset["table"]["ids"] == {
+        str(number): name for number, name in kind.TABLE.ids.items()
+    }
+    assert {name: found.dataset["renames"].get(name) for name in expected} == expected
     # All that tools/run_benchmark.py asks for but the weights.
-    assert not [name for name in DATA_FILES if not (root / name).is_file()]
+    assert not [name for name in PAIRS[DEFAULT_PAIR].lists if not (root / name).is_file()]
 
 
 def test_second_call_keeps_files(converter, sources):

@@ -97,9 +97,14 @@ def test_without_class_balance_every_pixel_counts_the_same():
     )
     alone = [
         weights[b, y, x]
-        * uniform(embeddings[b, None, :, y, None, x, None], labels[b, None, y, None, x, None], representatives, BANDWIDTH)
+        * uniform(
+            embeddings[b, None, :, y, None, x, None],
+            labels[b, None, y, None, x, None],
+            representatives,
+            BANDWIDTH,
+        )
         for b, y, x in (labels != IGNORED).nonzero().tolist()
-    ]  # fmt: skip
+    ]
     result = uniform(embeddings, labels, representatives, BANDWIDTH, weights)
     torch.testing.assert_close(result, torch.stack(alone).mean())
     balanced = ModeMetricLoss(max_pixels_per_class=EVERY_PIXEL, usage_weight=0, spread_weight=0)

@@ -1,0 +1,113 @@
+"""The pairs of domains on which a benchmark compares methods, and what lists their data."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+from mmengine.config import Config
+
+from ..datasets.inspection.config_domains import datasets_of
+from ..datasets.inspection.domain_report import list_files
+from ..self_training.artefact import file_hash
+from .networks import DEFAULT_NETWORK
+
+
+@dataclass(frozen=True, kw_only=True)
+class Pair:
+    """A labelled source and an unlabelled target, for which every method has a config.
+
+    Attributes:
+        name: How its configs are called: ``<method>/deeplabv3plus_<name>.py``.
+        network: Network of these configs, trained by default.
+        variable: Environment variable that names the folder of the data, which the configs read.
+        lists: Files in that folder which list training images and classes; their hashes are part of a run's. Without
+            any, the names of the images that the configs find are.
+        evaluation: Folder in that folder for `read_evaluation_set`; None for the validation images of the configs.
+        rare_class_pixels: Pixels of a class from which on an image is drawn for it, with the extra ``rare_classes``.
+        checkpoint_interval: Steps between two checkpoints.
+    """
+
+    name: str
+    network: str
+    variable: str
+    lists: tuple[str, ...] = ()
+    evaluation: str | None = None
+    rare_class_pixels: int
+    checkpoint_interval: int
+
+
+DEFAULT_PAIR = "carla2camvid"
+PAIRS = {
+    pair.name: pair
+    for pair in (
+        Pair(
+            name=DEFAULT_PAIR,
+            network=DEFAULT_NETWORK,
+            variable="MMDRSL_BENCHMARK",
+            lists=(
+                "carla/classes.json",
+                "carla/train.txt",
+                "camvid/classes.json",
+                "camvid/train.txt",
+            ),
+            evaluation="camvid",
+            # DAFormer's share of a crop would be 560: carla/train has that of signs in two images, of persons in eight.
+            rare_class_pixels=100,
+            checkpoint_interval=100,
+        ),
+        Pair(
+            name="scenes2scenes",
+            network="deeplabv3plus_small",
+            variable="MMDRSL_SCENES",
+            rare_class_pixels=100,
+            checkpoint_interval=100,
+        ),
+        Pair(
+            name="gta2cs",
+            network="deeplabv3plus_r50",
+            variable="MMDRSL_SAMPLES",
+            # DAFormer's.
+            rare_class_pixels=3000,
+            checkpoint_interval=1000,
+        ),
+    )
+}
+"""Pairs by name."""
+
+
+def training_data_identity(pair: Pair, template: Config, data: Path) -> list[str]:
+    """Hashes of what lists the training data; the images themselves are taken on trust.
+
+    Args:
+        pair: The pair.
+        template: Config of source-only training on it.
+        data: Folder of the data, which the environment variable of the pair names.
+
+    Returns:
+        The hashes.
+
+    Raises:
+        FileNotFoundError: A list, or a folder of images, is missing.
+    """
+    if pair.lists:
+        for name in pair.lists:
+            if not (data / name).is_file():
+                raise FileNotFoundError(
+                    f"--data {data} has no {name}: expected a folder laid out as the benchmark, with "
+                    f"{list(pair.lists)}."
+                )
+        return [file_hash(data / name) for name in pair.lists]
+    found = datasets_of(template)
+    return [
+        hashlib.sha256(
+            "\n".join(
+                os.path.relpath(info["img_path"], data)
+                for dataset in found[domain]
+                for info in list_files(dataset)
+            ).encode()
+        ).hexdigest()
+        for domain in ("source", "target")
+    ]

@@ -1,0 +1,166 @@
+"""Other pairs of domains than CARLA to CamVid."""
+
+import json
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from benchmark_data import write_benchmark
+from mmseg.registry import DATASETS
+
+from mmdrsl.benchmark.evaluation_set import configured_evaluation_set, use_evaluation_set
+from mmdrsl.benchmark.methods import METHODS, method_config
+from mmdrsl.benchmark.networks import NETWORKS
+from mmdrsl.benchmark.pairs import DEFAULT_PAIR, PAIRS, training_data_identity
+from mmdrsl.benchmark.plan import CONFIGS, Settings, plan_runs
+
+
+@pytest.fixture
+def scenes(scenes_root, tmp_path, monkeypatch):
+    root = tmp_path / "scenes"
+    shutil.copytree(scenes_root, root)
+    monkeypatch.setenv("MMDRSL_SCENES", str(root))
+    return root
+
+
+def template(pair="scenes2scenes"):
+    return method_config("source_only", CONFIGS, pair)
+
+
+def plan(data, out, *, methods=tuple(METHODS), network=None, extras=()):
+    pair = PAIRS["scenes2scenes"]
+    return plan_runs(
+        Settings(
+            data=data,
+            out=out,
+            methods=methods,
+            networks=(network or pair.network,),
+            seeds=(0,),
+            evaluation=configured_evaluation_set(template()),
+            extras=extras,
+            translations=data,
+            pair=pair.name,
+        )
+    )
+
+
+@pytest.mark.parametrize("pair", PAIRS)
+@pytest.mark.parametrize("method", METHODS)
+def test_every_method_has_a_config_of_every_pair(pair, method):
+    cfg = method_config(method, CONFIGS, pair)
+    usual = NETWORKS[PAIRS[pair].network]
+    for head in cfg.model.get("heads", {}).values():
+        expected = (
+            usual.decoder_channels if head.in_index == "decoder" else usual.channels[head.in_index]
+        )
+        assert head.in_channels == expected
+
+
+def test_comparison_on_the_scenes(scenes, tmp_path):
+    runs = {run.method: run for run in plan(scenes, tmp_path / "out")}
+    assert set(runs) == set(METHODS)
+    protocol = runs["drsl"].protocol
+    for run in runs.values():
+        for key in ("steps", "warmup_steps", "images_per_step", "crop", "initial_weights"):
+            assert run.protocol[key] == protocol[key]
+        assert run.training.cfg.default_hooks.checkpoint.interval == 100
+    # Warm-ups are the source's alone, however two domains are normalised afterwards.
+    shared = runs["source_only"].warmup.hash
+    alone = {name for name, run in runs.items() if run.warmup is None or run.warmup.hash != shared}
+    assert alone == {"oracle", "seg_uncertainty", "cycada_pixel", "cycada"}
+    assert runs["cycada"].warmup.hash == runs["cycada_pixel"].warmup.hash
+
+
+def test_another_network_on_another_pair(scenes, tmp_path):
+    (run,) = plan(scenes, tmp_path / "out", methods=("drsl",), network="fcn_r50")
+    model = run.training.cfg.model
+    assert model.segmentor.backbone.type == "ResNet"
+    assert model.heads.mmdl.in_channels == NETWORKS["fcn_r50"].decoder_channels
+    assert model.segmentor.decode_head.num_classes == 19
+
+
+def test_rare_classes_by_the_size_of_the_images(scenes, tmp_path):
+    (run,) = plan(scenes, tmp_path / "out", methods=("drsl",), extras=("rare_classes",))
+    assert run.training.cfg.train_dataloader.sampler.rare_classes == dict(min_pixels=100)
+    assert PAIRS["gta2cs"].rare_class_pixels == 3000
+
+
+def test_a_run_depends_on_the_images_that_its_config_finds(scenes, tmp_path):
+    def runs():
+        return plan(scenes, tmp_path / "out", methods=("drsl",))[0]
+
+    before = runs()
+    images = sorted((scenes / "camera/leftImg8bit/train").rglob("*.png"))
+    images[0].rename(images[0].with_name("other" + images[0].name[5:]))
+    after = runs()
+    assert (after.hash, after.data_hash) != (before.hash, before.data_hash)
+    moved = tmp_path / "moved"
+    scenes.rename(moved)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("MMDRSL_SCENES", str(moved))
+        assert plan(moved, tmp_path / "out", methods=("drsl",))[0].hash == after.hash
+
+
+def test_evaluation_on_what_the_configs_validate_on(scenes):
+    chosen = configured_evaluation_set(template())
+    assert (chosen.title, chosen.images) == ("camera/val", 2)
+    cfg = template()
+    use_evaluation_set(cfg, template(), chosen)
+    found = DATASETS.build(cfg.test_dataloader.dataset)
+    usual = DATASETS.build(template().val_dataloader.dataset)
+    assert len(found) == len(usual) == 2
+    for key in ("img_path", "seg_map_path", "sample_id"):
+        assert [found.get_data_info(index)[key] for index in range(2)] == [
+            usual.get_data_info(index)[key] for index in range(2)
+        ]
+    assert (found.label_format["label_lookup"] == usual.label_format["label_lookup"]).all()
+    label = sorted((scenes / "camera/gtFine/val").rglob("*.png"))[0]
+    label.write_bytes(label.read_bytes() + b" ")
+    assert configured_evaluation_set(template()).identity != chosen.identity
+    quarter = configured_evaluation_set(template(), target_share=0.25)
+    assert quarter.title == "camera/val, a share 0.25 of the target in the statistics"
+    label.unlink()
+    with pytest.raises(FileNotFoundError, match="a file of the evaluation data"):
+        configured_evaluation_set(template())
+
+
+def test_missing_lists_are_named(tmp_path, monkeypatch):
+    data = write_benchmark(tmp_path / "data")
+    monkeypatch.setenv("MMDRSL_BENCHMARK", str(data))
+    pair = PAIRS[DEFAULT_PAIR]
+    assert len(training_data_identity(pair, template(pair.name), data)) == 4
+    (data / "camvid/train.txt").unlink()
+    with pytest.raises(FileNotFoundError, match=r"has no camvid/train\.txt"):
+        training_data_identity(pair, template(pair.name), data)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+def test_tool_on_the_scenes(scenes, tmp_path, monkeypatch):
+    # --data says where they are.
+    monkeypatch.delenv("MMDRSL_SCENES")
+    rounds = [f"default_hooks.self_training.rounds.{number}.iterations=1" for number in range(3)]
+    command = [
+        *(sys.executable, "tools/run_benchmark.py", "--pair", "scenes2scenes"),
+        *("--data", scenes, "--out", tmp_path / "out", "--methods", "source_only", "oracle", "drsl"),
+        *("--cfg-options", "warmup_iterations=2", "train_cfg.max_iters=5", *rounds),
+        *("default_hooks.self_training.warmup_iterations=2", "default_hooks.modes.kmeans_iteration=1"),
+    ]  # fmt: skip
+    root = Path(__file__).resolve().parents[2]
+    done = subprocess.run([*map(str, command)], cwd=root, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
+    rows = json.loads((tmp_path / "out/results.json").read_text())["runs"]
+    assert [row["method"] for row in rows] == ["source_only", "oracle", "drsl"]
+    for row in rows:
+        assert row["model"] == "deeplabv3plus_small"
+        assert row["evaluation"]["set"] == "camera/val"
+        assert row["mIoU"] >= 0
+        assert "road" in row["IoU"]
+    assert [row["shared_warmup"] for row in rows] == [True, False, True]
+    again = subprocess.run(
+        [*map(str, command), "--eval-split", "val"], cwd=root, capture_output=True, text=True
+    )
+    assert again.returncode == 1
+    assert "--eval-split val is a list in --eval-data" in again.stderr
