@@ -150,7 +150,9 @@ def configured_evaluation_set(
     usual = dict(template.val_dataloader.dataset)
     return EvaluationSet(
         name=f"{Path(usual['data_root']).name}/val",
-        dataset={key: usual[key] for key in usual.keys() - {"label_space", "pipeline"}},
+        dataset={
+            key: value for key, value in usual.items() if key not in ("label_space", "pipeline")
+        },
         images=len(files),
         has_sequences=_have_sequences([info["img_path"] for info in files]),
         identity=digest.hexdigest()[:16],
