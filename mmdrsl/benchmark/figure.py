@@ -7,7 +7,7 @@ from typing import Any
 
 from ..visualization.charts import dot_chart
 from .methods import METHODS
-from .networks import DEFAULT_NETWORK
+from .networks import shown_network
 
 NO_EXTRAS = "no extras"
 # With fewer there is nothing to see.
@@ -23,7 +23,7 @@ _STYLE = """<style>
 
 
 def figure(rows: Iterable[Mapping[str, Any]]) -> str:
-    """Mean of the sequences of the default network, seed by seed, as an SVG file.
+    """Mean of the sequences of one network, `shown_network`, seed by seed, as an SVG file.
 
     Comparisons of at least three methods on the usual statistics of prediction have a panel each, named by their
     extras, and by the evaluation set where there are several; dashed lines are the means of source-only training and of
@@ -38,10 +38,12 @@ def figure(rows: Iterable[Mapping[str, Any]]) -> str:
     Raises:
         ValueError: No comparison has that many methods.
     """
+    rows = list(rows)
+    network = shown_network(rows)
     shown = [
         row
         for row in rows
-        if row["model"] == DEFAULT_NETWORK
+        if row["model"] == network
         and "target_share" not in row["evaluation"]
         and "translated" not in row["extras"]
     ]
@@ -56,7 +58,7 @@ def figure(rows: Iterable[Mapping[str, Any]]) -> str:
     panels = {title: panel for title, panel in panels.items() if len(panel) >= LEAST_METHODS}
     if not panels:
         raise ValueError(
-            f"a figure needs a comparison of at least {LEAST_METHODS} methods with {DEFAULT_NETWORK}."
+            f"a figure needs a comparison of at least {LEAST_METHODS} methods with {network}."
         )
     methods = [name for name in METHODS if any(name in panel for panel in panels.values())]
     titles = {name: METHODS[name].title for name in methods}

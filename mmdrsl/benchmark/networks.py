@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -51,6 +52,19 @@ NETWORKS = {
     "segformer_b5": Network(channels=_MIT, decoder_channels=256),
 }
 """Networks by name."""
+
+
+def shown_network(rows: Iterable[Mapping[str, Any]]) -> str:
+    """The network that pages and figures show.
+
+    Args:
+        rows: Rows of a benchmark.
+
+    Returns:
+        `DEFAULT_NETWORK` where rows have it, else the one that most have.
+    """
+    found = Counter(row["model"] for row in rows)
+    return DEFAULT_NETWORK if DEFAULT_NETWORK in found or not found else found.most_common(1)[0][0]
 
 
 def weights_of(name: str, *, data: Path, given: dict[str, str]) -> Path | None:

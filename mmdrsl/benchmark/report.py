@@ -10,7 +10,7 @@ from typing import Any
 
 from .aggregate import paired_differences, spread
 from .methods import METHODS
-from .networks import DEFAULT_NETWORK
+from .networks import shown_network
 
 REFERENCE = "drsl"
 # Choices of extras that have a place of their own in a page.
@@ -189,7 +189,7 @@ def protocol_table(rows: Sequence[Row]) -> list[str]:
 
 
 def fill_page(page: Path, rows: Sequence[Row]) -> str:
-    """Put tables of the default network into a page, between its markers.
+    """Put tables of one network, `shown_network`, into a page, between its markers.
 
     ``<!-- benchmark:summary -->`` gets the main table without extras, ``<!-- benchmark:plain -->`` also the differences
     and classes; ``<!-- benchmark:statistics -->`` and ``<!-- benchmark:scales -->`` the same with the one extra
@@ -209,10 +209,9 @@ def fill_page(page: Path, rows: Sequence[Row]) -> str:
         ValueError: The page has no marker, or one without its end.
     """
     text = page.read_text(encoding="utf-8")
+    network = shown_network(rows)
     usual = [
-        row
-        for row in rows
-        if row["model"] == DEFAULT_NETWORK and "target_share" not in row["evaluation"]
+        row for row in rows if row["model"] == network and "target_share" not in row["evaluation"]
     ]
     plain = [row for row in usual if not row["extras"]]
     others = [row for row in usual if row["extras"] not in ([], *OWN_PLACES.values())]

@@ -378,3 +378,14 @@ def test_summary_is_the_main_table_alone(rows, tmp_path):
     page.write_text("<!-- benchmark:summary -->\n<!-- /benchmark:summary -->\n")
     lines = fill_page(page, with_gaps(rows)).splitlines()
     assert lines[2:-2] == main_table(with_gaps(rows))
+
+
+def test_results_of_another_network_alone_are_shown(rows, tmp_path):
+    other = [{**entry, "model": "deeplabv3plus_small"} for entry in rows]
+    few = [{**entry, "model": "fcn_r50"} for entry in rows if entry["method"] == "drsl"]
+    page = tmp_path / "page.md"
+    page.write_text("<!-- benchmark:summary -->\n<!-- /benchmark:summary -->\n")
+    assert fill_page(page, with_gaps([*few, *other])) == fill_page(page, with_gaps(rows))
+    assert figure([*few, *other]) == figure(rows)
+    # Beside the usual one it is not.
+    assert figure([*rows, *other]) == figure(rows)
