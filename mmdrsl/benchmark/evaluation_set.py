@@ -32,7 +32,8 @@ class EvaluationSet:
         dataset: Config of their dataset, without pipeline and label space.
         images: Number of images.
         has_sequences: Whether all names begin with that of a sequence and an underscore, and not each with another.
-        identity: Hash of list, classes, images, labels and share: equal where a network's results are.
+        identity: Hash of list, images, labels, share, and of the classes where the folder names them: equal where a
+            network's results are.
         target_share: Share of the unlabelled target in the statistics under which a network predicts; None for those of
             its checkpoint.
     """
@@ -161,7 +162,7 @@ def configured_evaluation_set(
 
 
 def use_evaluation_set(cfg: Config, template: Config, chosen: EvaluationSet) -> None:
-    """Let a config test on a set, at the full size of its images.
+    """Let a config test on a set, scored at the full size of its labels.
 
     Args:
         cfg: Config of a run, changed in place.
@@ -192,13 +193,15 @@ def use_target_statistics(cfg: Config, template: Config, target_share: float) ->
 
     Args:
         cfg: Config of a run, changed in place.
-        template: The method's config, for the unlabelled target images.
+        template: The method's config, for the unlabelled target images and how they are labelled.
         target_share: The share, in (0, 1].
     """
     hook = dict(
         type="PredictionStatisticsHook",
         dataset=template.target_dataset,
         target_share=target_share,
+        # At the size at which the network labels and predicts.
+        pipeline=template.get("labelling_pipeline"),
     )
     cfg.custom_hooks = [*cfg.get("custom_hooks", ()), hook]
 

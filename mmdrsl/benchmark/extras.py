@@ -70,8 +70,10 @@ def use_extras(
         rare_class_pixels: Pixels of a class from which on an image is drawn for it.
 
     Raises:
-        ValueError: There is no folder of the translated set.
+        ValueError: There is no folder of the translated set, or the statistics are the target's already.
     """
+    if "target_statistics" in names:
+        check_source_statistics(cfg)
     _set_teacher(cfg, evaluate="teacher" in names, configs=configs)
     if "rare_classes" in names:
         cfg.train_dataloader.sampler.rare_classes = dict(min_pixels=rare_class_pixels)
@@ -84,7 +86,13 @@ def use_extras(
     if "label_scales" in names and _labels_rounds(cfg):
         rounds.labeller.scales = LABEL_SCALES
     if "target_statistics" in names and _labels_rounds(cfg):
-        statistics = dict(type="TargetNormalisationHook", target_share=TARGET_SHARE, rest="running")
+        statistics: dict[str, Any] = dict(
+            type="TargetNormalisationHook",
+            target_share=TARGET_SHARE,
+            rest="running",
+        )
+        if "pipeline" in rounds:
+            statistics["pipeline"] = rounds.pipeline
         # A network that is surer everywhere would pass an upper bound on the easy classes alone.
         policy = dict(highest_threshold=1.0)
         cfg.merge_from_dict(
@@ -92,6 +100,23 @@ def use_extras(
                 "default_hooks.normalisation": statistics,
                 "default_hooks.self_training.labeller.policy": policy,
             }
+        )
+
+
+def check_source_statistics(cfg: Config) -> None:
+    """Refuse to mix the target into statistics that are the target's already.
+
+    Args:
+        cfg: Config of a method.
+
+    Raises:
+        ValueError: The config takes them from the target.
+    """
+    if cfg.model.get("normalisation") == "per_domain" or "normalisation" in cfg.default_hooks:
+        raise ValueError(
+            "a share of the target is to be mixed into statistics of normalisation, but configs of this pair take the "
+            "target's alone (model.normalisation='per_domain', default_hooks.normalisation): leave --target-statistics "
+            "and the extra target_statistics out."
         )
 
 

@@ -24,7 +24,7 @@ class Pair:
         network: Network of these configs, trained by default.
         variable: Environment variable that names the folder of the data, which the configs read.
         lists: Files in that folder which list training images and classes; their hashes are part of a run's. Without
-            any, the names of the images that the configs find are.
+            any, names and sizes of the image files that the configs find are.
         evaluation: Folder in that folder for `read_evaluation_set`; None for the validation images of the configs.
         rare_class_pixels: Pixels of a class from which on an image is drawn for it, with the extra ``rare_classes``.
         checkpoint_interval: Steps between two checkpoints.
@@ -104,7 +104,7 @@ def training_data_identity(pair: Pair, template: Config, data: Path) -> list[str
     return [
         hashlib.sha256(
             "\n".join(
-                os.path.relpath(info["img_path"], data)
+                f"{os.path.relpath(info['img_path'], data)} {os.path.getsize(info['img_path'])}"
                 for dataset in found[domain]
                 for info in list_files(dataset)
             ).encode()

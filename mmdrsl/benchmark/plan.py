@@ -16,7 +16,7 @@ import mmdrsl
 from ..self_training.artefact import file_hash
 from .config_options import check_kept, merge_options
 from .evaluation_set import EvaluationSet, use_evaluation_set, use_target_statistics
-from .extras import prediction_share, use_extras
+from .extras import check_source_statistics, prediction_share, use_extras
 from .methods import METHODS, method_config
 from .networks import use_network, weights_of
 from .pairs import DEFAULT_PAIR, PAIRS, training_data_identity
@@ -225,6 +225,7 @@ def _plan_group(
         use_evaluation_set(evaluation, source, settings.evaluation)
         share = settings.evaluation.target_share or prediction_share(cfg, settings.extras)
         if share is not None:
+            check_source_statistics(source)
             use_target_statistics(evaluation, source, share)
         planned = _planned(
             _trimmed(cfg),

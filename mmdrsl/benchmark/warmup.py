@@ -106,8 +106,16 @@ def warmup_config(cfg: Config) -> Config | None:
     warmup.model.terms = ConfigDict(
         {name: term for name, term in terms if _reads_source(term) or _has_state(term)}
     )
-    # How two domains are normalised shows in the first round.
-    warmup.model.pop("normalisation", None)
+    if not any(_has_state(term) for term in warmup.model.terms.values()):
+        # It asks for a term that it keeps the state of.
+        warmup.custom_hooks = [
+            hook
+            for hook in warmup.get("custom_hooks") or ()
+            if hook["type"] != "DomainAccuracyHook"
+        ]
+    # Frozen statistics begin with the first round. Those of single domains matter where modes are placed.
+    if warmup.model.get("normalisation") in ("joint", "frozen"):
+        warmup.model.pop("normalisation")
     if not warmup.model.get("heads"):
         warmup.model.pop("heads_shape_warmup", None)
     for key in ("self_training", "teacher", "normalisation"):

@@ -88,7 +88,12 @@ def evenly_spaced(count: int, wanted: int) -> np.ndarray:
 
 
 def target_batches(
-    model: UDASegmentor, target: UnlabelledDataset, *, num_images: int, batch_size: int
+    model: UDASegmentor,
+    target: UnlabelledDataset,
+    *,
+    num_images: int,
+    batch_size: int,
+    pipeline: Sequence[dict] | None = None,
 ) -> Iterator[Tensor]:
     """Whole images, evenly spaced over the dataset, shared out over the ranks.
 
@@ -98,6 +103,7 @@ def target_batches(
         num_images: How many to take at most.
         batch_size: Images of a batch, one more where one would be left over; those of different size are cut to the
             smallest.
+        pipeline: Transforms that load an image; by default the whole one at its own size.
 
     Yields:
         Normalised images (B, 3, H, W).
@@ -105,11 +111,16 @@ def target_batches(
     rank, world_size = get_dist_info()
     chosen = evenly_spaced(len(target), num_images)
     shard = chosen[rank::world_size] if len(chosen) >= 2 * world_size else chosen
-    return images_of(model, target, shard.tolist(), batch_size=batch_size)
+    return images_of(model, target, shard.tolist(), batch_size=batch_size, pipeline=pipeline)
 
 
 def images_of(
-    model: UDASegmentor, target: UnlabelledDataset, numbers: Sequence[int], *, batch_size: int = 1
+    model: UDASegmentor,
+    target: UnlabelledDataset,
+    numbers: Sequence[int],
+    *,
+    batch_size: int = 1,
+    pipeline: Sequence[dict] | None = None,
 ) -> Iterator[Tensor]:
     """Some whole images of a dataset.
 
@@ -118,12 +129,13 @@ def images_of(
         target: The dataset; its pipeline is not used.
         numbers: Of the images.
         batch_size: As in `target_batches`.
+        pipeline: As there.
 
     Yields:
         Normalised images (B, 3, H, W).
     """
     dataset = copy.copy(target)
-    dataset.pipeline = Compose(WHOLE_IMAGE_PIPELINE)
+    dataset.pipeline = Compose(pipeline or WHOLE_IMAGE_PIPELINE)
     return _batches(model, dataset, list(numbers), batch_size)
 
 

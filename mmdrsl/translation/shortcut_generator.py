@@ -27,11 +27,19 @@ class ShortcutGenerator(ResnetGenerator):
     see that, and the export cuts it off. It enlarges by `ResizeConv2d` where MMagic has transposed convolutions, and
     every convolution sees the image reflected beyond its border: zeros there draw a band along it. Arguments are those
     of ``ResnetGenerator``.
+
+    Raises:
+        ValueError: ``padding_mode`` is another than ``reflect``.
     """
 
     adds_image = True
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
+        if kwargs.get("padding_mode", BORDER) != BORDER:
+            raise ValueError(
+                "ShortcutGenerator reflects the image beyond its border, found "
+                f"padding_mode={kwargs['padding_mode']!r}: leave it out."
+            )
         super().__init__(*args, **kwargs)
         for layer in self.model:
             convolution = getattr(layer, "conv", None)

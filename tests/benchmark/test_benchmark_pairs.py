@@ -1,11 +1,14 @@
 """Other pairs of domains than CARLA to CamVid."""
 
+import dataclasses
 import json
 import shutil
 import subprocess
 import sys
 from pathlib import Path
 
+import cv2
+import numpy as np
 import pytest
 from benchmark_data import write_benchmark
 from mmseg.registry import DATASETS
@@ -66,11 +69,12 @@ def test_comparison_on_the_scenes(scenes, tmp_path):
         for key in ("steps", "warmup_steps", "images_per_step", "crop", "initial_weights"):
             assert run.protocol[key] == protocol[key]
         assert run.training.cfg.default_hooks.checkpoint.interval == 100
-    # Warm-ups are the source's alone, however two domains are normalised afterwards.
-    shared = runs["source_only"].warmup.hash
-    alone = {name for name, run in runs.items() if run.warmup is None or run.warmup.hash != shared}
-    assert alone == {"oracle", "seg_uncertainty", "cycada_pixel", "cycada"}
-    assert runs["cycada"].warmup.hash == runs["cycada_pixel"].warmup.hash
+    # Modes are placed in the warm-up, on embeddings normalised as the rounds will be.
+    shared = runs["drsl"].warmup
+    assert shared.training.cfg.model.normalisation == "per_domain"
+    alone = {name for name, run in runs.items() if run.warmup is not shared}
+    translated = {"cycada_pixel", "cycada"}
+    assert alone == {"source_only", "oracle", "seg_uncertainty"} | translated
 
 
 def test_another_network_on_another_pair(scenes, tmp_path):
@@ -81,10 +85,76 @@ def test_another_network_on_another_pair(scenes, tmp_path):
     assert model.segmentor.decode_head.num_classes == 19
 
 
-def test_rare_classes_by_the_size_of_the_images(scenes, tmp_path):
+# Methods with discriminators.
+OPPONENTS = {"adaptsegnet", "adaptsegnet_multi", "advent", "cycada_feature", "cycada"}
+
+
+def write_png(path, values):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    assert cv2.imwrite(str(path), values)
+
+
+@pytest.fixture
+def streets(tmp_path, monkeypatch):
+    """Two images of GTA5 and two for each part of Cityscapes, in their layouts."""
+    root = tmp_path / "streets"
+    image, label = np.full((32, 64, 3), 90, np.uint8), np.full((32, 64), 7, np.uint8)
+    for number in range(2):
+        write_png(root / f"gta5/images/{number:05d}.png", image)
+        write_png(root / f"gta5/labels/{number:05d}.png", label)
+        for part, city in (("train", "aachen"), ("val", "frankfurt")):
+            name = f"{part}/{city}/{city}_00000{number}_000019"
+            write_png(root / f"cityscapes/leftImg8bit/{name}_leftImg8bit.png", image)
+            write_png(root / f"cityscapes/gtFine/{name}_gtFine_labelIds.png", label)
+    monkeypatch.setenv("MMDRSL_SAMPLES", str(root))
+    return root
+
+
+def test_comparison_on_full_size_streets(streets, tmp_path):
+    pair = PAIRS["gta2cs"]
+    evaluation = configured_evaluation_set(template(pair.name), target_share=0.25)
+    assert (evaluation.images, evaluation.has_sequences) == (2, True)
+    settings = Settings(
+        data=streets,
+        out=tmp_path / "out",
+        methods=tuple(METHODS),
+        networks=(pair.network,),
+        seeds=(0,),
+        evaluation=evaluation,
+        extras=("rare_classes", "target_noise", "teacher"),
+        translations=streets,
+        pair=pair.name,
+    )
+    runs = {run.method: run for run in plan_runs(settings)}
+    for name, run in runs.items():
+        cfg = run.training.cfg
+        assert cfg.train_dataloader.sampler.rare_classes == dict(min_pixels=3000)
+        assert cfg.default_hooks.checkpoint.interval == 1000
+        assert cfg.default_hooks.teacher.evaluate
+        has_opponent = "discriminators" in cfg.model
+        assert cfg.optim_wrapper.optimizer.type == ("SGDWithAdam" if has_opponent else "SGD")
+        assert has_opponent is (name in OPPONENTS)
+        (hook,) = [
+            hook for hook in run.evaluation.custom_hooks if hook.type == "PredictionStatisticsHook"
+        ]
+        # Statistics are those of images of the size at which the network predicts.
+        assert dict(type="Resize", scale=(1024, 512), keep_ratio=True) in hook.pipeline
+    assert runs["advent"].warmup is runs["cycada_feature"].warmup
+    statistics = dataclasses.replace(
+        settings,
+        methods=("drsl",),
+        extras=("target_statistics",),
+        evaluation=configured_evaluation_set(template(pair.name)),
+    )
+    hook = plan_runs(statistics)[0].training.cfg.default_hooks.normalisation
+    assert dict(type="Resize", scale=(1024, 512), keep_ratio=True) in hook.pipeline
+
+
+def test_statistics_of_the_target_are_not_mixed_twice(scenes, tmp_path):
+    with pytest.raises(ValueError, match="take the target's alone"):
+        plan(scenes, tmp_path / "out", methods=("drsl",), extras=("target_statistics",))
     (run,) = plan(scenes, tmp_path / "out", methods=("drsl",), extras=("rare_classes",))
     assert run.training.cfg.train_dataloader.sampler.rare_classes == dict(min_pixels=100)
-    assert PAIRS["gta2cs"].rare_class_pixels == 3000
 
 
 def test_a_run_depends_on_the_images_that_its_config_finds(scenes, tmp_path):
@@ -97,6 +167,10 @@ def test_a_run_depends_on_the_images_that_its_config_finds(scenes, tmp_path):
     after = runs()
     assert (after.hash, after.data_hash) != (before.hash, before.data_hash)
     moved = tmp_path / "moved"
+    label = sorted((scenes / "game/images").rglob("*.png"))[0]
+    label.write_bytes(label.read_bytes() + b" ")
+    assert runs().hash != after.hash
+    after = runs()
     scenes.rename(moved)
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("MMDRSL_SCENES", str(moved))

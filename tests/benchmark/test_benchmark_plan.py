@@ -182,6 +182,13 @@ def test_warm_ups_are_shared_where_the_configs_allow_it(settings):
     assert shared.training.title.startswith(title)
 
 
+def test_without_a_gate_nothing_in_the_warm_up_asks_for_one(settings):
+    options = {"model.terms.adaptation.gate": None}
+    warmup = plan_runs(settings(methods=("source_only",), options=options))[0].warmup.training.cfg
+    assert "adaptation" not in warmup.model.terms
+    assert "DomainAccuracyHook" not in {hook.type for hook in warmup.custom_hooks}
+
+
 def test_a_later_call_finds_the_warm_up_of_an_earlier_one(settings):
     asked = [("source_only",), ("dacs", "drsl"), ("advent", "source_only", "adaptsegnet_multi")]
     plans = [plan_runs(settings(methods=methods)) for methods in asked]

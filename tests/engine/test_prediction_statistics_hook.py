@@ -2,6 +2,7 @@
 
 from types import SimpleNamespace
 
+import cv2
 import numpy as np
 import pytest
 import torch
@@ -44,11 +45,11 @@ def evaluate(scenes_root, tmp_path, monkeypatch):
     return call
 
 
-def statistics_by_hand(model, scenes_root):
+def statistics_by_hand(model, scenes_root, size=(128, 64)):
     """Mean and variance of the first convolution over all target images, as one batch."""
     mean, std = np.array([123.675, 116.28, 103.53]), np.array([58.395, 57.12, 57.375])
     images = [
-        (np.array(Image.open(path).convert("RGB")) - mean) / std
+        (cv2.resize(np.array(Image.open(path).convert("RGB")), size) - mean) / std
         for path in sorted((scenes_root / "camera/leftImg8bit/train").rglob("*.png"))
     ]
     assert len(images) == 3
@@ -79,6 +80,21 @@ def test_statistics_are_mixed_and_nothing_else_changes(evaluate, scenes_root):
     layers = [name for name in before if name.endswith("running_mean")]
     after = mixed.state_dict()
     assert not any(torch.equal(before[name], after[name]) for name in layers)
+
+
+def test_statistics_of_images_as_they_are_labelled(evaluate, scenes_root):
+    evaluate("usual")
+    pipeline = [
+        dict(type="LoadImage"),
+        dict(type="Resize", scale=(64, 32), keep_ratio=True),
+        dict(type="PackSegInputs", meta_keys=("img_path", "ori_shape", "img_shape")),
+    ]
+    mixed, _ = evaluate("small", target_share=1.0, pipeline=pipeline)
+    found = mixed.get_submodule(LAYER).running_mean
+    expected, _ = statistics_by_hand(mixed, scenes_root, size=(64, 32))
+    torch.testing.assert_close(found, expected, atol=1e-4, rtol=1e-4)
+    whole, _ = statistics_by_hand(mixed, scenes_root)
+    assert not torch.allclose(found, whole, atol=1e-3)
 
 
 @pytest.mark.parametrize(

@@ -83,6 +83,19 @@ def test_target_statistics_mixed_into_running_ones(train, tmp_path):
         assert_equal(statistics(mixed, 4), statistics(tmp_path / name, 4))
 
 
+def test_statistics_of_images_as_they_are_labelled(train, tmp_path):
+    pipeline = [
+        dict(type="LoadImage"),
+        dict(type="Resize", scale=(64, 32), keep_ratio=True),
+        dict(type="PackSegInputs", meta_keys=("img_path", "ori_shape", "img_shape")),
+    ]
+    options = {"default_hooks.checkpoint.interval": 1}
+    train(tmp_path / "whole", **options)
+    train(tmp_path / "small", **options, **{"default_hooks.normalisation.pipeline": pipeline})
+    whole, small = (statistics(tmp_path / name, 1) for name in ("whole", "small"))
+    assert not any(torch.equal(whole[name], small[name]) for name in whole)
+
+
 def test_no_statistics_are_taken_before_evaluations_begin(train, tmp_path):
     cfg = Config.fromfile(str(ROOT / CONFIG))
     options = {key: cfg[key] for key in ("val_cfg", "val_dataloader", "val_evaluator")} | {

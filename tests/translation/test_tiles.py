@@ -63,6 +63,11 @@ def test_no_band_along_the_border():
     assert deviations["mmagic.ResnetGenerator"] > 0.1
 
 
+def test_another_border_is_refused():
+    with pytest.raises(ValueError, match="found padding_mode='zeros': leave it out"):
+        MODELS.build(dict(GENERATOR, type=KINDS[1], padding_mode="zeros"))
+
+
 def test_statistics_of_single_tiles_would_differ():
     network = generator()
     image = torch.rand(1, 3, 72, 100) * torch.linspace(-1, 1, 100)

@@ -42,13 +42,19 @@ SECOND_HEAD = "mmdl"
 
 
 def with_share(
-    model: UDASegmentor, target: UnlabelledDataset, share: float, num_images: int
+    model: UDASegmentor,
+    target: UnlabelledDataset,
+    share: float,
+    num_images: int,
+    pipeline: Sequence[dict] | None = None,
 ) -> UDASegmentor:
     """A copy of a model under statistics with a share of the target; share 0 leaves them."""
     model = copy.deepcopy(model)
     if share > 0:
         networks = model.networks().train()
-        batches = target_batches(model, target, num_images=num_images, batch_size=8)
+        batches = target_batches(
+            model, target, num_images=num_images, batch_size=8, pipeline=pipeline
+        )
         take_statistics(networks, batches, share=share)
     return model.eval()
 
@@ -132,9 +138,11 @@ def main() -> None:
             f"all {len(target)} images of the target are in the statistics: give a smaller --num-images"
         )
     header = None
+    # Images as the network labels them, where that is not at their own size.
+    pipeline = cfg.get("labelling_pipeline")
     for share in args.shares:
-        own = with_share(model, target, share, args.num_images)
-        found = consistency(own, images_of(own, target, scored))
+        own = with_share(model, target, share, args.num_images, pipeline)
+        found = consistency(own, images_of(own, target, scored, pipeline=pipeline))
         if header is None:
             header = list(found)
             print(f"| share of the target | {' | '.join(header)} |")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from mmengine.hooks import Hook
 from mmengine.model import BaseTTAModel
 from mmengine.runner import Runner
@@ -31,6 +33,8 @@ class PredictionStatisticsHook(Hook):
             of the checkpoint.
         num_images: Images to take, >= 2, evenly spaced over the dataset and shared out over the ranks.
         batch_size: Images per forward pass, >= 2; images of different size are cut to the smallest of their batch.
+        pipeline: Transforms that load a target image, without random ones, such as those of labelling; by default the
+            whole image at its own size.
 
     Raises:
         ValueError: A number is below 2, or the share outside (0, 1].
@@ -43,12 +47,14 @@ class PredictionStatisticsHook(Hook):
         target_share: float = 0.25,
         num_images: int = 200,
         batch_size: int = 8,
+        pipeline: Sequence[dict] | None = None,
     ) -> None:
         check_sample(target_share=target_share, num_images=num_images, batch_size=batch_size)
         self.dataset = dataset
         self.target_share = target_share
         self.num_images = num_images
         self.batch_size = batch_size
+        self.pipeline = pipeline
 
     def before_test(self, runner: Runner) -> None:
         """Mix the statistics into the network that predicts.
@@ -74,6 +80,7 @@ class PredictionStatisticsHook(Hook):
             dataset,
             num_images=self.num_images,
             batch_size=self.batch_size,
+            pipeline=self.pipeline,
         )
         take_statistics(networks, images, share=self.target_share)
         networks.eval()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from mmengine.hooks import Hook
@@ -42,6 +43,8 @@ class TargetNormalisationHook(Hook):
         num_images: Images of a domain to take, >= 2, shared out over the ranks: target images evenly spaced over the
             dataset, source images at random.
         batch_size: Images per forward pass, >= 2; images of different size are cut to the smallest of their batch.
+        pipeline: Transforms that load a target image, without random ones, such as those of labelling; by default the
+            whole image at its own size.
 
     Raises:
         ValueError: A number is below 2, the share outside (0, 1], or `rest` is unknown.
@@ -57,6 +60,7 @@ class TargetNormalisationHook(Hook):
         rest: str = "source",
         num_images: int = 200,
         batch_size: int = 8,
+        pipeline: Sequence[dict] | None = None,
     ) -> None:
         check_sample(target_share=target_share, num_images=num_images, batch_size=batch_size)
         if rest not in ("source", "running"):
@@ -65,6 +69,7 @@ class TargetNormalisationHook(Hook):
         self.rest = rest
         self.num_images = num_images
         self.batch_size = batch_size
+        self.pipeline = pipeline
         self._unmixed: dict[str, Tensor] | None = None
 
     def after_load_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
@@ -177,5 +182,6 @@ class TargetNormalisationHook(Hook):
                 model, dataset, seed=[runner.seed, finished], position=position, **size
             )
             take_statistics(networks, drawn)
-        whole = target_batches(model, dataset.domains["target"], **size)
+        target = dataset.domains["target"]
+        whole = target_batches(model, target, pipeline=self.pipeline, **size)
         take_statistics(networks, whole, share=self.target_share)
