@@ -5,7 +5,7 @@ python tools/translate_dataset.py configs/cycada/cycada_carla2camvid.py CHECKPOI
 
 Needs a segmentor trained on the source:
 python tools/train.py configs/source_only/deeplabv3plus_carla2camvid.py --work-dir work_dirs/source_only/deeplabv3plus_carla2camvid
-Run with seed 0: 1,200 steps, 35 minutes on a core shared with other work; 0.5 s per step on a free core.
+Run with seed 0: 1,200 steps, 17 minutes on a core beside other work; 0.5 s per step on a free core.
 What came of it is in docs/translation.md.
 """
 

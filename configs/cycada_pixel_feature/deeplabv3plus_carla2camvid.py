@@ -4,8 +4,8 @@ python tools/translate_dataset.py configs/cycada/cycada_carla2camvid.py CHECKPOI
 python tools/train.py configs/cycada_pixel_feature/deeplabv3plus_carla2camvid.py --work-dir work_dirs/cycada_pixel_feature/deeplabv3plus_carla2camvid
 
 The first command may be any of the translators in docs/translation.md. Measured with seed 0, CyCADA's own translator
-and without the averaged teacher (tools/run_benchmark.py) on one core: mIoU 33.1
-(0006R0 33.0, 0016E5 30.2), 900 steps of about 1.2 s.
+and without the averaged teacher (tools/run_benchmark.py) on one core: mIoU 28.9
+(0006R0 30.1, 0016E5 25.3), 900 steps of about 1.2 s.
 """
 
 _base_ = "../cycada_feature/deeplabv3plus_carla2camvid.py"
