@@ -106,12 +106,11 @@ def warmup_config(cfg: Config) -> Config | None:
     warmup.model.terms = ConfigDict(
         {name: term for name, term in terms if _reads_source(term) or _has_state(term)}
     )
-    if not any(_has_state(term) for term in warmup.model.terms.values()):
-        # It asks for a term that it keeps the state of.
+    keeps_gate = any(_has_state(term) for term in warmup.model.terms.values())
+    if "DomainAccuracyHook" in custom_hooks and not keeps_gate:
+        # It stops a run without a gate; that is for the method to hear, not for those that share its warm-up.
         warmup.custom_hooks = [
-            hook
-            for hook in warmup.get("custom_hooks") or ()
-            if hook["type"] != "DomainAccuracyHook"
+            hook for hook in warmup.custom_hooks if hook["type"] != "DomainAccuracyHook"
         ]
     # Frozen statistics begin with the first round. Those of single domains matter where modes are placed.
     if warmup.model.get("normalisation") in ("joint", "frozen"):
