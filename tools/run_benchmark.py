@@ -40,7 +40,7 @@ from mmdrsl.benchmark.figure import figure
 from mmdrsl.benchmark.jobs import run_jobs
 from mmdrsl.benchmark.methods import METHODS, config_file, method_config
 from mmdrsl.benchmark.networks import NETWORKS
-from mmdrsl.benchmark.pairs import DEFAULT_PAIR, PAIRS, Pair
+from mmdrsl.benchmark.pairs import DEFAULT_PAIR, PAIRS, Pair, check_data
 from mmdrsl.benchmark.plan import CONFIGS, BenchmarkRun, Settings, plan_runs
 from mmdrsl.benchmark.processes import Processes, StoppedError
 from mmdrsl.benchmark.report import fill_page, report
@@ -261,6 +261,7 @@ def read_settings(args: argparse.Namespace) -> Settings:
     check_used(args)
     pair = PAIRS[args.pair]
     data, out = args.data.resolve(), args.out.resolve()
+    check_data(pair, data)
     os.environ[pair.variable] = str(data)
     resolve_mmseg_bases()
     evaluation = read_evaluation(args, pair, data)

@@ -23,6 +23,7 @@ class Pair:
         name: How its configs are called: ``<method>/deeplabv3plus_<name>.py``.
         network: Network of these configs, trained by default.
         variable: Environment variable that names the folder of the data, which the configs read.
+        folders: Folders in it, source and target.
         lists: Files in that folder which list training images and classes; their hashes are part of a run's. Without
             any, names and sizes of the image files that the configs find are.
         evaluation: Folder in that folder for `read_evaluation_set`; None for the validation images of the configs.
@@ -33,6 +34,7 @@ class Pair:
     name: str
     network: str
     variable: str
+    folders: tuple[str, str]
     lists: tuple[str, ...] = ()
     evaluation: str | None = None
     rare_class_pixels: int
@@ -47,6 +49,7 @@ PAIRS = {
             name=DEFAULT_PAIR,
             network=DEFAULT_NETWORK,
             variable="MMDRSL_BENCHMARK",
+            folders=("carla", "camvid"),
             lists=(
                 "carla/classes.json",
                 "carla/train.txt",
@@ -62,6 +65,7 @@ PAIRS = {
             name="scenes2scenes",
             network="deeplabv3plus_small",
             variable="MMDRSL_SCENES",
+            folders=("game", "camera"),
             rare_class_pixels=100,
             checkpoint_interval=100,
         ),
@@ -69,6 +73,7 @@ PAIRS = {
             name="gta2cs",
             network="deeplabv3plus_r50",
             variable="MMDRSL_SAMPLES",
+            folders=("gta5", "cityscapes"),
             # DAFormer's.
             rare_class_pixels=3000,
             checkpoint_interval=1000,
@@ -76,6 +81,24 @@ PAIRS = {
     )
 }
 """Pairs by name."""
+
+
+def check_data(pair: Pair, data: Path) -> None:
+    """Look for the folders of a pair before configs look for their files.
+
+    Args:
+        pair: The pair.
+        data: Folder of the data.
+
+    Raises:
+        FileNotFoundError: One is missing.
+    """
+    missing = [name for name in pair.folders if not (data / name).is_dir()]
+    if missing:
+        raise FileNotFoundError(
+            f"--data {data} has no {' and no '.join(missing)}: --pair {pair.name} expects {' and '.join(pair.folders)} "
+            "in it; docs/benchmark.md says how to make or get them."
+        )
 
 
 def training_data_identity(pair: Pair, template: Config, data: Path) -> list[str]:

@@ -16,7 +16,7 @@ from mmseg.registry import DATASETS
 from mmdrsl.benchmark.evaluation_set import configured_evaluation_set, use_evaluation_set
 from mmdrsl.benchmark.methods import METHODS, method_config
 from mmdrsl.benchmark.networks import NETWORKS
-from mmdrsl.benchmark.pairs import DEFAULT_PAIR, PAIRS, training_data_identity
+from mmdrsl.benchmark.pairs import DEFAULT_PAIR, PAIRS, check_data, training_data_identity
 from mmdrsl.benchmark.plan import CONFIGS, Settings, plan_runs
 
 
@@ -208,6 +208,15 @@ def test_missing_lists_are_named(tmp_path, monkeypatch):
     (data / "camvid/train.txt").unlink()
     with pytest.raises(FileNotFoundError, match=r"has no camvid/train\.txt"):
         training_data_identity(pair, template(pair.name), data)
+
+
+def test_missing_folders_are_named(tmp_path):
+    (tmp_path / "gta5").mkdir()
+    expected = r"--data .* has no cityscapes: --pair gta2cs expects gta5 and cityscapes in it"
+    with pytest.raises(FileNotFoundError, match=expected):
+        check_data(PAIRS["gta2cs"], tmp_path)
+    (tmp_path / "cityscapes").mkdir()
+    check_data(PAIRS["gta2cs"], tmp_path)
 
 
 @pytest.mark.slow
