@@ -98,6 +98,7 @@ def test_memory_is_written_at_intervals():
     head = model.heads["mmdl"]
     hook = ModeMemoryHook(interval=3, num_images=2)
     hook.before_train(runner_of(model))
+    assert head.memory_followed
     written = []
     for iteration in range(6):
         hook.after_train_iter(runner_of(model, iteration), 0)

@@ -76,11 +76,11 @@ TERMS = dict(
 )  # fmt: skip
 
 
-def build(seed=0, *, terms=TERMS, classes=CLASSES, segmentor=None, **options):
+def build(seed=0, *, terms=TERMS, classes=CLASSES, segmentor=None, memory_size=0, **options):
     torch.manual_seed(seed)
     mmdl = dict(
         type="MMDLHead", in_channels=32, num_classes=classes, num_modes=MODES, embedding_dim=DIM,
-        hidden_channels=16, bandwidth=BANDWIDTH,
+        hidden_channels=16, bandwidth=BANDWIDTH, memory_size=memory_size,
     )  # fmt: skip
     return MODELS.build(
         dict(
@@ -461,14 +461,10 @@ def test_pure_labels_alone_are_used():
 
 def test_remembered_source_pixels_stand_in_for_a_rare_class():
     terms = dict(alignment=dict(TERMS["alignment"], use_memory=True))
-    model = build(terms=terms)
+    model = build(terms=terms, memory_size=5)
     model.progress.adaptation_iteration = 10
-    memory = MODELS.build(
-        dict(type="MMDLHead", in_channels=32, num_classes=CLASSES, num_modes=MODES,
-             embedding_dim=DIM, hidden_channels=16, bandwidth=BANDWIDTH, memory_size=5)
-    )  # fmt: skip
-    memory.load_state_dict(model.heads["mmdl"].state_dict(), strict=False)
-    model.heads["mmdl"] = memory
+    memory = model.heads["mmdl"]
+    memory.memory_followed = True
     data = batch("source", "target")
     data["data_samples"][0].gt_sem_seg.data[:] = 0
     data["data_samples"][1].gt_sem_seg.data[:] = 1
@@ -493,6 +489,12 @@ def test_remembered_source_pixels_stand_in_for_a_rare_class():
     torch.testing.assert_close(found, 2.0 * torch.stack(gaps).mean(), rtol=1e-4, atol=1e-5)
     found.backward()
     assert all(p.grad is None or p.grad.isfinite().all() for p in model.parameters())
+
+
+def test_memory_that_nobody_fills_is_refused():
+    terms = dict(alignment=dict(TERMS["alignment"], use_memory=True))
+    with pytest.raises(ValueError, match=r"nobody fills: add .*ModeMemoryHook', head='mmdl'"):
+        losses_of(build(terms=terms, memory_size=5), "source", "target")
 
 
 def test_memory_without_size_is_refused():

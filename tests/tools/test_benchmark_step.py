@@ -49,6 +49,17 @@ def test_plain_step_is_that_of_the_self_training_twin():
     assert "mmdl" in cfg.model.heads
 
 
+def test_a_memory_is_full():
+    cfg = Config.fromfile(
+        str(ROOT / "configs/drsl/ablations/deeplabv3plus_scenes2scenes_memory.py")
+    )
+    drsl = benchmark_step.build_candidate(cfg.model, cfg, torch.device("cpu"), amp=False)
+    head = drsl.model.heads["mmdl"]
+    assert len(head.remembered()[0]) == head.num_classes * head.num_modes * head.memory_size
+    batch = benchmark_step.synthetic_batch(2, 2, (64, 64), 19)
+    assert "alignment.loss_alignment" in drsl.model.train_step(batch, drsl.optim_wrapper)
+
+
 def test_both_models_do_their_whole_work():
     cfg = Config.fromfile(str(ROOT / CONFIG))
     drsl = benchmark_step.build_candidate(cfg.model, cfg, torch.device("cpu"), amp=False)

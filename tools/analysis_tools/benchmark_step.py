@@ -92,10 +92,20 @@ def build_candidate(model: dict, cfg: Config, device: torch.device, amp: bool) -
     torch.manual_seed(0)
     built = MODELS.build(model).to(device).train()
     built.progress = AdaptationProgress(round=1, adaptation_iteration=ADAPTATION_ITERATION)
+    for head in built.heads.values():
+        if isinstance(head, MMDLHead) and head.memory_size:
+            fill_memory(head)
     wrapper = copy.deepcopy(cfg.optim_wrapper)
     if amp:
         wrapper.type, wrapper.loss_scale = "AmpOptimWrapper", "dynamic"
     return Candidate(built, build_optim_wrapper(built, wrapper))
+
+
+def fill_memory(head: MMDLHead) -> None:
+    """Fill the memory of every mode, as `ModeMemoryHook` would over many steps."""
+    head.memory.copy_(head.modes().detach()[:, :, None].expand_as(head.memory))
+    head.memory_written.fill_(head.memory_size)
+    head.memory_followed = True
 
 
 def synthetic_batch(

@@ -49,16 +49,18 @@ class ModeMemoryHook(Hook):
         self.head = head
 
     def before_train(self, runner: Runner) -> None:
-        """Check that the model has the head and that it has a memory.
+        """Tell the head that its memory is kept.
 
         Raises:
-            ValueError: It has not.
+            ValueError: The model has no such head, or it has no memory.
         """
-        if not find_mode_head(unwrapped(runner), self.head).memory_size:
+        head = find_mode_head(unwrapped(runner), self.head)
+        if not head.memory_size:
             raise ValueError(
                 f"ModeMemoryHook fills the memory of model.heads.{self.head}, whose memory_size is 0; set it, to 64 "
                 "for instance."
             )
+        head.memory_followed = True
 
     def after_train_iter(
         self, runner: Runner, batch_idx: int, data_batch: Any = None, outputs: Any = None

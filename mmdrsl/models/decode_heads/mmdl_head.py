@@ -88,6 +88,8 @@ class MMDLHead(BaseModule):
         # Modes are learnt from equally many pixels of every class; `ModeMaintenanceHook` counts how often each occurs.
         self.register_buffer("class_frequency", torch.full((num_classes,), 1 / num_classes))
         self.memory_size = memory_size
+        # `ModeMemoryHook` says so: without it a memory stays empty.
+        self.memory_followed = False
         if memory_size:
             shape = (num_classes, num_modes, memory_size, embedding_dim)
             self.register_buffer("memory", torch.zeros(shape))

@@ -46,7 +46,11 @@ class ModeAlignmentTerm(AdaptationTerm):
         self.head = head
 
     def forward(self, step: AdaptationStep) -> dict[str, Tensor]:
-        """The alignment loss; empty where the batch lacks one of the domains."""
+        """The alignment loss; empty where the batch lacks one of the domains.
+
+        Raises:
+            ValueError: `use_memory` is set, and the head has no memory or no hook keeps it.
+        """
         if not {"source", "target"} <= step.domains.keys():
             return {}
         source, target = (
@@ -60,6 +64,12 @@ class ModeAlignmentTerm(AdaptationTerm):
             for domain in ("source", "target")
         )
         head = step.head(self.head)
+        memory = head.remembered() if self.use_memory else None
+        if self.use_memory and not head.memory_followed:
+            raise ValueError(
+                f"ModeAlignmentTerm uses the memory of model.heads.{self.head}, which nobody fills: add "
+                f"custom_hooks=[dict(type='ModeMemoryHook', head={self.head!r})], or set use_memory=False."
+            )
         weight = self.weight * ramp(step.progress.adaptation_iteration, self.ramp_iterations)
         loss = self.loss(
             source.embeddings,
@@ -69,6 +79,6 @@ class ModeAlignmentTerm(AdaptationTerm):
             head.modes(),
             head.bandwidth,
             target_weights=target.weights,
-            source_memory=head.remembered() if self.use_memory else None,
+            source_memory=memory,
         )
         return {"loss_alignment": weight * loss}
