@@ -97,7 +97,7 @@ def check_data(pair: Pair, data: Path) -> None:
     if missing:
         raise FileNotFoundError(
             f"--data {data} has no {' and no '.join(missing)}: --pair {pair.name} expects {' and '.join(pair.folders)} "
-            "in it; docs/benchmark.md says how to make or get them."
+            "in it; docs/datasets.md says how to get or make them, docs/benchmark.md how to render the scenes."
         )
 
 
