@@ -3,7 +3,7 @@ import pytest
 import torch
 from mmseg.utils import register_all_modules
 
-from mmdrsl.scenes import write_scenes
+from mmdrsl.scenes.writer import write_scenes
 
 hypothesis.settings.register_profile("small", max_examples=15, deadline=None, derandomize=True)
 hypothesis.settings.load_profile("small")

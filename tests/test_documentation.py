@@ -40,7 +40,7 @@ def test_links_into_pages_lead_to_headings(page):
 
 
 def test_method_page_names_existing_functions():
-    from mmdrsl.models.losses import functional
+    from mmdrsl.methods.drsl import functional
 
     names = re.findall(r"`functional\.(\w+)`", (ROOT / "docs" / "method.md").read_text())
     assert len(names) >= 8

@@ -13,7 +13,7 @@ REGISTERED = [
     *((MODELS, name) for name in (
         "UDASegmentor", "UDADataPreprocessor", "MMDLHead", "DRSLHead", "SegNetHead",
         "SegNetEncoder", "ModeMetricLoss", "StochasticModeAlignmentLoss", "SegmentationTerm",
-        "ModelRegularisationTerm", "ModeMetricTerm", "ModeAlignmentTerm",
+        "ModelRegularizationTerm", "ModeMetricTerm", "ModeAlignmentTerm",
     )),
     *((HOOKS, name) for name in (
         "SelfTrainingHook", "ModeMaintenanceHook", "AtomicCheckpointHook", "StepSeedHook",

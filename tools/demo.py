@@ -34,19 +34,11 @@ from mmdrsl.benchmark.training_run import (
     format_duration,
 )
 from mmdrsl.engine.launch import resolve_mmseg_bases
-from mmdrsl.scenes import write_scenes
-from mmdrsl.visualization import (
-    METHOD_TITLES,
-    FinishedRun,
-    collect_report,
-    evaluations,
-    format_table,
-    latest_step,
-    order_sentence,
-    render_report,
-    summarise_metrics,
-    table_rows,
-)
+from mmdrsl.scenes.writer import write_scenes
+from mmdrsl.visualization.gallery import FinishedRun, collect_report
+from mmdrsl.visualization.report import render_report
+from mmdrsl.visualization.run_records import evaluations, latest_step, summarize_metrics
+from mmdrsl.visualization.summary import METHOD_TITLES, format_table, order_sentence, table_rows
 
 CONFIG_NAME = "deeplabv3plus_scenes2scenes.py"
 WORLD_SEED = 0
@@ -312,7 +304,7 @@ def write_results(
         "seed": seed,
         "minutes": 0.0,
         **{
-            method: summarise_metrics(results[method][run.max_steps])
+            method: summarize_metrics(results[method][run.max_steps])
             for method, run in runs.items()
         },
     }
@@ -349,8 +341,8 @@ def describe_setting(runs: Mapping[str, Run], reused: Sequence[str]) -> str:
     rounds = runs["drsl"].cfg.default_hooks.self_training.rounds
     steps, warmup = runs["drsl"].max_steps, runs["self_training"].first_step
     text = (
-        "Three trainings of the same small network from scratch: on labelled game-look scenes "
-        "only, with class-balanced self-training on unlabelled camera-look scenes, and with DRSL "
+        "Three trainings of the same small network from scratch: on labeled game-look scenes "
+        "only, with class-balanced self-training on unlabeled camera-look scenes, and with DRSL "
         "on top. "
         f"Each runs {steps} steps, {warmup} of them warm-up, the adapting ones with {len(rounds)} "
         "rounds of pseudo labels. Labels of camera training scenes are never read."

@@ -1,13 +1,13 @@
 """Label the target images of a self-training config outside training.
 
-python tools/generate_pseudo_labels.py CONFIG CHECKPOINT --out DIR [--portion SHARE] [--[no-]teacher] [--analyse]
+python tools/generate_pseudo_labels.py CONFIG CHECKPOINT --out DIR [--portion SHARE] [--[no-]teacher] [--analyze]
     [--launcher pytorch]
 
-writes the artefact of a round: labels/, color/, confidence/ and manifest.json. Policy, views and what predicts
+writes the artifact of a round: labels/, color/, confidence/ and manifest.json. Policy, views and what predicts
 (label_with) are those of the config's SelfTrainingHook; a checkpoint without a teacher predicts itself. Started again
 after an interruption it picks up where it stopped; where DIR holds the same labels already it checks them and stops.
 The labels serve a plain supervised config too, see docs/self_training.md.
---analyse says how many labels are right, by those of the config's oracle_dataset: after the fact, or on a stand-in.
+--analyze says how many labels are right, by those of the config's oracle_dataset: after the fact, or on a stand-in.
 """
 
 from __future__ import annotations
@@ -22,10 +22,11 @@ from mmengine.registry import init_default_scope
 from mmengine.utils.dl_utils import set_multi_processing
 
 import mmdrsl  # noqa: F401 - registers everything before a config is built
-from mmdrsl.engine.labelling import build_labelling
+from mmdrsl.engine.labeling import build_labeling
 from mmdrsl.engine.launch import join_cpu_process_group, resolve_mmseg_bases
-from mmdrsl.self_training import PseudoLabelArtefact, model_hash
-from mmdrsl.self_training.label_analysis import artefact_quality, labelled_among
+from mmdrsl.pseudo_labels.artifact import PseudoLabelArtifact
+from mmdrsl.pseudo_labels.label_analysis import artifact_quality, labeled_among
+from mmdrsl.pseudo_labels.labeler import model_hash
 
 
 def parse_args() -> argparse.Namespace:
@@ -33,7 +34,7 @@ def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description="Generate pseudo labels")
     parser.add_argument("config", help="config of a self-training")
     parser.add_argument("checkpoint", help="its checkpoint, or a plain MMSegmentation checkpoint")
-    parser.add_argument("--out", type=Path, required=True, help="folder of the artefact")
+    parser.add_argument("--out", type=Path, required=True, help="folder of the artifact")
     parser.add_argument(
         "--portion", type=float, help="share to label; default: that of the last round with labels"
     )
@@ -43,7 +44,7 @@ def parse_args() -> argparse.Namespace:
         help="predict with the averaged copy; default: the hook's label_with, where there is one",
     )
     parser.add_argument(
-        "--analyse", action="store_true", help="compare with the labels of oracle_dataset"
+        "--analyze", action="store_true", help="compare with the labels of oracle_dataset"
     )
     parser.add_argument("--round", type=int, default=1, help="number noted in the manifest")
     parser.add_argument("--num-workers", type=int, help="loader processes; default: the hook's")
@@ -73,29 +74,29 @@ def main() -> None:
     if args.launcher != "none" and not is_distributed():
         init_dist(args.launcher, **environment.get("dist_cfg", {}))
     init_default_scope(cfg.get("default_scope", "mmseg"))
-    job = build_labelling(
+    job = build_labeling(
         cfg, checkpoint=args.checkpoint, portion=args.portion, teacher=args.teacher
     )
-    artefact = PseudoLabelArtefact(args.out)
+    artifact = PseudoLabelArtifact(args.out)
     infos = [job.dataset.get_data_info(index) for index in range(len(job.dataset))]
     images = {info["sample_id"]: Path(info["img_path"]) for info in infos}
-    labelled = None
-    if args.analyse:
+    labeled = None
+    if args.analyze:
         if "oracle_dataset" not in cfg:
             raise ValueError(
-                f"--analyse needs the labelled target: {args.config} has no oracle_dataset."
+                f"--analyze needs the labeled target: {args.config} has no oracle_dataset."
             )
-        labelled = labelled_among(images, cfg.oracle_dataset)
-    manifest = artefact.read_manifest()
+        labeled = labeled_among(images, cfg.oracle_dataset)
+    manifest = artifact.read_manifest()
     if manifest is not None:
-        problems = artefact.check(
+        problems = artifact.check(
             manifest,
             classes=job.dataset.metainfo["classes"],
             images=images,
-            model_hash=model_hash(job.labeller.predictor(job.networks)),
+            model_hash=model_hash(job.labeler.predictor(job.networks)),
         )
-        if manifest.policy != job.labeller.settings(job.networks):
-            problems.append(f"{args.out}: labelled with other settings ({manifest.policy})")
+        if manifest.policy != job.labeler.settings(job.networks):
+            problems.append(f"{args.out}: labeled with other settings ({manifest.policy})")
         if manifest.round != args.round:
             problems.append(f"{args.out}: labels of round {manifest.round}, not {args.round}")
         if problems:
@@ -104,17 +105,17 @@ def main() -> None:
                 "again, or choose another."
             )
     else:
-        manifest = job.labeller.label(
+        manifest = job.labeler.label(
             model=job.model,
             networks=job.networks,
             dataset=job.dataset,
-            artefact=artefact,
+            artifact=artifact,
             round_number=args.round,
             num_workers=job.num_workers if args.num_workers is None else args.num_workers,
         )
     if is_main_process():
         print(
-            f"{args.out}: {len(manifest.images)} images, {100 * manifest.coverage:.1f} % labelled by the "
+            f"{args.out}: {len(manifest.images)} images, {100 * manifest.coverage:.1f} % labeled by the "
             + ("averaged copy" if job.of_teacher else "network itself")
         )
         for name, share in manifest.kept_share.items():
@@ -123,8 +124,8 @@ def main() -> None:
             )
         for name, value in manifest.scores.items():
             print(f"  {name}: {value:.4f}")
-        if labelled is not None:
-            quality = artefact_quality(artefact, labelled, list(job.dataset.metainfo["classes"]))
+        if labeled is not None:
+            quality = artifact_quality(artifact, labeled, list(job.dataset.metainfo["classes"]))
             print(f"  right of the labels of {quality['images']} images, %:")
             for name, share in quality["precision"].items():
                 print(f"    {name:18s} {'-' if share is None else f'{100 * share:5.1f}'}")

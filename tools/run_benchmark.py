@@ -24,17 +24,13 @@ from pathlib import Path
 
 from mmengine.config import DictAction
 
+from mmdrsl.atomic_files import write_atomically
 from mmdrsl.benchmark.evaluation_set import (
     EvaluationSet,
     configured_evaluation_set,
     read_evaluation_set,
 )
-from mmdrsl.benchmark.execution import (
-    Execution,
-    check_folders,
-    finished_rows,
-    row_of_plan,
-)
+from mmdrsl.benchmark.execution import Execution, check_folders, finished_rows, row_of_plan
 from mmdrsl.benchmark.extras import EXTRAS, check_extras
 from mmdrsl.benchmark.figure import figure
 from mmdrsl.benchmark.jobs import run_jobs
@@ -47,7 +43,6 @@ from mmdrsl.benchmark.report import fill_page, report
 from mmdrsl.benchmark.results import check_comparable, merge_rows, read_results, results_text
 from mmdrsl.benchmark.training_run import ROOT, TrainingError
 from mmdrsl.engine.launch import resolve_mmseg_bases
-from mmdrsl.self_training.artefact import write_atomically
 
 PROGRESS_SECONDS = 60.0
 CHEAP_TRANSLATORS = ("fourier", "lab")
@@ -81,14 +76,14 @@ def parse_args(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument(
         "--eval-data",
         type=Path,
-        help="labelled folder; default: DATA/camvid, or what the pair's configs validate on",
+        help="labeled folder; default: DATA/camvid, or what the pair's configs validate on",
     )
     parser.add_argument("--eval-split", help="its list of images, without .txt, by default val")
     parser.add_argument(
         "--target-statistics",
         type=float,
         metavar="SHARE",
-        help="predict with this share of the unlabelled target in the statistics of normalisation",
+        help="predict with this share of the unlabeled target in the statistics of normalization",
     )
     parser.add_argument("--jobs", type=int, default=1, help="processes at a time")
     parser.add_argument(
@@ -295,7 +290,7 @@ def read_evaluation(args: argparse.Namespace, pair: Pair, data: Path) -> Evaluat
         data: Folder of the data.
 
     Returns:
-        The labelled images.
+        The labeled images.
 
     Raises:
         ValueError: ``--eval-split`` names a list of nothing, or the labels do not fit.

@@ -1,11 +1,11 @@
 """Translate all source images of a config to the look of its target.
 
 python tools/translate_dataset.py CONFIG fourier --out DIR [--band 0.01]     # FDA: Fourier amplitude swap
-python tools/translate_dataset.py CONFIG lab --out DIR                       # LAB colour statistics
+python tools/translate_dataset.py CONFIG lab --out DIR                       # LAB color statistics
 python tools/translate_dataset.py CONFIG CHECKPOINT --out DIR                # a trained translator, see configs/cycada
 
 The first two take any config with a source and a target and need no training. With --keep-lightness any of them gives
-its colours alone, for a target whose exposure is far from the source's. DIR holds images/<name>.png of the original
+its colors alone, for a target whose exposure is far from the source's. DIR holds images/<name>.png of the original
 size and manifest.json with the hashes; `TranslatedDataset` reads it. Started again after an interruption the tool
 picks up where it stopped. --tile splits images that are too large for the memory, with the same result. --launcher
 pytorch shares the images out among the ranks.
@@ -24,14 +24,14 @@ from mmengine.registry import init_default_scope
 import mmdrsl  # noqa: F401 - registers everything before a config is built
 from mmdrsl.datasets.inspection.config_domains import datasets_of
 from mmdrsl.engine.launch import join_cpu_process_group, resolve_mmseg_bases
-from mmdrsl.translation import (
-    ColourTranslator,
+from mmdrsl.translation.export import translate_images
+from mmdrsl.translation.generator_translator import load_generator
+from mmdrsl.translation.translators import (
+    ColorTranslator,
     FourierTranslator,
     LabTranslator,
     Translator,
-    translate_images,
 )
-from mmdrsl.translation.generator_translator import load_generator
 
 
 def parse_args() -> argparse.Namespace:
@@ -44,7 +44,7 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument("--out", type=Path, required=True, help="folder of the translated set")
     parser.add_argument("--band", type=float, help="fourier: relative half-size, by default 0.01")
     parser.add_argument(
-        "--keep-lightness", action="store_true", help="translate the colours alone, keep lightness"
+        "--keep-lightness", action="store_true", help="translate the colors alone, keep lightness"
     )
     parser.add_argument(
         "--tile", type=int, help="generator: side of tiles; by default whole images"
@@ -75,7 +75,7 @@ def parse_args() -> argparse.Namespace:
 def build_translator(cfg: Config, args: argparse.Namespace) -> Translator:
     """Build what the command line names."""
     translator = named_translator(cfg, args)
-    return ColourTranslator(translator) if args.keep_lightness else translator
+    return ColorTranslator(translator) if args.keep_lightness else translator
 
 
 def named_translator(cfg: Config, args: argparse.Namespace) -> Translator:

@@ -14,16 +14,19 @@ log_processor = dict(by_epoch=False)
 log_level = "INFO"
 load_from = None
 resume = False
-default_hooks = dict(
+# What a run without rounds, teacher or statistics of the target has.
+runtime_hooks = dict(
     step_seed=dict(type="StepSeedHook"),
     timer=dict(type="IterTimerHook"),
     logger=dict(type="LoggerHook", interval=50, log_metric_by_epoch=False),
     param_scheduler=dict(type="ParamSchedulerHook"),
     checkpoint=dict(type="AtomicCheckpointHook", by_epoch=False, interval=500, max_keep_ckpts=1),
     sampler_seed=dict(type="DistSamplerSeedHook"),
+    after_step=dict(type="AfterStepHook"),
     buffers=dict(type="SharedBuffersHook"),
     visualization=dict(type="PredictionDrawingHook"),
 )
+default_hooks = runtime_hooks
 val_cfg = dict(type="ValLoop")
 test_cfg = dict(type="TestLoop")
 tta_model = dict(type="SegTTAModel")

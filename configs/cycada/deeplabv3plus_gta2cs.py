@@ -1,23 +1,18 @@
-"""DeepLabV3+ (ResNet-50), GTA5 to Cityscapes, DRSL on the translated source: self-training with mode learning and alignment.
+"""DeepLabV3+ (ResNet-50), GTA5 to Cityscapes, CyCADA's two levels: translated images, class scores aligned.
 
-python tools/translate_dataset.py configs/cycada/cycada_gta2cs.py CHECKPOINT --out data/translated/gta2cs
-python tools/train.py configs/cycada/deeplabv3plus_gta2cs.py --work-dir work_dirs/cycada/deeplabv3plus_gta2cs
+python tools/translate_dataset.py configs/translation/cycada_gta2cs.py CHECKPOINT --out data/translated/gta2cs
+python tools/train.py configs/cycada/deeplabv3plus_gta2cs.py
 
-The first command may be any of the translators in docs/translation.md. Not run here yet.
+The first command may be any of the translators in docs/translation.md. Not run here: needs the full sets.
 """
 
-_base_ = "../drsl/deeplabv3plus_gta2cs.py"
-# The translated set, and how often an image is drawn from it rather than from the original.
+_base_ = [
+    "../_base_/models/deeplabv3plus_r50.py",
+    "../_base_/pairs/gta2cs.py",
+    "../_base_/methods/cycada_feature.py",
+]
+model = {**_base_.method, **_base_.pair_model}
+default_hooks = _base_.method_hooks
 translations = "data/translated/gta2cs"
-probability = 1.0
-train_dataloader = dict(
-    dataset=dict(
-        source=dict(
-            _delete_=True,
-            type="TranslatedDataset",
-            dataset={{_base_.source_dataset}},
-            translations=translations,
-            probability=probability,
-        )
-    )
-)
+source = dict(type="TranslatedDataset", dataset=_base_.source_dataset, translations=translations)
+train_dataloader = dict(dataset=dict(source=dict(source, _delete_=True)))

@@ -1,23 +1,18 @@
-"""Small DeepLabV3+ from scratch on the procedural scenes, DRSL on the translated source: steps 3 to 6 of docs/translation.md.
+"""Small DeepLabV3+ from scratch, the procedural scenes, CyCADA's two levels: translated images, class scores aligned.
 
-python tools/translate_dataset.py configs/cycada/cycada_scenes2scenes.py CHECKPOINT --out data/translated/scenes2scenes
-python tools/train.py configs/cycada/deeplabv3plus_scenes2scenes.py --work-dir work_dirs/cycada/deeplabv3plus_scenes2scenes
+python tools/translate_dataset.py configs/translation/cycada_scenes2scenes.py CHECKPOINT --out data/translated/scenes2scenes
+python tools/train.py configs/cycada/deeplabv3plus_scenes2scenes.py
 
 The first command may be any of the translators in docs/translation.md. Not run here yet.
 """
 
-_base_ = "../drsl/deeplabv3plus_scenes2scenes.py"
-# The translated set, and how often an image is drawn from it rather than from the original.
+_base_ = [
+    "../_base_/models/deeplabv3plus_small.py",
+    "../_base_/pairs/scenes2scenes.py",
+    "../_base_/methods/cycada_feature.py",
+]
+model = {**_base_.method, **_base_.pair_model}
+default_hooks = _base_.method_hooks
 translations = "data/translated/scenes2scenes"
-probability = 1.0
-train_dataloader = dict(
-    dataset=dict(
-        source=dict(
-            _delete_=True,
-            type="TranslatedDataset",
-            dataset={{_base_.source_dataset}},
-            translations=translations,
-            probability=probability,
-        )
-    )
-)
+source = dict(type="TranslatedDataset", dataset=_base_.source_dataset, translations=translations)
+train_dataloader = dict(dataset=dict(source=dict(source, _delete_=True)))

@@ -1,23 +1,18 @@
-"""DeepLabV3+ (ResNet-50), GTA5 to Cityscapes, trained on the translated source alone.
+"""DeepLabV3+ (ResNet-50), GTA5 to Cityscapes, CyCADA's pixel level: trained on the translated source alone.
 
-python tools/translate_dataset.py configs/source_only/deeplabv3plus_gta2cs.py fourier --out data/translated/gta2cs
-python tools/train.py configs/cycada_pixel/deeplabv3plus_gta2cs.py --work-dir work_dirs/cycada_pixel/deeplabv3plus_gta2cs
+python tools/translate_dataset.py configs/translation/cycada_gta2cs.py CHECKPOINT --out data/translated/gta2cs
+python tools/train.py configs/cycada_pixel/deeplabv3plus_gta2cs.py
 
 The first command may be any of the translators in docs/translation.md. Not run here yet.
 """
 
-_base_ = "../source_only/deeplabv3plus_gta2cs.py"
-# The translated set, and how often an image is drawn from it rather than from the original.
+_base_ = [
+    "../_base_/models/deeplabv3plus_r50.py",
+    "../_base_/pairs/gta2cs.py",
+    "../_base_/methods/source_only.py",
+]
+model = {**_base_.method, **_base_.pair_model}
+default_hooks = dict(_base_.runtime_hooks, _delete_=True)
 translations = "data/translated/gta2cs"
-probability = 1.0
-train_dataloader = dict(
-    dataset=dict(
-        source=dict(
-            _delete_=True,
-            type="TranslatedDataset",
-            dataset={{_base_.source_dataset}},
-            translations=translations,
-            probability=probability,
-        )
-    )
-)
+source = dict(type="TranslatedDataset", dataset=_base_.source_dataset, translations=translations)
+train_dataloader = dict(dataset=dict(source=dict(source, _delete_=True)))

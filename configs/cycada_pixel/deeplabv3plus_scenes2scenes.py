@@ -1,24 +1,18 @@
-"""Small DeepLabV3+ from scratch on the procedural scenes, trained on the translated source alone.
+"""Small DeepLabV3+ from scratch, the procedural scenes, CyCADA's pixel level: trained on the translated source alone.
 
-python tools/translate_dataset.py configs/source_only/deeplabv3plus_scenes2scenes.py fourier --out data/translated/scenes2scenes
-python tools/train.py configs/cycada_pixel/deeplabv3plus_scenes2scenes.py --work-dir work_dirs/cycada_pixel/deeplabv3plus_scenes2scenes
+python tools/translate_dataset.py configs/translation/cycada_scenes2scenes.py CHECKPOINT --out data/translated/scenes2scenes
+python tools/train.py configs/cycada_pixel/deeplabv3plus_scenes2scenes.py
 
-The first command may be any of the translators in docs/translation.md.
-Not run here yet.
+The first command may be any of the translators in docs/translation.md. Not run here yet.
 """
 
-_base_ = "../source_only/deeplabv3plus_scenes2scenes.py"
-# The translated set, and how often an image is drawn from it rather than from the original.
+_base_ = [
+    "../_base_/models/deeplabv3plus_small.py",
+    "../_base_/pairs/scenes2scenes.py",
+    "../_base_/methods/source_only.py",
+]
+model = {**_base_.method, **_base_.pair_model}
+default_hooks = dict(_base_.runtime_hooks, _delete_=True)
 translations = "data/translated/scenes2scenes"
-probability = 1.0
-train_dataloader = dict(
-    dataset=dict(
-        source=dict(
-            _delete_=True,
-            type="TranslatedDataset",
-            dataset={{_base_.source_dataset}},
-            translations=translations,
-            probability=probability,
-        )
-    )
-)
+source = dict(type="TranslatedDataset", dataset=_base_.source_dataset, translations=translations)
+train_dataloader = dict(dataset=dict(source=dict(source, _delete_=True)))

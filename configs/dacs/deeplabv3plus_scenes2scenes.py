@@ -1,19 +1,14 @@
-"""Small DeepLabV3+ from scratch on the procedural scenes, DACS: ClassMix with an averaged teacher, online.
+"""Small DeepLabV3+ from scratch, the procedural scenes, DACS: ClassMix with an averaged teacher, online.
 
 python tools/train.py configs/dacs/deeplabv3plus_scenes2scenes.py
 
-Warm-up, steps, mixture of the batches and evaluation are those of the self-training twin; the teacher labels every
-batch anew.
 Not run here yet. A step costs two forward passes more than one of self-training, one of them without gradients.
 """
 
 _base_ = [
-    "../self_training/deeplabv3plus_scenes2scenes.py",
+    "../_base_/models/deeplabv3plus_small.py",
+    "../_base_/pairs/scenes2scenes.py",
     "../_base_/methods/dacs.py",
 ]
-model = dict(terms=dict(_base_.dacs_terms, _delete_=True))
-default_hooks = dict(
-    # From the first step on, as released; the twin's begins where the warm-up ends.
-    teacher=dict(_base_.dacs_teacher, begin=0),
-    self_training=dict(online=True),
-)
+model = {**_base_.method, **_base_.pair_model}
+default_hooks = _base_.method_hooks

@@ -2,16 +2,16 @@
 
 python tools/train.py configs/drsl/segformer_gta2cs.py
 
-Not run here on the full sets: they are not on the machine this was developed on.
+Not run here: needs the full sets.
 """
 
-_base_ = ["../self_training/segformer_gta2cs.py", "../_base_/methods/drsl.py"]
-model = dict(
-    heads=dict(mmdl=dict(type="MMDLHead", in_channels=256, in_index="decoder", num_classes=19)),
-    heads_shape_warmup=False,
-    terms={{_base_.drsl_terms}},
-)
-default_hooks = dict(
-    modes={{_base_.drsl_hook}},
-    self_training=dict(labeller=dict(policy={{_base_.drsl_label_policy}})),
-)
+_base_ = [
+    "../_base_/models/segformer_b5.py",
+    "../_base_/pairs/gta2cs.py",
+    "../_base_/methods/drsl.py",
+    "../_base_/schedules/transformer_optimizer.py",
+]
+model = {**_base_.method, **_base_.pair_model}
+default_hooks = _base_.method_hooks
+optim_wrapper = _base_.transformer_optim_wrapper
+param_scheduler = _base_.transformer_param_scheduler

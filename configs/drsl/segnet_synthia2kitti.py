@@ -2,21 +2,14 @@
 
 python tools/train.py configs/drsl/segnet_synthia2kitti.py
 
-Not run here: needs the full sets. Expected (estimate_cost.py, not measured): tensors of 7.4 GiB, 2.1 hours of operations
-at 20 TFLOP/s.
+Not run here: needs the full sets. Expected (estimate_cost.py, not measured): tensors of 7.4 GiB, 2.1 hours of
+operations at 20 TFLOP/s.
 """
 
-_base_ = ["../self_training/segnet_synthia2kitti.py", "../_base_/methods/drsl.py"]
-model = dict(
-    heads=dict(
-        mmdl=dict(
-            type="MMDLHead", in_channels=64, in_index="decoder", hidden_channels=64, num_classes=16
-        )
-    ),
-    heads_shape_warmup=False,
-    terms={{_base_.drsl_terms}},
-)
-default_hooks = dict(
-    modes={{_base_.drsl_hook}},
-    self_training=dict(labeller=dict(policy={{_base_.drsl_label_policy}})),
-)
+_base_ = [
+    "../_base_/models/segnet_vgg16bn.py",
+    "../_base_/pairs/synthia2kitti.py",
+    "../_base_/methods/drsl.py",
+]
+model = {**_base_.method, **_base_.pair_model}
+default_hooks = _base_.method_hooks

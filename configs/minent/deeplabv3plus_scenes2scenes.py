@@ -1,30 +1,14 @@
-"""Small DeepLabV3+ from scratch on the procedural scenes, MinEnt: entropy minimisation on the target.
+"""Small DeepLabV3+ from scratch, the procedural scenes, MinEnt: entropy minimization on the target.
 
 python tools/train.py configs/minent/deeplabv3plus_scenes2scenes.py
 
-Warm-up, steps, mixture of the batches and teacher are those of the self-training twin; no pseudo labels are made.
 Not run here yet.
 """
 
 _base_ = [
-    "../self_training/deeplabv3plus_scenes2scenes.py",
+    "../_base_/models/deeplabv3plus_small.py",
+    "../_base_/pairs/scenes2scenes.py",
     "../_base_/methods/minent.py",
 ]
-model = dict(
-    heads=dict(
-        auxiliary=dict(
-            _base_.auxiliary_head,
-            in_channels=64,
-            in_index=2,
-            num_classes=19,
-            loss_decode=dict(
-                _base_.auxiliary_head["loss_decode"],
-                class_weight=_base_.class_weight,
-                avg_non_ignore=False,
-            ),
-        )
-    ),
-    heads_shape_warmup=False,
-    terms=dict(_base_.minent_terms, _delete_=True),
-)
-default_hooks = dict(self_training=dict(online=True))
+model = {**_base_.method, **_base_.pair_model}
+default_hooks = _base_.method_hooks

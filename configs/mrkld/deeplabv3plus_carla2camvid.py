@@ -2,8 +2,14 @@
 
 python tools/train.py configs/mrkld/deeplabv3plus_carla2camvid.py
 
-The self-training config of this project has MRKLD already; this is that config under the method's own name, and
-self_training/deeplabv3plus_carla2camvid_plain.py is self-training without it. Same numbers as there, see its header.
+Measured with seed 0 on one core, with labels from one scale: mIoU 34.1 (0006R0 32.3, 0016E5 32.8), 900 steps of about
+1.2 s; two labelings of four minutes each from three scales. This exact config, with both, was not run.
 """
 
-_base_ = "../self_training/deeplabv3plus_carla2camvid.py"
+_base_ = [
+    "../_base_/models/deeplabv3plus_mobilenetv2_in1k.py",
+    "../_base_/pairs/carla2camvid.py",
+    "../_base_/methods/mrkld.py",
+]
+model = {**_base_.method, **_base_.pair_model}
+default_hooks = _base_.method_hooks

@@ -2,9 +2,13 @@
 
 python tools/train.py configs/mrkld/deeplabv3plus_gta2cs.py
 
-The self-training config of this project has MRKLD already; this is that config under the method's own name, and
-self_training/deeplabv3plus_gta2cs_plain.py is self-training without it.
 Not run here: needs the full sets.
 """
 
-_base_ = "../self_training/deeplabv3plus_gta2cs.py"
+_base_ = [
+    "../_base_/models/deeplabv3plus_r50.py",
+    "../_base_/pairs/gta2cs.py",
+    "../_base_/methods/mrkld.py",
+]
+model = {**_base_.method, **_base_.pair_model}
+default_hooks = _base_.method_hooks

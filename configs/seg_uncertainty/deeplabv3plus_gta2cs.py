@@ -2,20 +2,13 @@
 
 python tools/train.py configs/seg_uncertainty/deeplabv3plus_gta2cs.py
 
-Warm-up, steps, mixture of the batches and pseudo labels are those of the self-training twin.
 Not run here: needs the full sets.
 """
 
-_base_ = ["../self_training/deeplabv3plus_gta2cs.py", "../_base_/methods/seg_uncertainty.py"]
-model = dict(
-    heads=dict(
-        auxiliary=dict(
-            _base_.auxiliary_head,
-            in_channels=1024,
-            in_index=2,
-            num_classes=19,
-        )
-    ),
-    heads_shape_warmup=False,
-    terms=dict(_base_.seg_uncertainty_terms, _delete_=True),
-)
+_base_ = [
+    "../_base_/models/deeplabv3plus_r50.py",
+    "../_base_/pairs/gta2cs.py",
+    "../_base_/methods/seg_uncertainty.py",
+]
+model = {**_base_.method, **_base_.pair_model}
+default_hooks = _base_.method_hooks

@@ -1,19 +1,14 @@
-"""DeepLabV3+ (ResNet-50), GTA5 to Cityscapes, class-balanced self-training.
+"""DeepLabV3+ (ResNet-50), GTA5 to Cityscapes, class-balanced self-training (CBST).
 
 python tools/train.py configs/self_training/deeplabv3plus_gta2cs.py
 
-Not run here on the full sets: they are not on the machine this was developed on.
+Not run here: needs the full sets.
 """
 
-_base_ = ["../source_only/deeplabv3plus_gta2cs.py", "../_base_/methods/self_training.py"]
-model = dict(terms={{_base_.self_training_terms}})
-default_hooks = dict(
-    self_training=dict(
-        type="SelfTrainingHook",
-        warmup_iterations={{_base_.warmup_iterations}},
-        rounds={{_base_.rounds}},
-        labeller=dict(flip=True, spool_stride=4),
-        pipeline={{_base_.labelling_pipeline}},
-        num_workers=2,
-    )
-)
+_base_ = [
+    "../_base_/models/deeplabv3plus_r50.py",
+    "../_base_/pairs/gta2cs.py",
+    "../_base_/methods/self_training.py",
+]
+model = {**_base_.method, **_base_.pair_model}
+default_hooks = _base_.method_hooks

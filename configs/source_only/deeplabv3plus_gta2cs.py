@@ -1,17 +1,14 @@
-"""DeepLabV3+ (ResNet-50), GTA5 to Cityscapes, trained on the source alone, as long as its adapted twins: the lower bound.
+"""DeepLabV3+ (ResNet-50), GTA5 to Cityscapes, trained on the source alone: the lower bound.
 
 python tools/train.py configs/source_only/deeplabv3plus_gta2cs.py
 
-Not run here on the full sets: they are not on the machine this was developed on.
+Not run here: needs the full sets.
 """
 
 _base_ = [
     "../_base_/models/deeplabv3plus_r50.py",
-    "../_base_/datasets/gta2cs.py",
-    "../_base_/schedules/gta2cs.py",
-    "../_base_/default_runtime.py",
+    "../_base_/pairs/gta2cs.py",
+    "../_base_/methods/source_only.py",
 ]
-model = dict(
-    segmentor=dict(decode_head=dict(num_classes=19)),
-    terms=dict(source=dict(type="SegmentationTerm", domain="source")),
-)
+model = {**_base_.method, **_base_.pair_model}
+default_hooks = dict(_base_.runtime_hooks, _delete_=True)

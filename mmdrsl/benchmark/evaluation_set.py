@@ -1,4 +1,4 @@
-"""Labelled images on which a benchmark evaluates: a folder whose classes are found by name, or those of a config."""
+"""Labeled images on which a benchmark evaluates: a folder whose classes are found by name, or those of a config."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from typing import Any
 
 from mmengine.config import Config
 
-from ..datasets.inspection.config_domains import datasets_of
-from ..datasets.inspection.domain_report import list_files
-from ..datasets.label_spaces import IGNORE_INDEX, LabelSpace, get_label_space
-from ..self_training.artefact import file_hash
+from mmdrsl.atomic_files import file_hash
+from mmdrsl.datasets.inspection.config_domains import datasets_of
+from mmdrsl.datasets.inspection.domain_report import list_files
+from mmdrsl.datasets.label_spaces import IGNORE_INDEX, LabelSpace, get_label_space
 
 _SUFFIXES = (".png", ".jpg", ".jpeg")
 COMMON_CLASSES = "common_classes.json"
@@ -34,7 +34,7 @@ class EvaluationSet:
         has_sequences: Whether all names begin with that of a sequence and an underscore, and not each with another.
         identity: Hash of list, images, labels, share, and of the classes where the folder names them: equal where a
             network's results are.
-        target_share: Share of the unlabelled target in the statistics under which a network predicts; None for those of
+        target_share: Share of the unlabeled target in the statistics under which a network predicts; None for those of
             its checkpoint.
     """
 
@@ -56,7 +56,7 @@ class EvaluationSet:
 def read_evaluation_set(
     folder: Path, split: str, *, label_space: str, data: Path, target_share: float | None = None
 ) -> EvaluationSet:
-    """Read a labelled folder and map its classes onto those of a model.
+    """Read a labeled folder and map its classes onto those of a model.
 
     It has ``images/``, ``labels/<name>.png``, ``classes.json`` and ``<split>.txt``. Ids of ``classes.json`` meet the
     classes of the label space by name: over ``to_common`` and ``common_classes.json`` (in the folder, beside it, or in
@@ -67,7 +67,7 @@ def read_evaluation_set(
         split: Name of the list, without ``.txt``.
         label_space: Label space of the models.
         data: Folder of the benchmark.
-        target_share: Share of the unlabelled target in the statistics of prediction, in (0, 1]; None for none.
+        target_share: Share of the unlabeled target in the statistics of prediction, in (0, 1]; None for none.
 
     Returns:
         The set.
@@ -189,19 +189,19 @@ def use_evaluation_set(cfg: Config, template: Config, chosen: EvaluationSet) -> 
 
 
 def use_target_statistics(cfg: Config, template: Config, target_share: float) -> None:
-    """Let a config test under statistics of normalisation that hold a share of the unlabelled target.
+    """Let a config test under statistics of normalization that hold a share of the unlabeled target.
 
     Args:
         cfg: Config of a run, changed in place.
-        template: The method's config, for the unlabelled target images and how they are labelled.
+        template: The method's config, for the unlabeled target images and how they are labeled.
         target_share: The share, in (0, 1].
     """
     hook = dict(
-        type="PredictionStatisticsHook",
+        type="TestTimeBNHook",
         dataset=template.target_dataset,
         target_share=target_share,
         # At the size at which the network labels and predicts.
-        pipeline=template.get("labelling_pipeline"),
+        pipeline=template.get("labeling_pipeline"),
     )
     cfg.custom_hooks = [*cfg.get("custom_hooks", ()), hook]
 

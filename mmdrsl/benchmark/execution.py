@@ -12,16 +12,16 @@ from typing import Any
 
 from mmengine.config import Config
 
-from ..engine.hooks.run_cost_hook import COST_FILE
-from ..self_training.artefact import write_atomically
-from ..visualization.run_records import latest_step
-from .evaluation_set import EvaluationSet
-from .jobs import Job
-from .plan import BenchmarkRun, PlannedRun
-from .processes import Processes, StoppedError, locked
-from .results import FORMAT, environment, scores_of
-from .training_run import ROOT, TrainingError, failure_message
-from .warmup_checkpoint import write_part
+from mmdrsl.atomic_files import write_atomically
+from mmdrsl.benchmark.evaluation_set import EvaluationSet
+from mmdrsl.benchmark.jobs import Job
+from mmdrsl.benchmark.plan import BenchmarkRun, PlannedRun
+from mmdrsl.benchmark.processes import Processes, StoppedError, locked
+from mmdrsl.benchmark.results import FORMAT, environment, scores_of
+from mmdrsl.benchmark.training_run import ROOT, TrainingError, failure_message
+from mmdrsl.benchmark.warmup_checkpoint import write_part
+from mmdrsl.engine.hooks.run_cost_hook import COST_FILE
+from mmdrsl.visualization.run_records import latest_step
 
 HASH_FILE = "hash.txt"
 # Hash of the warm-up from which a training began, or "own".

@@ -8,8 +8,8 @@ from typing import Any
 
 from mmengine.config import Config
 
-from .translations import use_translations
-from .warmup import warmup_iterations
+from mmdrsl.benchmark.translations import use_translations
+from mmdrsl.benchmark.warmup import warmup_iterations
 
 EXTRAS = {
     "rare_classes": "source images drawn by rare classes (DAFormer)",
@@ -22,7 +22,7 @@ EXTRAS = {
 """Extras by name, with what they do."""
 
 # Terms whose labels a teacher makes.
-_LABELLING_TERMS = ("ClassMixTerm",)
+_LABELING_TERMS = ("ClassMixTerm",)
 TARGET_SHARE = 0.25
 """Share of the target in the statistics of the extra ``target_statistics``."""
 LABEL_SCALES = (0.75, 1.0, 1.25)
@@ -59,14 +59,14 @@ def use_extras(
     """Give a run the extras, and take from it those of them that its config has by default.
 
     Without ``teacher`` a teacher that only labels and predicts goes; one that a method cannot do without (DACS) begins
-    where the warm-up ends and does not predict. Without ``label_scales`` rounds are labelled at one scale.
+    where the warm-up ends and does not predict. Without ``label_scales`` rounds are labeled at one scale.
 
     Args:
         cfg: Config of a run, changed in place.
         names: Keys of `EXTRAS`.
         configs: Folder of the configs.
         translations: Folder of the translated set; needed by ``translated``.
-        is_oracle: Whether the run trains on the labelled target, which is not translated.
+        is_oracle: Whether the run trains on the labeled target, which is not translated.
         rare_class_pixels: Pixels of a class from which on an image is drawn for it.
 
     Raises:
@@ -82,12 +82,12 @@ def use_extras(
     if "translated" in names and not is_oracle:
         use_translations(cfg, translations)
     rounds: Any = cfg.default_hooks.get("self_training") or {}
-    (rounds.get("labeller") or {}).pop("scales", None)
+    (rounds.get("labeler") or {}).pop("scales", None)
     if "label_scales" in names and _labels_rounds(cfg):
-        rounds.labeller.scales = LABEL_SCALES
+        rounds.labeler.scales = LABEL_SCALES
     if "target_statistics" in names and _labels_rounds(cfg):
         statistics: dict[str, Any] = dict(
-            type="TargetNormalisationHook",
+            type="AdaBNHook",
             target_share=TARGET_SHARE,
             rest="running",
         )
@@ -97,8 +97,8 @@ def use_extras(
         policy = dict(highest_threshold=1.0)
         cfg.merge_from_dict(
             {
-                "default_hooks.normalisation": statistics,
-                "default_hooks.self_training.labeller.policy": policy,
+                "default_hooks.normalization": statistics,
+                "default_hooks.self_training.labeler.policy": policy,
             }
         )
 
@@ -112,10 +112,10 @@ def check_source_statistics(cfg: Config) -> None:
     Raises:
         ValueError: The config takes them from the target.
     """
-    if cfg.model.get("normalisation") == "per_domain" or "normalisation" in cfg.default_hooks:
+    if cfg.model.get("normalization") == "domain_specific" or "normalization" in cfg.default_hooks:
         raise ValueError(
-            "a share of the target is to be mixed into statistics of normalisation, but configs of this pair take the "
-            "target's alone (model.normalisation='per_domain', default_hooks.normalisation): leave --target-statistics "
+            "a share of the target is to be mixed into statistics of normalization, but configs of this pair take the "
+            "target's alone (model.normalization='domain_specific', default_hooks.normalization): leave --target-statistics "
             "and the extra target_statistics out."
         )
 
@@ -128,7 +128,7 @@ def prediction_share(cfg: Config, names: tuple[str, ...]) -> float | None:
         names: Keys of `EXTRAS`.
 
     Returns:
-        The share; None without the extra, and where a checkpoint holds it, since its run labelled rounds under it.
+        The share; None without the extra, and where a checkpoint holds it, since its run labeled rounds under it.
     """
     wanted = "target_statistics" in names and not _labels_rounds(cfg)
     return TARGET_SHARE if wanted else None
@@ -148,11 +148,11 @@ def _set_teacher(cfg: Config, *, evaluate: bool, configs: Path) -> None:
     """The same teacher for every method, or none but where it makes the labels online."""
     hooks = cfg.default_hooks
     rounds = hooks.get("self_training")
-    is_needed = any(term["type"] in _LABELLING_TERMS for term in cfg.model.terms.values())
+    is_needed = any(term["type"] in _LABELING_TERMS for term in cfg.model.terms.values())
     # MMEngine leaves a hook out that is None.
     if evaluate and hooks.get("teacher") is None:
         average = _self_training_base(configs).teacher_average
-        hooks.teacher = dict(type="TeacherHook", average=copy.deepcopy(average))
+        hooks.teacher = dict(type="MeanTeacherHook", average=copy.deepcopy(average))
     if not evaluate and not is_needed:
         hooks.pop("teacher", None)
     if hooks.get("teacher") is not None:

@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from ..visualization.charts import dot_chart
-from .methods import METHODS
-from .networks import shown_network
+from mmdrsl.benchmark.methods import METHODS
+from mmdrsl.benchmark.networks import shown_network
+from mmdrsl.visualization.charts import dot_chart
 
 NO_EXTRAS = "no extras"
 # With fewer there is nothing to see.
 LEAST_METHODS = 3
-_COLOURS = {"drsl": "#f97316", "oracle": "#171a21", "source_only": "#667085"}
+_COLORS = {"drsl": "#f97316", "oracle": "#171a21", "source_only": "#667085"}
 _OTHERS = "#3b82f6"
 # A file of its own has no page to take its style from.
 _HEAD = '<svg xmlns="http://www.w3.org/2000/svg" font-family="Helvetica, Arial, sans-serif" font-size="12" '
@@ -68,7 +68,7 @@ def figure(rows: Iterable[Mapping[str, Any]]) -> str:
             title: {titles[name]: values for name, values in panel.items()}
             for title, panel in panels.items()
         },
-        {titles[name]: _COLOURS.get(name, _OTHERS) for name in methods},
+        {titles[name]: _COLORS.get(name, _OTHERS) for name in methods},
         label="Mean of the sequences of every run, in percent",
         references=[titles[name] for name in ("source_only", "oracle") if name in titles],
     )

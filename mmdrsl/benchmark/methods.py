@@ -7,7 +7,7 @@ from pathlib import Path
 
 from mmengine.config import Config
 
-from .pairs import DEFAULT_PAIR
+from mmdrsl.benchmark.pairs import DEFAULT_PAIR
 
 _CONFIG = "deeplabv3plus_{pair}.py"
 
@@ -45,7 +45,7 @@ METHODS = {
         title="AdaptSegNet, two levels", terms=("SegmentationTerm", "AdversarialTerm")
     ),
     "seg_uncertainty": Method(
-        title="Seg-Uncertainty", terms=("SegmentationTerm", "VarianceRectificationTerm")
+        title="Seg-Uncertainty", terms=("SegmentationTerm", "RectifiedCrossEntropyTerm")
     ),
     "cycada_pixel": Method(title="CyCADA, pixels", is_translated=True),
     "cycada_feature": Method(
@@ -57,7 +57,7 @@ METHODS = {
         terms=("SegmentationTerm", "FeatureAdaptationTerm"),
         is_translated=True,
     ),
-    "mrkld": Method(title="MRKLD", terms=("SegmentationTerm", "ModelRegularisationTerm")),
+    "mrkld": Method(title="MRKLD", terms=("SegmentationTerm", "ModelRegularizationTerm")),
     "minent": Method(title="MinEnt", terms=("SegmentationTerm", "EntropyTerm")),
     "advent": Method(title="ADVENT", terms=("SegmentationTerm", "AdversarialTerm")),
     "dacs": Method(title="DACS", terms=("SegmentationTerm", "ClassMixTerm")),

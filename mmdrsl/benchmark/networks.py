@@ -11,7 +11,7 @@ from typing import Any
 
 from mmengine.config import Config, ConfigDict
 
-from ..models.feature_maps import DECODER
+from mmdrsl.models.feature_maps import DECODER
 
 DEFAULT_NETWORK = "deeplabv3plus_mobilenetv2"
 SCRATCH = "scratch"

@@ -9,15 +9,15 @@ from pathlib import Path
 
 from mmengine.config import Config
 
-from ..datasets.inspection.config_domains import datasets_of
-from ..datasets.inspection.domain_report import list_files
-from ..self_training.artefact import file_hash
-from .networks import DEFAULT_NETWORK
+from mmdrsl.atomic_files import file_hash
+from mmdrsl.benchmark.networks import DEFAULT_NETWORK
+from mmdrsl.datasets.inspection.config_domains import datasets_of
+from mmdrsl.datasets.inspection.domain_report import list_files
 
 
 @dataclass(frozen=True, kw_only=True)
 class Pair:
-    """A labelled source and an unlabelled target, for which every method has a config.
+    """A labeled source and an unlabeled target, for which every method has a config.
 
     Attributes:
         name: How its configs are called: ``<method>/deeplabv3plus_<name>.py``.

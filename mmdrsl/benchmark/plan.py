@@ -12,24 +12,23 @@ from typing import Any
 from mmengine.config import Config
 
 import mmdrsl
-
-from ..self_training.artefact import file_hash
-from .config_options import check_kept, merge_options
-from .evaluation_set import EvaluationSet, use_evaluation_set, use_target_statistics
-from .extras import check_source_statistics, prediction_share, use_extras
-from .methods import METHODS, method_config
-from .networks import use_network, weights_of
-from .pairs import DEFAULT_PAIR, PAIRS, training_data_identity
-from .protocol import check_equal, protocol_of, use_protocol
-from .training_run import ROOT, TrainingRun, fingerprint
-from .translations import (
+from mmdrsl.atomic_files import file_hash
+from mmdrsl.benchmark.config_options import check_kept, merge_options
+from mmdrsl.benchmark.evaluation_set import EvaluationSet, use_evaluation_set, use_target_statistics
+from mmdrsl.benchmark.extras import check_source_statistics, prediction_share, use_extras
+from mmdrsl.benchmark.methods import METHODS, method_config
+from mmdrsl.benchmark.networks import use_network, weights_of
+from mmdrsl.benchmark.pairs import DEFAULT_PAIR, PAIRS, training_data_identity
+from mmdrsl.benchmark.protocol import check_equal, protocol_of, use_protocol
+from mmdrsl.benchmark.training_run import ROOT, TrainingRun, fingerprint
+from mmdrsl.benchmark.translations import (
     check_trained_translator,
     is_translated,
     manifest_hash,
     translator_name,
     use_translations,
 )
-from .warmup import RUN_KEYS, joined_warmup, warmup_config, warmup_iterations
+from mmdrsl.benchmark.warmup import RUN_KEYS, joined_warmup, warmup_config, warmup_iterations
 
 CONFIGS = ROOT / "configs"
 # In a run's folder while it trains: its part of the warm-up's checkpoint.
@@ -51,7 +50,7 @@ class Settings:
         methods: Keys of `METHODS`.
         networks: Keys of `NETWORKS`.
         seeds: Training seeds.
-        evaluation: Labelled images to evaluate on.
+        evaluation: Labeled images to evaluate on.
         extras: Keys of `EXTRAS`, given to every method.
         weights: Backbone file by network, or ``scratch``.
         translations: Folder of the translated source.
@@ -263,7 +262,7 @@ def _joined(
     """Methods that begin with one warm-up, and its config; methods with a warm-up of their own are left out."""
     groups: list[tuple[list[str], Config]] = []
     for method, cfg in cfgs.items():
-        # Nobody else begins on the labelled target.
+        # Nobody else begins on the labeled target.
         own = None if method == "oracle" else warmup_config(cfg)
         if own is None:
             continue

@@ -8,7 +8,7 @@ from typing import Any
 
 from mmengine.config import Config
 
-from .warmup import warmup_iterations
+from mmdrsl.benchmark.warmup import warmup_iterations
 
 EQUAL = ("steps", "warmup_steps", "images_per_step", "crop", "initial_weights")
 """Entries of `protocol_of` that must be the same for all methods."""
@@ -38,7 +38,7 @@ def use_protocol(cfg: Config, *, seed: int) -> None:
 
 
 def protocol_of(cfg: Config, *, initial_weights: str) -> dict[str, Any]:
-    """Summarise what a comparison must hold fixed, or say.
+    """Summarize what a comparison must hold fixed, or say.
 
     Args:
         cfg: Config of a run.
@@ -46,8 +46,8 @@ def protocol_of(cfg: Config, *, initial_weights: str) -> dict[str, Any]:
 
     Returns:
         ``steps``, ``warmup_steps``, ``images_per_step``, ``crop`` (height and width in pixels of every random crop),
-        ``initial_weights``, ``normalisation`` (of batches of two domains; None where there are none), ``optimizer``,
-        ``labels`` (how target images are labelled) and ``network`` (which one is evaluated).
+        ``initial_weights``, ``normalization`` (of batches of two domains; None where there are none), ``optimizer``,
+        ``labels`` (how target images are labeled) and ``network`` (which one is evaluated).
     """
     hooks = cfg.default_hooks
     rounds = hooks.get("self_training")
@@ -59,21 +59,21 @@ def protocol_of(cfg: Config, *, initial_weights: str) -> dict[str, Any]:
         mixes = any(term["type"] == "ClassMixTerm" for term in cfg.model.terms.values())
         labels = "every batch, by the teacher" if mixes else "none"
     else:
-        labeller = rounds.get("labeller") or {}
-        policy = dict(labeller.get("policy", {}))
+        labeler = rounds.get("labeler") or {}
+        policy = dict(labeler.get("policy", {}))
         kind = policy.get("type", "ClassBalancedPolicy")
         portions = [
-            entry.get("portion") if entry.get("labelled", True) else "no labels"
+            entry.get("portion") if entry.get("labeled", True) else "no labels"
             for entry in rounds.rounds
         ]
-        views = "flip" if labeller.get("flip", False) else "one view"
-        scales = [float(scale) for scale in labeller.get("scales", (1.0,))]
+        views = "flip" if labeler.get("flip", False) else "one view"
+        scales = [float(scale) for scale in labeler.get("scales", (1.0,))]
         if scales != [1.0]:
             views += f", scales {scales}"
         labels = (
             f"{kind}, portions {portions}, {views}, by the {rounds.get('label_with', 'student')}"
         )
-        share = policy.get("second_share", 0.0)
+        share = policy.get("second_weight", 0.0)
         if share > 0:
             labels += f", share {share} of the head {policy['second_head']!r}"
         if "highest_threshold" in policy:
@@ -84,17 +84,17 @@ def protocol_of(cfg: Config, *, initial_weights: str) -> dict[str, Any]:
         "images_per_step": int(cfg.train_dataloader.batch_size),
         "crop": [list(crop) for crop in sorted(set(_crops(cfg.train_dataloader.dataset)))],
         "initial_weights": initial_weights,
-        "normalisation": None if rounds is None else _normalisation(cfg),
+        "normalization": None if rounds is None else _normalization(cfg),
         "optimizer": cfg.optim_wrapper.optimizer.type,
         "labels": labels,
         "network": "teacher" if teacher is not None and teacher.get("evaluate") else "student",
     }
 
 
-def _normalisation(cfg: Config) -> str:
-    """How two domains in a batch are normalised, and whose statistics are taken anew."""
-    found = cfg.model.get("normalisation", "joint")
-    hook = cfg.default_hooks.get("normalisation")
+def _normalization(cfg: Config) -> str:
+    """How two domains in a batch are normalized, and whose statistics are taken anew."""
+    found = cfg.model.get("normalization", "joint")
+    hook = cfg.default_hooks.get("normalization")
     if hook is None:
         return found
     share, rest = hook.get("target_share", 1.0), hook.get("rest", "source")

@@ -8,9 +8,9 @@ from itertools import groupby
 from pathlib import Path
 from typing import Any
 
-from .aggregate import paired_differences, spread
-from .methods import METHODS
-from .networks import shown_network
+from mmdrsl.benchmark.aggregate import paired_differences, spread
+from mmdrsl.benchmark.methods import METHODS
+from mmdrsl.benchmark.networks import shown_network
 
 REFERENCE = "drsl"
 # Choices of extras that have a place of their own in a page.
@@ -158,7 +158,7 @@ def class_table(rows: Sequence[Row]) -> list[str]:
 
 
 def protocol_table(rows: Sequence[Row]) -> list[str]:
-    """Labels, normalisation, evaluated network and cost, one line per method.
+    """Labels, normalization, evaluated network and cost, one line per method.
 
     Args:
         rows: Rows of one comparison.
@@ -168,7 +168,7 @@ def protocol_table(rows: Sequence[Row]) -> list[str]:
     """
     lines = _head(
         [
-            *("method", "labels", "normalisation", "evaluated", "optimizer"),
+            *("method", "labels", "normalization", "evaluated", "optimizer"),
             *("warm-up, min", "then, min", "memory, MB"),
         ]
     )
@@ -177,7 +177,7 @@ def protocol_table(rows: Sequence[Row]) -> list[str]:
         warmup = _text(spread(own, lambda row: row["warmup_minutes"]))
         cells = [
             protocol["labels"],
-            protocol["normalisation"] or "one domain",
+            protocol["normalization"] or "one domain",
             protocol["network"],
             protocol["optimizer"],
             f"{warmup} ({'shared' if own[0]['shared_warmup'] else 'own'})",

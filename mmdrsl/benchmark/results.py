@@ -13,9 +13,8 @@ from typing import Any
 import torch
 
 import mmdrsl
-
-from .methods import METHODS
-from .protocol import check_equal
+from mmdrsl.benchmark.methods import METHODS
+from mmdrsl.benchmark.protocol import check_equal
 
 FORMAT = 3
 _IOU = "IoU."

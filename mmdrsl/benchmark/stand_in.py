@@ -12,10 +12,11 @@ import numpy as np
 from PIL import Image
 from tqdm import tqdm
 
-from ..datasets import CamVidDataset, CARLADataset
-from ..datasets.label_spaces import IGNORE_INDEX, build_lookup, get_label_space
-from ..datasets.transforms.loading import read_train_ids
-from ..scenes.stand_in import check_stand_in, stand_in_look
+from mmdrsl.datasets.camvid import CamVidDataset
+from mmdrsl.datasets.carla import CARLADataset
+from mmdrsl.datasets.label_spaces import IGNORE_INDEX, build_lookup, get_label_space
+from mmdrsl.datasets.transforms.loading import read_train_ids
+from mmdrsl.scenes.stand_in import check_stand_in, stand_in_look
 
 _LABEL_SPACE = "street10"
 _WIDE_CLASSES = ("sky", "road")
@@ -33,9 +34,9 @@ def write_benchmark_stand_in(
 ) -> Path:
     """Write a benchmark whose source is two thirds of CARLA's capture runs and whose "CamVid" is the rest, restyled.
 
-    The restyled images have the look of CamVid's unlabelled training images, see `stand_in_look`, and show the part of
+    The restyled images have the look of CamVid's unlabeled training images, see `stand_in_look`, and show the part of
     the scene with the least sky and road, enlarged: classes have other shares than in the source. The held-out runs
-    play the validation images, a third of the others the unlabelled training images. Odd and even frames are named as
+    play the validation images, a third of the others the unlabeled training images. Odd and even frames are named as
     two drives. All labels are CARLA's.
 
     Args:

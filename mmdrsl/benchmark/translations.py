@@ -7,9 +7,9 @@ from pathlib import Path
 
 from mmengine.config import Config
 
-from ..self_training.artefact import file_hash
-from ..translation.generator_translator import GENERATOR
-from ..translation.translated_folder import MANIFEST
+from mmdrsl.atomic_files import file_hash
+from mmdrsl.translation.generator_translator import GENERATOR
+from mmdrsl.translation.translated_folder import MANIFEST
 
 
 def use_translations(cfg: Config, translations: Path | None) -> None:
@@ -66,8 +66,8 @@ def translator_name(translations: Path) -> str:
     if not manifest.is_file():
         return translations.name
     settings = json.loads(manifest.read_text(encoding="utf-8"))["settings"]
-    colours = " colours" if settings.get("keep_lightness") else ""
-    return f"{settings['translator']}{colours} {file_hash(manifest)[:8]}"
+    colors = " colors" if settings.get("keep_lightness") else ""
+    return f"{settings['translator']}{colors} {file_hash(manifest)[:8]}"
 
 
 def check_trained_translator(method: str, translations: Path) -> None:

@@ -22,7 +22,7 @@ _HARMLESS_HOOKS = {
     "teacher",
     "modes",
     # Takes statistics where a round begins; nothing is evaluated in the warm-up.
-    "normalisation",
+    "normalization",
 }
 _HARMLESS_CUSTOM_HOOKS = {"ModeMonitorHook", "DomainAccuracyHook"}
 # Terms that return nothing for a batch without target images.
@@ -32,8 +32,8 @@ _TARGET_TERMS = {
     "EntropyTerm",
     "FeatureAdaptationTerm",
     "ModeAlignmentTerm",
-    "ModelRegularisationTerm",
-    "VarianceRectificationTerm",
+    "ModelRegularizationTerm",
+    "RectifiedCrossEntropyTerm",
 }
 # Entries that may differ between warm-ups of one segmentor which no head shapes.
 _BESIDE_SEGMENTOR = ("heads", "discriminators", "terms")
@@ -113,11 +113,11 @@ def warmup_config(cfg: Config) -> Config | None:
             hook for hook in warmup.custom_hooks if hook["type"] != "DomainAccuracyHook"
         ]
     # Frozen statistics begin with the first round. Those of single domains matter where modes are placed.
-    if warmup.model.get("normalisation") in ("joint", "frozen"):
-        warmup.model.pop("normalisation")
+    if warmup.model.get("normalization") in ("joint", "frozen"):
+        warmup.model.pop("normalization")
     if not warmup.model.get("heads"):
         warmup.model.pop("heads_shape_warmup", None)
-    for key in ("self_training", "teacher", "normalisation"):
+    for key in ("self_training", "teacher", "normalization"):
         warmup.default_hooks.pop(key, None)
     warmup.train_dataloader.dataset.pop("target", None)
     warmup.train_cfg.max_iters = steps

@@ -1,4 +1,4 @@
-"""Takes what one method needs out of the checkpoint of a warm-up in which the heads of several methods learnt."""
+"""Takes what one method needs out of the checkpoint of a warm-up in which the heads of several methods learned."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from mmengine.registry import init_default_scope
 from mmseg.registry import MODELS
 from torch import nn
 
-from ..engine.hooks.run_cost_hook import MEMORY_KEY
+from mmdrsl.engine.hooks.run_cost_hook import MEMORY_KEY
 
 # What MMEngine's schedules hold for every group of parameters.
 _PER_GROUP = ("base_values", "_last_value")

@@ -6,12 +6,12 @@ from .cityscapes import CityscapesLabelIdsDataset, CityscapesTrainIdsDataset
 from .gta5 import GTA5Dataset, GTA5TrainIdsDataset
 from .kitti import KITTIDataset, KITTIRawDataset, KITTITrainIdsDataset
 from .label_spaces import LABEL_SPACES, LabelSpace, LabelTable
-from .labelled import LabelledImageDataset
+from .labeled import LabelledImageDataset
 from .samplers import TwoDomainSampler
 from .synthia import SYNTHIADataset, SYNTHIASFDataset, SYNTHIATrainIdsDataset
 from .transforms import LoadImage, LoadLabels, LoadPseudoLabels
 from .two_domain import DomainSample, TwoDomainDataset, WantedClass
-from .unlabelled import UnlabelledDataset
+from .unlabeled import UnlabelledDataset
 from .video import VideoDataset
 
 __all__ = [

@@ -6,7 +6,7 @@ from typing import ClassVar
 from mmseg.registry import DATASETS
 
 from mmdrsl.datasets.label_spaces import CAMVID_TABLE, LabelTable
-from mmdrsl.datasets.labelled import LabelledImageDataset
+from mmdrsl.datasets.labeled import LabelledImageDataset
 
 
 @DATASETS.register_module()

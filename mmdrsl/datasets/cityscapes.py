@@ -5,12 +5,8 @@ from typing import ClassVar
 
 from mmseg.registry import DATASETS
 
-from mmdrsl.datasets.label_spaces import (
-    CITYSCAPES_TABLE,
-    CITYSCAPES_TRAIN_ID_TABLE,
-    LabelTable,
-)
-from mmdrsl.datasets.labelled import LabelledImageDataset
+from mmdrsl.datasets.label_spaces import CITYSCAPES_TABLE, CITYSCAPES_TRAIN_ID_TABLE, LabelTable
+from mmdrsl.datasets.labeled import LabelledImageDataset
 
 
 @DATASETS.register_module()

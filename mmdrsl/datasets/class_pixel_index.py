@@ -16,28 +16,22 @@ import numpy.typing as npt
 from mmengine.dist import broadcast_object_list, is_main_process
 from tqdm import tqdm
 
-from mmdrsl.datasets.daformer_index import read_daformer_index
+from mmdrsl.atomic_files import replacing
 from mmdrsl.datasets.label_counts import count_label
 
 
 def class_pixel_index(
     infos: Sequence[Mapping[str, Any]],
     num_classes: int,
-    *,
-    index_file: str | None = None,
-    num_workers: int | None = None,
 ) -> npt.NDArray[np.int64]:
     """Count the pixels of each class in each label, or take the counts of an earlier start.
 
-    The file is used only while every label has the path, size and time of change, and every id the meaning, that it was
+    The counts are kept in the folder for temporary files. That file is used only while every label has the path, size and time of change, and every id the meaning, that it was
     counted with. With several ranks the first counts and the others wait.
 
     Args:
         infos: What `count_label` needs, one per label.
         num_classes: Number of classes, C.
-        index_file: File that keeps the counts (``.npz``), or DAFormer's ``sample_class_stats.json``, which is only
-            read; None takes a file in the folder for temporary files.
-        num_workers: Threads; None takes one per core.
 
     Returns:
         Counts, shape (N, C), int64.
@@ -49,7 +43,7 @@ def class_pixel_index(
     result: list[Any] = [None]
     if is_main_process():
         try:
-            result[0] = _read_or_count(infos, num_classes, index_file, num_workers)
+            result[0] = _read_or_count(infos, num_classes)
         except (OSError, ValueError) as error:
             # Raised on every rank below: one rank alone would leave the others waiting.
             result[0] = error
@@ -62,18 +56,14 @@ def class_pixel_index(
 def _read_or_count(
     infos: Sequence[Mapping[str, Any]],
     num_classes: int,
-    index_file: str | None,
-    num_workers: int | None,
 ) -> npt.NDArray[np.int64]:
-    if index_file is not None and index_file.endswith(".json"):
-        return read_daformer_index(Path(index_file), infos, num_classes)
     fingerprint = _fingerprint(infos, num_classes)
     # Everybody has a file of their own where several share a machine.
     own = f"class_pixels_{os.getuid()}_{fingerprint[:24]}.npz"
-    path = Path(index_file or Path(tempfile.gettempdir(), own))
+    path = Path(tempfile.gettempdir(), own)
     counts = _read(path, fingerprint, (len(infos), num_classes))
     if counts is None:
-        with ThreadPoolExecutor(num_workers or os.cpu_count()) as pool:
+        with ThreadPoolExecutor(os.cpu_count()) as pool:
             found = pool.map(lambda info: _count(info, num_classes), infos)
             bar = tqdm(found, desc="counting class pixels", total=len(infos), unit="label")
             counts = np.array(list(bar), dtype=np.int64).reshape(len(infos), num_classes)
@@ -120,9 +110,5 @@ def _read(path: Path, fingerprint: str, shape: tuple[int, int]) -> npt.NDArray[n
 
 def _write(path: Path, counts: npt.NDArray[np.int64], fingerprint: str) -> None:
     """Write the file so that a reader never sees a part of it."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=path.parent, prefix=".class_pixels_") as folder:
-        file = Path(folder, path.name)
-        with file.open("wb") as content:
-            np.savez_compressed(content, counts=counts, fingerprint=np.array(fingerprint))
-        os.replace(file, path)
+    with replacing(path) as temporary, temporary.open("wb") as content:
+        np.savez_compressed(content, counts=counts, fingerprint=np.array(fingerprint))

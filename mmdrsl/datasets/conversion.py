@@ -20,7 +20,7 @@ from tqdm import tqdm
 
 from mmdrsl.datasets.daformer_index import write_daformer_index
 from mmdrsl.datasets.label_counts import count_label
-from mmdrsl.datasets.labelled import TRAIN_ID_SUFFIX, LabelledImageDataset
+from mmdrsl.datasets.labeled import TRAIN_ID_SUFFIX, LabelledImageDataset
 from mmdrsl.datasets.transforms.loading import LoadImage, read_raw_ids, read_train_ids
 from mmdrsl.datasets.validation import header_size
 
@@ -91,7 +91,7 @@ def convert_dataset(
     files are written for the first dataset.
 
     Args:
-        datasets: Splits of one data set, lazily initialised; the first is the training split.
+        datasets: Splits of one data set, lazily initialized; the first is the training split.
         options: What to make.
         num_workers: Threads; None takes one per core.
         progress: Whether to draw a progress bar.

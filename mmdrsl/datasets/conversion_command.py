@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from mmdrsl.datasets.conversion import ConversionOptions, convert_dataset
-from mmdrsl.datasets.labelled import LabelledImageDataset
+from mmdrsl.datasets.labeled import LabelledImageDataset
 
 _MAX_NAMED = 20
 

@@ -5,7 +5,7 @@ from typing import ClassVar
 from mmseg.registry import DATASETS
 
 from mmdrsl.datasets.label_spaces import CITYSCAPES_TRAIN_ID_TABLE, GTA5_TABLE, LabelTable
-from mmdrsl.datasets.labelled import TRAIN_ID_SUFFIX, LabelledImageDataset
+from mmdrsl.datasets.labeled import TRAIN_ID_SUFFIX, LabelledImageDataset
 
 
 @DATASETS.register_module()

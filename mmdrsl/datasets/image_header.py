@@ -12,7 +12,7 @@ MAX_SIDE = 16384
 
 _PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
 _PNG_HEADER_LENGTH = 26
-# Pillow's modes of the formats that have no 16-bit colour; everything else has 8 bits.
+# Pillow's modes of the formats that have no 16-bit color; everything else has 8 bits.
 _BITS_OF_MODE = {"1": 1, "I;16": 16, "I;16B": 16, "I;16L": 16, "I;16N": 16, "I": 32, "F": 32}
 
 
@@ -77,7 +77,7 @@ def read_header(file: BinaryIO, path: str) -> ImageHeader:
             f"{path} is {size[0]}x{size[1]} pixels, more than {MAX_SIDE} on a side: the header is damaged, or cut the "
             "image into tiles"
         )
-    # Pillow shows 16-bit colour PNGs as 8-bit; the byte at the fixed place tells.
+    # Pillow shows 16-bit color PNGs as 8-bit; the byte at the fixed place tells.
     is_png = start.startswith(_PNG_SIGNATURE) and len(start) == _PNG_HEADER_LENGTH
     bits = start[24] if is_png else _BITS_OF_MODE.get(mode, 8)
     return ImageHeader(file_format, size, channels, bits, palette=mode == "P", alpha=alpha)

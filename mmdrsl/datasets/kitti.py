@@ -9,13 +9,13 @@ from mmengine.logging import print_log
 from mmseg.registry import DATASETS
 
 from mmdrsl.datasets.label_spaces import CITYSCAPES_TABLE, CITYSCAPES_TRAIN_ID_TABLE, LabelTable
-from mmdrsl.datasets.labelled import TRAIN_ID_SUFFIX, LabelledImageDataset
-from mmdrsl.datasets.unlabelled import UnlabelledDataset
+from mmdrsl.datasets.labeled import TRAIN_ID_SUFFIX, LabelledImageDataset
+from mmdrsl.datasets.unlabeled import UnlabelledDataset
 
 
 @DATASETS.register_module()
 class KITTIDataset(LabelledImageDataset):
-    """KITTI semantics, the pixel-labelled images of KITTI 2015 (Alhaija et al., IJCV 2018).
+    """KITTI semantics, the pixel-labeled images of KITTI 2015 (Alhaija et al., IJCV 2018).
 
     `training/image_2/` and `training/semantic/` hold PNG files of equal names; labels are 8-bit
     in Cityscapes label ids. Image sizes differ by a few pixels. Arguments are those of
@@ -42,15 +42,15 @@ class KITTITrainIdsDataset(KITTIDataset):
 
 @DATASETS.register_module()
 class KITTIRawDataset(UnlabelledDataset):
-    """Drives of KITTI raw as an unlabelled target (Geiger et al., IJRR 2013).
+    """Drives of KITTI raw as an unlabeled target (Geiger et al., IJRR 2013).
 
-    `<date>/<drive>_sync/<camera>/data/<frame>.png`. The labelled images of KITTI semantics were taken
+    `<date>/<drive>_sync/<camera>/data/<frame>.png`. The labeled images of KITTI semantics were taken
     out of such drives: leave the drives that the development kit's mapping names out, where the
-    labelled images are the evaluation.
+    labeled images are the evaluation.
 
     Args:
-        every: Take every so many-th frame of a drive, since neighbours are alike (10 frames per second).
-        cameras: Folders of the cameras; `image_02` is the left colour camera.
+        every: Take every so many-th frame of a drive, since neighbors are alike (10 frames per second).
+        cameras: Folders of the cameras; `image_02` is the left color camera.
         excluded_drives: Names of drives left out, such as `2011_09_26_drive_0005_sync`, whether they are there or
             not; the log says which are not.
         options: Arguments of `UnlabelledDataset`.

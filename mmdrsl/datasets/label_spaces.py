@@ -27,7 +27,7 @@ class LabelSpace:
     Args:
         name: Key of the space in `LABEL_SPACES`.
         classes: Class names, unique, in the order of the train ids.
-        palette: One RGB colour (0..255) per class, for drawing.
+        palette: One RGB color (0..255) per class, for drawing.
 
     Raises:
         ValueError: If names repeat or the palette has another length.
@@ -43,7 +43,7 @@ class LabelSpace:
         if len(self.palette) != len(self.classes):
             raise ValueError(
                 f"label space '{self.name}' has {len(self.classes)} classes but "
-                f"{len(self.palette)} colours: give one colour per class"
+                f"{len(self.palette)} colors: give one color per class"
             )
 
 
@@ -210,7 +210,7 @@ _CITYSCAPES_VOID = frozenset({*_CITYSCAPES_IDS.values(), "license plate"} - {*CI
 
 CITYSCAPES_TABLE = LabelTable(
     name="Cityscapes label ids",
-    # The licence plate's id is -1, which an 8-bit file can only hold as 255.
+    # The license plate's id is -1, which an 8-bit file can only hold as 255.
     ids={**_CITYSCAPES_IDS, 255: "license plate"},
     void=_CITYSCAPES_VOID,
 )
@@ -361,11 +361,11 @@ def get_label_space(name: str | Mapping[str, Any]) -> LabelSpace:
     """
     if isinstance(name, Mapping):
         try:
-            colours = tuple((int(r), int(g), int(b)) for r, g, b in name["palette"])
-            return LabelSpace(str(name["name"]), tuple(name["classes"]), colours)
+            colors = tuple((int(r), int(g), int(b)) for r, g, b in name["palette"])
+            return LabelSpace(str(name["name"]), tuple(name["classes"]), colors)
         except (KeyError, TypeError) as error:
             raise ValueError(
-                f"the label_space {dict(name)} needs name, classes and a palette of one colour per class ({error!r})"
+                f"the label_space {dict(name)} needs name, classes and a palette of one color per class ({error!r})"
             ) from error
     if name not in LABEL_SPACES:
         raise ValueError(

@@ -13,14 +13,14 @@ from mmdrsl.datasets.label_spaces import (
     SYNTHIA_TABLE,
     LabelTable,
 )
-from mmdrsl.datasets.labelled import TRAIN_ID_SUFFIX, LabelledImageDataset
+from mmdrsl.datasets.labeled import TRAIN_ID_SUFFIX, LabelledImageDataset
 
 
 @DATASETS.register_module()
 class SYNTHIADataset(LabelledImageDataset):
     """SYNTHIA-RAND-CITYSCAPES, "The SYNTHIA Dataset" (Ros et al., CVPR 2016).
 
-    `RGB/` and `GT/LABELS/` hold PNG files of equal names. Labels are 16-bit colour PNGs with the
+    `RGB/` and `GT/LABELS/` hold PNG files of equal names. Labels are 16-bit color PNGs with the
     class id in the red channel. The usual label space is `synthia16`: terrain, truck and train
     never occur. Arguments are those of `LabelledImageDataset`.
     """

@@ -5,7 +5,6 @@ from __future__ import annotations
 import random
 from collections.abc import Iterator
 from contextlib import contextmanager
-from contextvars import ContextVar
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -37,32 +36,12 @@ class DomainSample(NamedTuple):
         image_index: Index into that domain's dataset.
         seed: Seed of all random transforms of this draw, in [0, 2**32).
         wanted: Class to keep in view, None where any view will do.
-        position: Samples that this rank has drawn before since the start of training; None outside a training stream.
     """
 
     domain: str
     image_index: int
     seed: int
     wanted: WantedClass | None = None
-    position: int | None = None
-
-
-# What is being loaded in this process, for data sets that change in the course of a training.
-_position: ContextVar[int | None] = ContextVar("position", default=None)
-
-
-def drawn_position() -> int | None:
-    """Position of the sample that a `TwoDomainDataset` is loading now, see `DomainSample.position`."""
-    return _position.get()
-
-
-@contextmanager
-def _at_position(position: int | None) -> Iterator[None]:
-    token = _position.set(position)
-    try:
-        yield
-    finally:
-        _position.reset(token)
 
 
 @contextmanager
@@ -82,13 +61,13 @@ def seeded(seed: int) -> Iterator[None]:
 
 @DATASETS.register_module()
 class TwoDomainDataset(Dataset):
-    """A labelled source dataset and an unlabelled target dataset behind one index.
+    """A labeled source dataset and an unlabeled target dataset behind one index.
 
     The index is a `DomainSample`, drawn by `TwoDomainSampler`. Because every draw carries its own seed, what an image
     looks like after its transforms depends neither on the loader's workers nor on where a run was interrupted.
 
     Args:
-        source: Config of the labelled dataset.
+        source: Config of the labeled dataset.
         target: Config of the target dataset (`UnlabelledDataset`); None for source-only training.
 
     Raises:
@@ -116,7 +95,7 @@ class TwoDomainDataset(Dataset):
 
     def __getitem__(self, sample: DomainSample) -> Any:
         dataset = self.domains[sample.domain]
-        with seeded(sample.seed), _at_position(sample.position):
+        with seeded(sample.seed):
             packed = dataset[sample.image_index]
             if sample.wanted is not None:
                 class_id, min_pixels, attempts = sample.wanted
@@ -130,10 +109,10 @@ class TwoDomainDataset(Dataset):
         return packed
 
     def set_pseudo_labels(self, root: str | None) -> None:
-        """Read the target's pseudo labels from a round's artefact; None means all pixels are ignored.
+        """Read the target's pseudo labels from a round's artifact; None means all pixels are ignored.
 
         Args:
-            root: Folder of the artefact.
+            root: Folder of the artifact.
         """
         if "target" in self.domains:
             self.domains["target"].set_pseudo_labels(root)

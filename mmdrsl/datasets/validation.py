@@ -138,7 +138,7 @@ def check_labels_exist(images: Sequence[str], labels: Sequence[str]) -> None:
             f"{len(missing)} of {len(images)} images have no label: "
             f"{_listed([image for image, _ in missing])}; expected for the first {missing[0][1]}. "
             "Correct data_prefix['seg_map_path'] or seg_map_suffix, restore the labels, or list "
-            "the labelled images in ann_file"
+            "the labeled images in ann_file"
         )
 
 

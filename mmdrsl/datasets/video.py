@@ -1,4 +1,4 @@
-"""Video files as an unlabelled target."""
+"""Video files as an unlabeled target."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import cv2
 from mmengine.dist import barrier, is_main_process
 from mmseg.registry import DATASETS
 
-from mmdrsl.datasets.unlabelled import UnlabelledDataset
+from mmdrsl.datasets.unlabeled import UnlabelledDataset
 from mmdrsl.datasets.validation import check_folder, find_images
 
 VIDEO_SUFFIXES = (".mp4", ".avi", ".mov", ".mkv", ".webm", ".m4v", ".mpg", ".mpeg")

@@ -25,7 +25,7 @@ def resolve_mmseg_bases() -> None:
 def join_cpu_process_group(launcher: str) -> None:
     """Make the gloo group for CPU ranks.
 
-    MMEngine's own initialisation selects a CUDA device and fails without one; it leaves an existing group alone.
+    MMEngine's own initialization selects a CUDA device and fails without one; it leaves an existing group alone.
 
     Args:
         launcher: MMEngine launcher name; only ``pytorch`` on a machine without CUDA is handled.

@@ -81,12 +81,12 @@ def subset_scores(
     """
     rows = matrix[list(subset)]
     correct = rows[np.arange(len(rows)), list(subset)].astype(np.float64)
-    labelled = rows.sum(1)
+    labeled = rows.sum(1)
     predicted = (matrix if excluded_as_false_positives else rows).sum(0)[list(subset)]
     return SubsetScores(
-        iou=_share(correct, labelled + predicted - correct),
-        accuracy=_share(correct, labelled),
-        pixel_accuracy=float(_share(correct.sum(), labelled.sum())),
+        iou=_share(correct, labeled + predicted - correct),
+        accuracy=_share(correct, labeled),
+        pixel_accuracy=float(_share(correct.sum(), labeled.sum())),
     )
 
 

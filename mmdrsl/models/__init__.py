@@ -1,14 +1,6 @@
-"""Models: the adaptor, heads, discriminators and backbones that MMSegmentation lacks, terms and losses."""
+"""Networks and what any method uses: the adaptor, backbones, heads, discriminators, losses."""
 
-from . import (
-    backbones,
-    data_preprocessors,
-    decode_heads,
-    discriminators,
-    losses,
-    segmentors,
-    terms,
-)
+from . import backbones, data_preprocessors, decode_heads, discriminators, losses, segmentors
 
 __all__ = [
     "backbones",
@@ -17,5 +9,4 @@ __all__ = [
     "discriminators",
     "losses",
     "segmentors",
-    "terms",
 ]

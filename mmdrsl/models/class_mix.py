@@ -17,7 +17,7 @@ def choose_classes(
         ignore_index: Label that is no class.
 
     Returns:
-        Boolean mask, shape (H, W); all False where nothing is labelled.
+        Boolean mask, shape (H, W); all False where nothing is labeled.
     """
     classes = labels.unique()
     classes = classes[classes != ignore_index]
@@ -39,13 +39,13 @@ def paste(mask: Tensor, source: Tensor, target: Tensor) -> Tensor:
     return torch.where(mask if source.ndim == 3 else mask[:, None], source, target)
 
 
-def colour_jitter(
+def color_jitter(
     images: Tensor, strength: float, generator: torch.Generator | None = None
 ) -> Tensor:
     """Change contrast and brightness of every channel of every image on its own.
 
     Args:
-        images: Normalised images (zero mean, unit deviation over a data set), shape (B, C, H, W).
+        images: Normalized images (zero mean, unit deviation over a data set), shape (B, C, H, W).
         strength: Contrast factors lie in [1 - strength, 1 + strength], shifts in [-strength, strength]; in [0, 1).
         generator: Source of randomness, on the CPU; torch's default where None.
 

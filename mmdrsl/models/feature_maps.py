@@ -120,7 +120,7 @@ def feature_maps(segmentor: Any, inputs: Tensor) -> FeatureMaps:
 
     Args:
         segmentor: The segmentor.
-        inputs: Normalised images, shape (B, 3, H, W).
+        inputs: Normalized images, shape (B, 3, H, W).
 
     Returns:
         All feature maps.

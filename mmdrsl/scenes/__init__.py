@@ -1,8 +1,8 @@
 """A small procedural street world in two looks, for adaptation runs without downloads."""
 
-from mmdrsl.scenes.catalogue import (
+from mmdrsl.scenes.catalog import (
     CLASS_SUBTYPES,
-    LABEL_COLOURS,
+    LABEL_COLORS,
     LABEL_IDS,
     SUBTYPES,
     label_of_subtype,
@@ -16,7 +16,7 @@ from mmdrsl.scenes.writer import scene_paths, write_scenes
 
 __all__ = [
     "CLASS_SUBTYPES",
-    "LABEL_COLOURS",
+    "LABEL_COLORS",
     "LABEL_IDS",
     "LOOKS",
     "SUBTYPES",

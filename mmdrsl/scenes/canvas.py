@@ -1,4 +1,4 @@
-"""The picture under construction: colour, sub-type and distance of every pixel."""
+"""The picture under construction: color, sub-type and distance of every pixel."""
 
 from __future__ import annotations
 
@@ -9,27 +9,27 @@ import numpy as np
 
 from mmdrsl.scenes.camera import Camera
 
-Colour = tuple[float, float, float]
+Color = tuple[float, float, float]
 _SUBPIXEL_BITS = 4
 _COORDINATE_LIMIT = 8000.0
 
 
 class Canvas:
-    """Colour, sub-type and distance buffers that are painted from far to near.
+    """Color, sub-type and distance buffers that are painted from far to near.
 
     Args:
         width: Width in pixels.
         height: Height in pixels.
 
     Attributes:
-        colour: Array (height, width, 3), uint8, red-green-blue.
+        color: Array (height, width, 3), uint8, red-green-blue.
         subtype: Array (height, width), uint8, sub-type ids.
-        distance: Array (height, width), float32, metres; zero where nothing was painted, in the
-            sky, whose colours need no further haze.
+        distance: Array (height, width), float32, meters; zero where nothing was painted, in the
+            sky, whose colors need no further haze.
     """
 
     def __init__(self, *, width: int, height: int) -> None:
-        self.colour = np.zeros((height, width, 3), dtype=np.uint8)
+        self.color = np.zeros((height, width, 3), dtype=np.uint8)
         self.subtype = np.zeros((height, width), dtype=np.uint8)
         self.distance = np.zeros((height, width), dtype=np.float32)
 
@@ -40,17 +40,17 @@ class Canvas:
         inside_right_bottom = (points.min(axis=0) < (width, height)).all()
         return bool(inside_left_top and inside_right_bottom)
 
-    def polygon(self, points: np.ndarray, colour: Colour, subtype: int, distance: float) -> None:
+    def polygon(self, points: np.ndarray, color: Color, subtype: int, distance: float) -> None:
         """Fill a polygon.
 
         Args:
             points: Array (N, 2) of ``(column, row)`` in pixels.
-            colour: Red, green and blue in 0..255.
+            color: Red, green and blue in 0..255.
             subtype: Sub-type id.
-            distance: Distance in metres.
+            distance: Distance in meters.
         """
         corners = [fixed_point(points)]
-        cv2.fillPoly(self.colour, corners, colour, shift=_SUBPIXEL_BITS)
+        cv2.fillPoly(self.color, corners, color, shift=_SUBPIXEL_BITS)
         cv2.fillPoly(self.subtype, corners, (subtype,), shift=_SUBPIXEL_BITS)
         cv2.fillPoly(self.distance, corners, (distance,), shift=_SUBPIXEL_BITS)
 
@@ -59,7 +59,7 @@ class Canvas:
         start: tuple[float, float],
         end: tuple[float, float],
         thickness: float,
-        colour: Colour,
+        color: Color,
         subtype: int,
         distance: float,
     ) -> None:
@@ -67,7 +67,7 @@ class Canvas:
         width = max(1, round(thickness))
         first, last = _fixed_point_pair(start), _fixed_point_pair(end)
         for buffer, value in (
-            (self.colour, colour),
+            (self.color, color),
             (self.subtype, (subtype,)),
             (self.distance, (distance,)),
         ):
@@ -88,8 +88,8 @@ class Canvas:
             corners: Array (4, 2) of ``(column, row)``: top left, top right, bottom right, bottom
                 left of the texture.
             subtype: Sub-type id.
-            left_distance: Distance in metres of the texture's left edge.
-            right_distance: Distance in metres of the texture's right edge.
+            left_distance: Distance in meters of the texture's left edge.
+            right_distance: Distance in meters of the texture's right edge.
         """
         height, width = self.subtype.shape
         low = np.maximum(np.floor(corners.min(axis=0)), 0).astype(int)
@@ -115,7 +115,7 @@ class Canvas:
 
     def stamp(
         self,
-        colour: np.ndarray,
+        color: np.ndarray,
         mask: np.ndarray,
         corner: np.ndarray,
         subtype: int,
@@ -124,11 +124,11 @@ class Canvas:
         """Copy a patch to the canvas where its mask is set.
 
         Args:
-            colour: Array (h, w, 3), uint8.
+            color: Array (h, w, 3), uint8.
             mask: Array (h, w), uint8; non-zero where the patch is opaque.
             corner: ``(column, row)`` of the patch's top left pixel; may lie outside the canvas.
             subtype: Sub-type id.
-            distance: Distance in metres, one number or an array (h, w).
+            distance: Distance in meters, one number or an array (h, w).
         """
         height, width = self.subtype.shape
         left, top = int(corner[0]), int(corner[1])
@@ -143,7 +143,7 @@ class Canvas:
             slice(inner[1].start + left, inner[1].stop + left),
         )
         opaque = mask[inner] > 0
-        self.colour[outer][opaque] = colour[inner][opaque]
+        self.color[outer][opaque] = color[inner][opaque]
         self.subtype[outer][opaque] = subtype
         self.distance[outer][opaque] = (
             distance[inner][opaque] if isinstance(distance, np.ndarray) else distance
@@ -152,13 +152,13 @@ class Canvas:
 
 @dataclass(frozen=True, kw_only=True)
 class Billboard:
-    """An upright plane facing the camera, on which flat figures are drawn in metres.
+    """An upright plane facing the camera, on which flat figures are drawn in meters.
 
     Attributes:
         canvas: Where to draw.
         origin: Array (2,), ``(column, row)`` of the plane's foot point.
         scale: Pixels per metre.
-        distance: Distance in metres.
+        distance: Distance in meters.
     """
 
     canvas: Canvas
@@ -168,45 +168,45 @@ class Billboard:
 
     @classmethod
     def at(cls, canvas: Canvas, camera: Camera, x: float, z: float) -> Billboard:
-        """Plane that stands on the ground at ``(x, 0, z)`` in metres."""
+        """Plane that stands on the ground at ``(x, 0, z)`` in meters."""
         origin = camera.project(np.array([[x, 0.0, z]]))[0]
         return cls(canvas=canvas, origin=origin, scale=camera.scale(z), distance=z)
 
     def pixels(self, points: np.ndarray | list[tuple[float, float]]) -> np.ndarray:
-        """Image positions (N, 2) of plane points ``(right, up)`` in metres."""
+        """Image positions (N, 2) of plane points ``(right, up)`` in meters."""
         return self.origin + np.asarray(points, dtype=np.float64) * (self.scale, -self.scale)
 
-    def polygon(self, points: list[tuple[float, float]], colour: Colour, subtype: int) -> None:
-        """Fill a polygon of plane points ``(right, up)`` in metres."""
-        self.canvas.polygon(self.pixels(points), colour, subtype, self.distance)
+    def polygon(self, points: list[tuple[float, float]], color: Color, subtype: int) -> None:
+        """Fill a polygon of plane points ``(right, up)`` in meters."""
+        self.canvas.polygon(self.pixels(points), color, subtype, self.distance)
 
     def limb(
         self,
         start: tuple[float, float],
         end: tuple[float, float],
         thickness: float,
-        colour: Colour,
+        color: Color,
         subtype: int,
     ) -> None:
-        """Draw a thick line between two plane points; all lengths in metres."""
+        """Draw a thick line between two plane points; all lengths in meters."""
         column, row = float(self.origin[0]), float(self.origin[1])
         first = (column + start[0] * self.scale, row - start[1] * self.scale)
         last = (column + end[0] * self.scale, row - end[1] * self.scale)
-        self.canvas.line(first, last, thickness * self.scale, colour, subtype, self.distance)
+        self.canvas.line(first, last, thickness * self.scale, color, subtype, self.distance)
 
     def disc(
         self,
-        centre: tuple[float, float],
+        center: tuple[float, float],
         radius: float,
-        colour: Colour,
+        color: Color,
         subtype: int,
         squeeze: float = 1.0,
     ) -> None:
-        """Fill a disc, narrowed sideways by the factor ``squeeze``; all lengths in metres."""
+        """Fill a disc, narrowed sideways by the factor ``squeeze``; all lengths in meters."""
         angles = np.linspace(0, 2 * np.pi, 14, endpoint=False)
         outline = np.stack([np.cos(angles) * squeeze, np.sin(angles)], axis=1) * radius
         self.canvas.polygon(
-            self.pixels(outline + np.asarray(centre)), colour, subtype, self.distance
+            self.pixels(outline + np.asarray(center)), color, subtype, self.distance
         )
 
 

@@ -8,18 +8,18 @@ import cv2
 import numpy as np
 
 from mmdrsl.scenes.camera import Camera
-from mmdrsl.scenes.canvas import Billboard, Canvas, Colour
-from mmdrsl.scenes.catalogue import subtype_id
+from mmdrsl.scenes.canvas import Billboard, Canvas, Color
+from mmdrsl.scenes.catalog import subtype_id
 from mmdrsl.scenes.materials import SKIN, Materials, choose, shaded
 from mmdrsl.scenes.world import Bicycle, Person, Post, Tree
 
-_HAIR: Colour = (52, 40, 34)
-_DARK: Colour = (30, 32, 34)
-_LAMPS: tuple[Colour, ...] = ((236, 50, 40), (250, 186, 40), (60, 220, 110))
-_SIGN_RED: Colour = (206, 34, 40)
-_SIGN_BLUE: Colour = (30, 86, 180)
-_SIGN_WHITE: Colour = (244, 244, 242)
-_SIGN_YELLOW: Colour = (246, 206, 50)
+_HAIR: Color = (52, 40, 34)
+_DARK: Color = (30, 32, 34)
+_LAMPS: tuple[Color, ...] = ((236, 50, 40), (250, 186, 40), (60, 220, 110))
+_SIGN_RED: Color = (206, 34, 40)
+_SIGN_BLUE: Color = (30, 86, 180)
+_SIGN_WHITE: Color = (244, 244, 242)
+_SIGN_YELLOW: Color = (246, 206, 50)
 
 
 def draw_person(canvas: Canvas, camera: Camera, person: Person, materials: Materials) -> None:
@@ -114,46 +114,46 @@ def draw_post(canvas: Canvas, camera: Camera, post: Post, materials: Materials) 
         plane.polygon(box, _DARK, subtype)
         lit = min(int(post.tone * 3), 2)
         for number, lamp in enumerate(_LAMPS):
-            colour = lamp if number == lit else shaded(lamp, 0.25)
-            plane.disc((0, top - 0.22 - 0.35 * number), 0.13, colour, subtype)
+            color = lamp if number == lit else shaded(lamp, 0.25)
+            plane.disc((0, top - 0.22 - 0.35 * number), 0.13, color, subtype)
     else:
         _draw_sign(plane, post)
 
 
 def _draw_sign(plane: Billboard, post: Post) -> None:
     subtype = subtype_id("traffic sign", "plate")
-    centre = post.height - 0.1
+    center = post.height - 0.1
     if post.tone < 0.3:
-        plane.disc((0, centre), 0.42, _SIGN_RED, subtype)
-        plane.disc((0, centre), 0.27, _SIGN_WHITE, subtype)
+        plane.disc((0, center), 0.42, _SIGN_RED, subtype)
+        plane.disc((0, center), 0.27, _SIGN_WHITE, subtype)
     elif post.tone < 0.5:
-        for size, colour in ((0.5, _SIGN_RED), (0.28, _SIGN_WHITE)):
+        for size, color in ((0.5, _SIGN_RED), (0.28, _SIGN_WHITE)):
             triangle = [
-                (-size, centre - 0.55 * size),
-                (size, centre - 0.55 * size),
-                (0.0, centre + size),
+                (-size, center - 0.55 * size),
+                (size, center - 0.55 * size),
+                (0.0, center + size),
             ]
-            plane.polygon(triangle, colour, subtype)
+            plane.polygon(triangle, color, subtype)
     elif post.tone < 0.75:
-        plane.polygon(_square(0.38, centre), _SIGN_BLUE, subtype)
-        plane.limb((0, centre - 0.2), (0, centre + 0.2), 0.12, _SIGN_WHITE, subtype)
+        plane.polygon(_square(0.38, center), _SIGN_BLUE, subtype)
+        plane.limb((0, center - 0.2), (0, center + 0.2), 0.12, _SIGN_WHITE, subtype)
     else:
         board = [
-            (-0.6, centre + 0.25),
-            (0.6, centre + 0.25),
-            (0.6, centre - 0.25),
-            (-0.6, centre - 0.25),
+            (-0.6, center + 0.25),
+            (0.6, center + 0.25),
+            (0.6, center - 0.25),
+            (-0.6, center - 0.25),
         ]
         plane.polygon(board, _SIGN_YELLOW, subtype)
-        plane.limb((-0.4, centre), (0.4, centre), 0.1, _DARK, subtype)
+        plane.limb((-0.4, center), (0.4, center), 0.1, _DARK, subtype)
 
 
-def _square(half: float, centre: float) -> list[tuple[float, float]]:
+def _square(half: float, center: float) -> list[tuple[float, float]]:
     return [
-        (-half, centre + half),
-        (half, centre + half),
-        (half, centre - half),
-        (-half, centre - half),
+        (-half, center + half),
+        (half, center + half),
+        (half, center - half),
+        (-half, center - half),
     ]
 
 
@@ -185,13 +185,13 @@ def _draw_branch(
     length: float,
     thickness: float,
     levels: int,
-    colour: Colour,
+    color: Color,
     subtype: int,
 ) -> None:
     """Draw a branch and, recursively, what grows from its end; direction in degrees."""
     angle = np.deg2rad(direction)
     end = (start[0] + length * float(np.cos(angle)), start[1] + length * float(np.sin(angle)))
-    plane.limb(start, end, thickness, colour, subtype)
+    plane.limb(start, end, thickness, color, subtype)
     # Twigs below a third of a pixel would all be drawn a whole pixel wide.
     if levels == 0 or thickness * plane.scale < 0.35:
         return
@@ -204,7 +204,7 @@ def _draw_branch(
             length * rng.uniform(0.6, 0.8),
             thickness * 0.6,
             levels - 1 if turn else 0,
-            colour,
+            color,
             subtype,
         )
 
@@ -229,22 +229,22 @@ def _draw_crown(
     count = 14
     places = rng.normal(0, 0.36, (count, 2)).clip(-0.62, 0.62) * radius
     for column, row in places[np.argsort(-places[:, 1])]:
-        centre = (round(extent + column), round(extent + row))
+        center = (round(extent + column), round(extent + row))
         puff = max(1, round(radius * rng.uniform(0.32, 0.5)))
         light = 0.95 - 0.35 * row / radius + rng.normal(0, 0.06)
-        cv2.circle(mask, centre, puff, (1.0,), cv2.FILLED)
-        cv2.circle(lit, centre, puff, (light * 0.86,), cv2.FILLED)
-        highlight = (centre[0] - puff // 4, centre[1] - puff // 3)
+        cv2.circle(mask, center, puff, (1.0,), cv2.FILLED)
+        cv2.circle(lit, center, puff, (light * 0.86,), cv2.FILLED)
+        highlight = (center[0] - puff // 4, center[1] - puff // 3)
         cv2.circle(lit, highlight, max(1, round(puff * 0.62)), (light * 1.06,), cv2.FILLED)
     leaves = max(3, round(crown * 7))
     cells = rng.standard_normal((leaves, leaves), dtype=np.float32)
     noise = cv2.resize(cells, (side, side), interpolation=cv2.INTER_LINEAR)
     softness = 2 * round(radius * 0.12) + 1
     mask = cv2.blur(mask, (softness, softness)) + 0.16 * noise
-    dark, light_colour = (np.array(colour) for colour in materials.leaves[tree.season])
+    dark, light_color = (np.array(color) for color in materials.leaves[tree.season])
     share = np.clip(0.15 + 0.6 * tree.tone + 0.25 * noise * materials.grain, 0, 1)[..., None]
-    colour = (dark + (light_colour - dark) * share) * np.maximum(lit, 0.6)[..., None]
-    colour *= 1 + 0.12 * materials.grain * noise[..., None]
-    canvas_colour = np.clip(colour, 0, 255).astype(np.uint8)
+    color = (dark + (light_color - dark) * share) * np.maximum(lit, 0.6)[..., None]
+    color *= 1 + 0.12 * materials.grain * noise[..., None]
+    canvas_color = np.clip(color, 0, 255).astype(np.uint8)
     opaque = (mask > 0.5).astype(np.uint8)
-    plane.canvas.stamp(canvas_colour, opaque, corner, subtype, plane.distance)
+    plane.canvas.stamp(canvas_color, opaque, corner, subtype, plane.distance)

@@ -13,7 +13,7 @@ _HAZE_LIGHT = {
     "overcast": (0.72, 0.73, 0.73),
     "dusk": (0.72, 0.55, 0.48),
 }
-#: Colour of the daylight, as linear gains, by sub-type of the sky.
+#: Color of the daylight, as linear gains, by sub-type of the sky.
 _DAYLIGHT = {
     "blue": (1.05, 1.0, 0.93),
     "overcast": (0.95, 1.0, 1.04),
@@ -22,20 +22,20 @@ _DAYLIGHT = {
 
 
 def game_look(
-    colour: np.ndarray, distance: np.ndarray, weather: Weather, rng: np.random.Generator
+    color: np.ndarray, distance: np.ndarray, weather: Weather, rng: np.random.Generator
 ) -> np.ndarray:
     """A game's picture: saturated, contrasted, clean, with bloom.
 
     Args:
-        colour: Array (height, width, 3), uint8, red-green-blue, of the drawn world.
-        distance: Array (height, width), float32, metres.
+        color: Array (height, width, 3), uint8, red-green-blue, of the drawn world.
+        distance: Array (height, width), float32, meters.
         weather: Sky and light.
         rng: Source of randomness; advanced.
 
     Returns:
         Array (height, width, 3), uint8, red-green-blue.
     """
-    image = colour.astype(np.float32) / 255
+    image = color.astype(np.float32) / 255
     image *= np.array(_DAYLIGHT[weather.sky], dtype=np.float32) ** 0.5
     clearness = np.exp(-distance / rng.uniform(350, 700))[..., None]
     haze = np.array(_HAZE_LIGHT[weather.sky], dtype=np.float32)
@@ -49,7 +49,7 @@ def game_look(
 
 
 def camera_look(
-    colour: np.ndarray, distance: np.ndarray, weather: Weather, rng: np.random.Generator
+    color: np.ndarray, distance: np.ndarray, weather: Weather, rng: np.random.Generator
 ) -> np.ndarray:
     """A dashboard camera's picture of the same world.
 
@@ -57,8 +57,8 @@ def camera_look(
     curve and lossy compression, in this order; every picture draws its own settings.
 
     Args:
-        colour: Array (height, width, 3), uint8, red-green-blue, of the drawn world.
-        distance: Array (height, width), float32, metres.
+        color: Array (height, width, 3), uint8, red-green-blue, of the drawn world.
+        distance: Array (height, width), float32, meters.
         weather: Sky and light.
         rng: Source of randomness; advanced.
 
@@ -66,7 +66,7 @@ def camera_look(
         Array (height, width, 3), uint8, red-green-blue.
     """
     height, width = distance.shape
-    light = (colour.astype(np.float32) / 255) ** 2.2
+    light = (color.astype(np.float32) / 255) ** 2.2
     light *= np.array(_DAYLIGHT[weather.sky], dtype=np.float32)
     clearness = np.exp(-distance / rng.uniform(200, 700))[..., None]
     haze = np.array(_HAZE_LIGHT[weather.sky], dtype=np.float32) * rng.uniform(0.75, 1.0)
@@ -89,23 +89,23 @@ def camera_look(
 
 
 def _saturate(image: np.ndarray, factor: float) -> np.ndarray:
-    """Move colours away from (above one) or towards (below one) their grey."""
-    grey = image @ np.array([0.299, 0.587, 0.114], dtype=np.float32)
-    return grey[..., None] + (image - grey[..., None]) * np.float32(factor)
+    """Move colors away from (above one) or toward (below one) their gray."""
+    gray = image @ np.array([0.299, 0.587, 0.114], dtype=np.float32)
+    return gray[..., None] + (image - gray[..., None]) * np.float32(factor)
 
 
 def _glare(rng: np.random.Generator, height: int, width: int, weather: Weather) -> np.ndarray:
     """Veil of stray light (height, width) around a low or hidden sun."""
-    centre = (rng.uniform(-0.2, 1.2) * width, rng.uniform(-0.2, 0.3) * height)
+    center = (rng.uniform(-0.2, 1.2) * width, rng.uniform(-0.2, 0.3) * height)
     reach = rng.uniform(0.25, 0.6) * width
     strength = rng.uniform(0.0, 0.35) if weather.sky != "overcast" else rng.uniform(0.0, 0.12)
-    across = np.exp(-(((np.arange(width) - centre[0]) / reach) ** 2))
-    down = np.exp(-(((np.arange(height) - centre[1]) / reach) ** 2))
+    across = np.exp(-(((np.arange(width) - center[0]) / reach) ** 2))
+    down = np.exp(-(((np.arange(height) - center[1]) / reach) ** 2))
     return (strength * down[:, None] * across[None, :]).astype(np.float32)
 
 
 def _vignette(rng: np.random.Generator, height: int, width: int) -> np.ndarray:
-    """Fall-off of the light (height, width) towards the corners."""
+    """Fall-off of the light (height, width) toward the corners."""
     strength = rng.uniform(0.2, 0.5)
     across = (np.arange(width) / width - 0.5) * 2
     down = (np.arange(height) / height - 0.5) * 2

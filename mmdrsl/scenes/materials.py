@@ -1,4 +1,4 @@
-"""Colours and textures of the world's surfaces in each look."""
+"""Colors and textures of the world's surfaces in each look."""
 
 from __future__ import annotations
 
@@ -7,45 +7,45 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-from mmdrsl.scenes.canvas import Colour
+from mmdrsl.scenes.canvas import Color
 from mmdrsl.scenes.world import Look
 
 
 @dataclass(frozen=True, kw_only=True)
 class Materials:
-    """Palette of one look; colours are red-green-blue in 0..255.
+    """Palette of one look; colors are red-green-blue in 0..255.
 
     Attributes:
-        ground: Colour of each sub-type of the road, the sidewalk and the terrain.
-        marking: Colour of road markings.
-        sky: Colours at the zenith and at the horizon of each sub-type of the sky.
-        facades: Wall colours of each sub-type of the building.
-        roofs: Roof colours.
-        leaves: Two leaf colours of each sub-type of the vegetation.
-        bark: Colour of trunks and branches.
-        paint: Car colours.
-        clothes: Colours of clothes.
-        steel: Colour of poles.
-        barrier: Colours of each barrier class.
+        ground: Color of each sub-type of the road, the sidewalk and the terrain.
+        marking: Color of road markings.
+        sky: Colors at the zenith and at the horizon of each sub-type of the sky.
+        facades: Wall colors of each sub-type of the building.
+        roofs: Roof colors.
+        leaves: Two leaf colors of each sub-type of the vegetation.
+        bark: Color of trunks and branches.
+        paint: Car colors.
+        clothes: Colors of clothes.
+        steel: Color of poles.
+        barrier: Colors of each barrier class.
         grain: Relative strength of surface textures.
     """
 
-    ground: dict[str, Colour]
-    marking: Colour
-    sky: dict[str, tuple[Colour, Colour]]
-    facades: dict[str, tuple[Colour, ...]]
-    roofs: tuple[Colour, ...]
-    leaves: dict[str, tuple[Colour, Colour]]
-    bark: Colour
-    paint: tuple[Colour, ...]
-    clothes: tuple[Colour, ...]
-    steel: Colour
-    barrier: dict[str, tuple[Colour, ...]]
+    ground: dict[str, Color]
+    marking: Color
+    sky: dict[str, tuple[Color, Color]]
+    facades: dict[str, tuple[Color, ...]]
+    roofs: tuple[Color, ...]
+    leaves: dict[str, tuple[Color, Color]]
+    bark: Color
+    paint: tuple[Color, ...]
+    clothes: tuple[Color, ...]
+    steel: Color
+    barrier: dict[str, tuple[Color, ...]]
     grain: float
 
 
-SKIN: tuple[Colour, ...] = ((236, 192, 160), (205, 150, 112), (150, 100, 70), (96, 64, 46))
-WINDOW: Colour = (58, 74, 92)
+SKIN: tuple[Color, ...] = ((236, 192, 160), (205, 150, 112), (150, 100, 70), (96, 64, 46))
+WINDOW: Color = (58, 74, 92)
 
 MATERIALS: dict[Look, Materials] = {
     "game": Materials(
@@ -169,14 +169,14 @@ MATERIALS: dict[Look, Materials] = {
 }
 
 
-def choose(colours: tuple[Colour, ...], tone: float) -> Colour:
-    """Colour at the place ``tone`` in 0..1 of a palette."""
-    return colours[min(int(tone * len(colours)), len(colours) - 1)]
+def choose(colors: tuple[Color, ...], tone: float) -> Color:
+    """Color at the place ``tone`` in 0..1 of a palette."""
+    return colors[min(int(tone * len(colors)), len(colors) - 1)]
 
 
-def shaded(colour: Colour, factor: float) -> Colour:
-    """Colour made darker (below one) or brighter (above one), limited to 0..255."""
-    red, green, blue = (float(min(255.0, max(0.0, channel * factor))) for channel in colour)
+def shaded(color: Color, factor: float) -> Color:
+    """Color made darker (below one) or brighter (above one), limited to 0..255."""
+    red, green, blue = (float(min(255.0, max(0.0, channel * factor))) for channel in color)
     return (red, green, blue)
 
 
@@ -217,8 +217,8 @@ def facade(
         rng: Source of randomness; advanced.
         materials: Palette.
         material: Sub-type of the building.
-        tone: Choice of the wall colour, in 0..1.
-        size: Width and height in metres.
+        tone: Choice of the wall color, in 0..1.
+        size: Width and height in meters.
         resolution: Pixels per metre.
 
     Returns:
@@ -279,21 +279,21 @@ def _add_windows(
 ) -> None:
     """Draw rows of windows, a cornice, and a shop front or a door on the ground floor."""
 
-    def box(left: float, top: float, width: float, height: float, colour: np.ndarray) -> None:
+    def box(left: float, top: float, width: float, height: float, color: np.ndarray) -> None:
         corner = (round(left * resolution), round(top * resolution))
         opposite = (
             round((left + width) * resolution) - 1,
             round((top + height) * resolution) - 1,
         )
         if opposite[0] >= corner[0] and opposite[1] >= corner[1]:
-            cv2.rectangle(texture, corner, opposite, colour.tolist(), cv2.FILLED)
+            cv2.rectangle(texture, corner, opposite, color.tolist(), cv2.FILLED)
 
     frame = np.clip(wall * 0.35 + 160, 0, 245)
     columns = max(1, int(size[0] / 2.4))
     pitch = size[0] / columns
     window_width, window_height = rng.uniform(0.95, 1.35), rng.uniform(1.4, 1.9)
     shutters = rng.random() < 0.35
-    shutter_colour = rng.uniform(40, 150, 3)
+    shutter_color = rng.uniform(40, 150, 3)
     pane = np.array(WINDOW)
     floor_tops = np.arange(size[1] - 6.4, -2.0, -3.2)
     for floor_top in floor_tops[floor_tops > -0.3]:
@@ -301,7 +301,7 @@ def _add_windows(
             left = (column + 0.5) * pitch - window_width / 2
             top = floor_top + 0.9
             if shutters:
-                box(left - 0.4, top, window_width + 0.8, window_height, shutter_colour)
+                box(left - 0.4, top, window_width + 0.8, window_height, shutter_color)
             box(left - 0.12, top - 0.12, window_width + 0.24, window_height + 0.28, frame)
             brightness = rng.uniform(0.7, 1.3)
             box(left, top, window_width, window_height, pane * brightness)
@@ -340,15 +340,15 @@ def barrier(
         rng: Source of randomness; advanced.
         materials: Palette.
         class_name: ``fence`` or ``wall``.
-        tone: Choice of the colour, in 0..1.
-        size: Width and height in metres.
+        tone: Choice of the color, in 0..1.
+        size: Width and height in meters.
         resolution: Pixels per metre.
 
     Returns:
         Array (h, w, 3), uint8, red-green-blue.
     """
     width, height = (max(4, round(length * resolution)) for length in size)
-    colour = np.array(choose(materials.barrier[class_name], tone), dtype=np.float32)
+    color = np.array(choose(materials.barrier[class_name], tone), dtype=np.float32)
     if class_name == "wall":
         stones = (max(2, round(size[0] / 0.7)), max(2, round(size[1] / 0.35)))
         stone_tones = rng.normal(1.0, 0.12, stones[::-1]).astype(np.float32)
@@ -361,4 +361,4 @@ def barrier(
         tones = np.repeat(slats[None, :], height, axis=0)
         rails = ((upward > 0.18) & (upward < 0.28)) | ((upward > 0.7) & (upward < 0.8))
         tones[rails] = 0.85
-    return np.clip(colour * tones[..., None], 0, 255).astype(np.uint8)
+    return np.clip(color * tones[..., None], 0, 255).astype(np.uint8)

@@ -11,7 +11,7 @@ import numpy as np
 
 from mmdrsl.scenes.camera import FAR_LIMIT, Camera
 from mmdrsl.scenes.canvas import Canvas
-from mmdrsl.scenes.catalogue import label_of_subtype
+from mmdrsl.scenes.catalog import label_of_subtype
 from mmdrsl.scenes.figures import draw_bicycle, draw_person, draw_post, draw_tree
 from mmdrsl.scenes.looks import camera_look, game_look
 from mmdrsl.scenes.materials import MATERIALS
@@ -33,7 +33,7 @@ class Scene:
         image: Array (height, width, 3), uint8, red-green-blue.
         label: Array (height, width), uint8, Cityscapes label ids.
         subtype: Array (height, width), uint8, sub-type ids, see
-            :data:`mmdrsl.scenes.catalogue.SUBTYPES`.
+            :data:`mmdrsl.scenes.catalog.SUBTYPES`.
     """
 
     image: np.ndarray
@@ -66,12 +66,12 @@ def render_scene(
     rng = np.random.default_rng(rng_or_seed)
     world = draw_world(rng, look)
     canvas = _draw(world, look, image_size)
-    colour = cv2.resize(canvas.colour, image_size, interpolation=cv2.INTER_AREA)
+    color = cv2.resize(canvas.color, image_size, interpolation=cv2.INTER_AREA)
     distance = cv2.resize(canvas.distance, image_size, interpolation=cv2.INTER_AREA)
     develop = game_look if look == "game" else camera_look
     subtype = np.ascontiguousarray(canvas.subtype[::_SUPERSAMPLING, ::_SUPERSAMPLING])
     return Scene(
-        image=develop(colour, distance, world.weather, rng),
+        image=develop(color, distance, world.weather, rng),
         label=label_of_subtype()[subtype],
         subtype=subtype,
     )
@@ -85,7 +85,7 @@ def _draw(world: World, look: Look, image_size: tuple[int, int]) -> Canvas:
         width=width,
         height=height,
         focal=view.focal * width,
-        centre_column=view.centre_column * width,
+        center_column=view.center_column * width,
         horizon_row=view.horizon_row * height,
         mounting_height=view.mounting_height,
         lateral=view.lateral,

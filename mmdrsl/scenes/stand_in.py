@@ -21,14 +21,14 @@ _LOW_FREQUENCIES = 0.012
 
 
 def stand_in_look(image: np.ndarray, reference: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """A game's picture with the colours of a camera's picture, out of focus, noisy and compressed.
+    """A game's picture with the colors of a camera's picture, out of focus, noisy and compressed.
 
-    Colour statistics (Reinhard et al. 2001) and the lowest amplitudes (Yang and Soatto 2020) come from the reference;
+    Color statistics (Reinhard et al. 2001) and the lowest amplitudes (Yang and Soatto 2020) come from the reference;
     the rest is this project's own.
 
     Args:
         image: Game picture, (H, W, 3), uint8.
-        reference: Unlabelled target picture, of any size.
+        reference: Unlabeled target picture, of any size.
         rng: Source of randomness; advanced.
 
     Returns:
@@ -94,7 +94,7 @@ def write_stand_in(
 ) -> Path:
     """Write a set whose game scenes are those of another set and whose "camera" scenes are restyled game scenes.
 
-    The restyled scenes are fresh draws of the game world; only the unlabelled training pictures of the camera lend them
+    The restyled scenes are fresh draws of the game world; only the unlabeled training pictures of the camera lend them
     their look. Their labels belong to the source side: scores on them may choose a method, its factors, its schedule.
 
     Args:

@@ -6,12 +6,12 @@ import numpy as np
 
 from mmdrsl.scenes.camera import FAR_LIMIT, Camera
 from mmdrsl.scenes.canvas import Canvas
-from mmdrsl.scenes.catalogue import CLASS_SUBTYPES, subtype_id
+from mmdrsl.scenes.catalog import CLASS_SUBTYPES, subtype_id
 from mmdrsl.scenes.materials import Materials, barrier, choose, facade, shaded
 from mmdrsl.scenes.world import Barrier, Building, Weather
 
 _ROOF_SLOPE = 1.1
-#: Metres; walls that start nearer than this are cut off, they lie outside the view there.
+#: Meters; walls that start nearer than this are cut off, they lie outside the view there.
 _NEAREST_WALL = 2.0
 
 

@@ -7,7 +7,7 @@ import numpy as np
 
 from mmdrsl.scenes.camera import FAR_LIMIT, NEAR_LIMIT, Camera
 from mmdrsl.scenes.canvas import Canvas, fixed_point
-from mmdrsl.scenes.catalogue import subtype_id
+from mmdrsl.scenes.catalog import subtype_id
 from mmdrsl.scenes.materials import Materials, smooth_noise
 from mmdrsl.scenes.vehicles import VEHICLE_SHAPES
 from mmdrsl.scenes.world import World
@@ -19,7 +19,7 @@ def draw_sky(canvas: Canvas, camera: Camera, world: World, materials: Materials)
     """Fill the whole canvas with the sky."""
     rng = np.random.default_rng([world.seed, 1])
     height, width = canvas.subtype.shape
-    zenith, horizon = (np.array(colour) for colour in materials.sky[world.weather.sky])
+    zenith, horizon = (np.array(color) for color in materials.sky[world.weather.sky])
     elevation = np.clip(1 - np.arange(height) / max(camera.horizon_row, 1.0), 0, 1)[:, None]
     gradient = horizon + (zenith - horizon) * elevation[..., None] ** 0.7
     noise = smooth_noise(rng, _NOISE_SIZE, (4, 8, 16, 32))
@@ -27,8 +27,8 @@ def draw_sky(canvas: Canvas, camera: Camera, world: World, materials: Materials)
     overcast = world.weather.sky == "overcast"
     cover = 0.5 if overcast else world.weather.cloud_cover
     clouds = np.clip(noise * 0.7 + cover * 2 - 1, 0, 1)[..., None]
-    cloud_colour = zenith * 0.9 if overcast else np.minimum(horizon * 1.08 + 18, 255)
-    canvas.colour[:] = (gradient + (cloud_colour - gradient) * clouds * 0.8).astype(np.uint8)
+    cloud_color = zenith * 0.9 if overcast else np.minimum(horizon * 1.08 + 18, 255)
+    canvas.color[:] = (gradient + (cloud_color - gradient) * clouds * 0.8).astype(np.uint8)
     canvas.subtype[:] = subtype_id("sky", world.weather.sky)
 
 
@@ -40,7 +40,7 @@ def draw_ground(canvas: Canvas, camera: Camera, world: World, materials: Materia
     surfaces = (street.road, street.sidewalk, street.terrain)
     zones = _ground_zones(world, distance, offset)
     lookup = np.array([materials.ground[name] for name in surfaces], dtype=np.float32)
-    colour = lookup[zones]
+    color = lookup[zones]
     brightness = _ground_texture(rng, distance, offset, materials.grain)
     fade = np.clip(1.2 - distance / 18, 0, 1)
     if street.sidewalk == "paved":
@@ -51,11 +51,11 @@ def draw_ground(canvas: Canvas, camera: Camera, world: World, materials: Materia
         brightness -= 0.2 * fade * slab
     kerb = (np.abs(np.abs(offset) - street.half_width - 0.1) < 0.1) & (zones > 0)
     brightness += 0.16 * kerb
-    colour *= brightness[..., None]
-    colour[_markings(world, distance, offset, zones)] = np.array(materials.marking) * 0.95
+    color *= brightness[..., None]
+    color[_markings(world, distance, offset, zones)] = np.array(materials.marking) * 0.95
     shadow = _shadow_mask(world, camera, canvas.subtype.shape)[first_row:]
-    colour *= 1 - shadow[..., None]
-    canvas.colour[first_row:] = np.clip(colour, 0, 255).astype(np.uint8)
+    color *= 1 - shadow[..., None]
+    canvas.color[first_row:] = np.clip(color, 0, 255).astype(np.uint8)
     ids = [
         subtype_id(name, surface)
         for name, surface in zip(("road", "sidewalk", "terrain"), surfaces, strict=True)
@@ -188,7 +188,7 @@ def draw_skyline(canvas: Canvas, camera: Camera, world: World, materials: Materi
         span, rise = rng.uniform(10, 26) * scale, rng.uniform(6, 14) * scale
         material = str(rng.choice(["brick", "plaster"]))
         facades = materials.facades[material]
-        colour = facades[int(rng.integers(len(facades)))]
+        color = facades[int(rng.integers(len(facades)))]
         corners = np.array(
             [
                 [left, base],
@@ -197,8 +197,8 @@ def draw_skyline(canvas: Canvas, camera: Camera, world: World, materials: Materi
                 [left + span, base],
             ]
         )
-        canvas.polygon(corners, colour, subtype_id("building", material), FAR_LIMIT)
-    dark, light = (np.array(colour) for colour in materials.leaves[world.skyline])
+        canvas.polygon(corners, color, subtype_id("building", material), FAR_LIMIT)
+    dark, light = (np.array(color) for color in materials.leaves[world.skyline])
     subtype = subtype_id("vegetation", world.skyline)
     columns = np.linspace(-4, width + 4, 60)
     for share in (1.0, 0.6):
@@ -206,8 +206,8 @@ def draw_skyline(canvas: Canvas, camera: Camera, world: World, materials: Materi
         outline = np.stack([columns, base - bumps], axis=1)
         closing = np.array([[width + 4, base + 1], [-4, base + 1]])
         mixed = dark * share + light * (1 - share)
-        colour = (float(mixed[0]), float(mixed[1]), float(mixed[2]))
-        canvas.polygon(np.concatenate([outline, closing]), colour, subtype, FAR_LIMIT)
+        color = (float(mixed[0]), float(mixed[1]), float(mixed[2]))
+        canvas.polygon(np.concatenate([outline, closing]), color, subtype, FAR_LIMIT)
 
 
 def add_reflections(canvas: Canvas, camera: Camera, world: World) -> None:
@@ -219,9 +219,9 @@ def add_reflections(canvas: Canvas, camera: Camera, world: World) -> None:
     rows = np.arange(height)
     # A mirror image on a level road lies as far below the horizon as its object lies above.
     mirrored = np.clip(2 * round(camera.horizon_row) - rows, 0, height - 1)
-    image = cv2.blur(canvas.colour[mirrored], (3, 15)).astype(np.float32)
+    image = cv2.blur(canvas.color[mirrored], (3, 15)).astype(np.float32)
     puddles = cv2.resize(smooth_noise(rng, 128, (4, 8, 16)), (width, height))
     share = np.clip(0.38 + 0.22 * puddles, 0.12, 0.75)
     share[canvas.subtype != subtype_id("road", "wet asphalt")] = 0
-    mixed = canvas.colour * (1 - share[..., None]) + image * share[..., None]
-    canvas.colour[:] = mixed.astype(np.uint8)
+    mixed = canvas.color * (1 - share[..., None]) + image * share[..., None]
+    canvas.color[:] = mixed.astype(np.uint8)

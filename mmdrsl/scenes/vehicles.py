@@ -9,24 +9,24 @@ from dataclasses import dataclass
 import numpy as np
 
 from mmdrsl.scenes.camera import Camera
-from mmdrsl.scenes.canvas import Canvas, Colour
-from mmdrsl.scenes.catalogue import subtype_id
+from mmdrsl.scenes.canvas import Canvas, Color
+from mmdrsl.scenes.catalog import subtype_id
 from mmdrsl.scenes.materials import Materials, choose, shaded
 from mmdrsl.scenes.world import Vehicle
 
-_Fill = Callable[[list[tuple[float, float, float]], Colour], None]
-_GLASS: Colour = (44, 54, 66)
-_TYRE: Colour = (26, 26, 28)
-_DARK: Colour = (34, 34, 38)
-_HUB: Colour = (150, 152, 156)
-_TAIL_LAMP: Colour = (196, 30, 28)
-_HEAD_LAMP: Colour = (250, 246, 226)
-_PLATE: Colour = (236, 232, 214)
+_Fill = Callable[[list[tuple[float, float, float]], Color], None]
+_GLASS: Color = (44, 54, 66)
+_TYRE: Color = (26, 26, 28)
+_DARK: Color = (34, 34, 38)
+_HUB: Color = (150, 152, 156)
+_TAIL_LAMP: Color = (196, 30, 28)
+_HEAD_LAMP: Color = (250, 246, 226)
+_PLATE: Color = (236, 232, 214)
 
 
 @dataclass(frozen=True, kw_only=True)
 class VehicleShape:
-    """Shape of a kind of vehicle; lengths in metres.
+    """Shape of a kind of vehicle; lengths in meters.
 
     Attributes:
         profile: Corners ``(from the rear, above the ground)``, from the rear's foot over the roof
@@ -54,7 +54,7 @@ class VehicleShape:
         return max(corner[1] for corner in self.profile)
 
     def footprint(self, vehicle: Vehicle) -> np.ndarray:
-        """Corners (4, 2) of a placed vehicle's outline on the ground, ``(x, z)`` in metres."""
+        """Corners (4, 2) of a placed vehicle's outline on the ground, ``(x, z)`` in meters."""
         half = self.width / 2
         corners = [(0, -half), (0, half), (self.length, half), (self.length, -half)]
         return self.place(vehicle, [(along, 0.0, across) for along, across in corners])[:, [0, 2]]
@@ -168,9 +168,9 @@ def draw_vehicle(canvas: Canvas, camera: Camera, vehicle: Vehicle, materials: Ma
     paint = shaded(choose(materials.paint, vehicle.tone), vehicle.finish)
     half = shape.width / 2
 
-    def fill(points: list[tuple[float, float, float]], colour: Colour) -> None:
+    def fill(points: list[tuple[float, float, float]], color: Color) -> None:
         placed = camera.project(shape.place(vehicle, points))
-        canvas.polygon(placed, colour, subtype, vehicle.z)
+        canvas.polygon(placed, color, subtype, vehicle.z)
 
     _draw_underside(fill, shape)
     faces = []
@@ -235,15 +235,15 @@ def _draw_underside(fill: _Fill, shape: VehicleShape) -> None:
             fill(tyre, _TYRE)
 
 
-def _draw_end(fill: _Fill, shape: VehicleShape, along: float, lamp: Colour) -> None:
+def _draw_end(fill: _Fill, shape: VehicleShape, along: float, lamp: Color) -> None:
     """Lamps, number plate and bumper of the rear or the front."""
     half = shape.width / 2
     foot, shoulder = shape.profile[0][1], min(shape.profile[1][1], shape.profile[-2][1])
 
-    def box(low: float, high: float, bottom: float, top: float, colour: Colour) -> None:
+    def box(low: float, high: float, bottom: float, top: float, color: Color) -> None:
         fill(
             [(along, bottom, low), (along, top, low), (along, top, high), (along, bottom, high)],
-            colour,
+            color,
         )
 
     rise = shoulder - foot
@@ -254,14 +254,14 @@ def _draw_end(fill: _Fill, shape: VehicleShape, along: float, lamp: Colour) -> N
     box(-0.26, 0.26, foot + 0.32 * rise, foot + 0.54 * rise, _PLATE)
 
 
-def _draw_side(fill: _Fill, shape: VehicleShape, across: float, paint: Colour) -> None:
+def _draw_side(fill: _Fill, shape: VehicleShape, across: float, paint: Color) -> None:
     """Side panel with windows and wheels."""
     fill([(along, up, across) for along, up in shape.profile], shaded(paint, 0.92))
     for window in shape.side_windows:
         fill([(along, up, across) for along, up in window], _GLASS)
     angles = np.linspace(0, 2 * np.pi, 14, endpoint=False)
     for share in (0.19, 0.8):
-        for radius, colour in (
+        for radius, color in (
             (shape.wheel_radius, _TYRE),
             (shape.wheel_radius * 0.55, _HUB),
         ):
@@ -273,4 +273,4 @@ def _draw_side(fill: _Fill, shape: VehicleShape, across: float, paint: Colour) -
                 )
                 for angle in angles
             ]
-            fill(rim, colour)
+            fill(rim, color)

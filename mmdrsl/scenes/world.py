@@ -29,7 +29,7 @@ class SceneStatistics:
         persons: Mean number of pedestrians.
         trees: Probability of a tree at each planting place.
         storeys: Least and greatest number of storeys.
-        mounting_height: Least and greatest camera height in metres.
+        mounting_height: Least and greatest camera height in meters.
         focal: Least and greatest focal length as a share of the image width.
     """
 
@@ -87,10 +87,10 @@ STATISTICS: dict[str, SceneStatistics] = {
 
 @dataclass(frozen=True, kw_only=True)
 class Viewpoint:
-    """Where the camera sits: shares of the image size, and metres for the position."""
+    """Where the camera sits: shares of the image size, and meters for the position."""
 
     focal: float
-    centre_column: float
+    center_column: float
     horizon_row: float
     mounting_height: float
     lateral: float
@@ -98,7 +98,7 @@ class Viewpoint:
 
 @dataclass(frozen=True, kw_only=True)
 class Street:
-    """Cross-section and course of the street; lengths in metres, pairs are (left, right)."""
+    """Cross-section and course of the street; lengths in meters, pairs are (left, right)."""
 
     road: str
     sidewalk: str
@@ -112,7 +112,7 @@ class Street:
     marking_phase: float
 
     def edge(self, side: int) -> float:
-        """Distance from the centre line to the building line on side -1 (left) or 1 (right)."""
+        """Distance from the center line to the building line on side -1 (left) or 1 (right)."""
         place = (side + 1) // 2
         return self.half_width + self.sidewalk_width[place] + self.verge_width[place]
 
@@ -123,7 +123,7 @@ class Street:
 
 @dataclass(frozen=True, kw_only=True)
 class Weather:
-    """Sky, and the ground shadow's reach in metres per metre of height (zero strength: none)."""
+    """Sky, and the ground shadow's reach in meters per metre of height (zero strength: none)."""
 
     sky: str
     cloud_cover: float
@@ -148,7 +148,7 @@ class Building:
 
     @property
     def height(self) -> float:
-        """Height of the eaves in metres."""
+        """Height of the eaves in meters."""
         return 1.0 + 3.2 * self.storeys
 
 
@@ -264,7 +264,7 @@ def draw_world(rng: np.random.Generator, look: Look) -> World:
     return World(
         viewpoint=Viewpoint(
             focal=rng.uniform(*statistics.focal),
-            centre_column=rng.uniform(0.42, 0.58),
+            center_column=rng.uniform(0.42, 0.58),
             horizon_row=rng.uniform(0.4, 0.5),
             mounting_height=rng.uniform(*statistics.mounting_height),
             lateral=street.half_width * rng.uniform(0.15, 0.55),

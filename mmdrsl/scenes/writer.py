@@ -13,7 +13,7 @@ import numpy as np
 from PIL import Image
 from tqdm import tqdm
 
-from mmdrsl.scenes.catalogue import SUBTYPES, label_palette
+from mmdrsl.scenes.catalog import SUBTYPES, label_palette
 from mmdrsl.scenes.render import Scene, render_scene
 from mmdrsl.scenes.world import Look
 
@@ -95,7 +95,7 @@ def write_scenes(
     """Render a set of scenes, unless the folder already holds this very set.
 
     Game scenes go to ``game/{images,labels}`` as in GTA5 (palette images of label ids), camera
-    scenes to ``camera/{leftImg8bit,gtFine}/{train,val}/<city>`` as in Cityscapes (grey images of
+    scenes to ``camera/{leftImg8bit,gtFine}/{train,val}/<city>`` as in Cityscapes (gray images of
     label ids), sub-type maps to ``{game,camera}/subtypes``, their names to ``subtypes.json``. The
     record ``scenes.json`` is written last: a folder without it holds an unfinished set, which is
     rendered again.
@@ -195,7 +195,7 @@ def write_scene(out_dir: Path, place: ScenePaths, scene: Scene) -> None:
     Image.fromarray(scene.image).save(out_dir / place.image)
     label = Image.fromarray(scene.label)
     if place.look == "game":
-        # Putting a palette on a grey image keeps its indices, the label ids.
+        # Putting a palette on a gray image keeps its indices, the label ids.
         label.putpalette(np.ascontiguousarray(label_palette()).tobytes())
     label.save(out_dir / place.label)
     Image.fromarray(scene.subtype).save(out_dir / place.subtype)

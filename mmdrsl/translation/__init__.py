@@ -8,11 +8,11 @@ from .functional import keep_lightness, match_lab_statistics, swap_low_amplitude
 from .sample_sheet_hook import SampleSheetHook
 from .translated_dataset import TranslatedDataset
 from .translated_folder import TranslatedFolder, TranslatedImage
-from .translators import ColourTranslator, FourierTranslator, LabTranslator, Translator
+from .translators import ColorTranslator, FourierTranslator, LabTranslator, Translator
 from .unpaired import UnpairedDataPreprocessor, UnpairedSampler
 
 __all__ = [
-    "ColourTranslator",
+    "ColorTranslator",
     "FourierTranslator",
     "LabTranslator",
     "SampleSheetHook",

@@ -1,4 +1,4 @@
-"""What a translation did to a labelled data set: to a segmentor's scores, to the content, to colours and spectra."""
+"""What a translation did to a labeled data set: to a segmentor's scores, to the content, to colors and spectra."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ import cv2
 import numpy as np
 import torch
 
-from ..datasets.label_spaces import IGNORE_INDEX
-from ..evaluation.confusion import confusion_matrix, subset_scores
-from .functional import Picture
+from mmdrsl.datasets.label_spaces import IGNORE_INDEX
+from mmdrsl.evaluation.confusion import confusion_matrix, subset_scores
+from mmdrsl.translation.functional import Picture
 
 NUM_BANDS = 16
 """Bands of spatial frequency between 0 and half a cycle per pixel."""
@@ -23,7 +23,7 @@ Labels = np.ndarray
 
 @dataclass
 class LowLevelStatistics:
-    """Running colour and spectrum statistics of a set of images.
+    """Running color and spectrum statistics of a set of images.
 
     Attributes:
         num_images: Images seen.
@@ -70,9 +70,9 @@ def luminance_spectrum(image: Picture) -> np.ndarray:
         Decadic logarithm of the mean power per pixel in `NUM_BANDS` equal bands of the frequency's absolute value, from
         0 (without the mean itself) to half a cycle per pixel; (NUM_BANDS,).
     """
-    grey = cv2.cvtColor(image, cv2.COLOR_BGR2GRAY).astype(np.float64)
-    power = np.abs(np.fft.fft2(grey)) ** 2 / grey.size
-    frequency = np.hypot(np.fft.fftfreq(grey.shape[0])[:, None], np.fft.fftfreq(grey.shape[1]))
+    gray = cv2.cvtColor(image, cv2.COLOR_BGR2GRAY).astype(np.float64)
+    power = np.abs(np.fft.fft2(gray)) ** 2 / gray.size
+    frequency = np.hypot(np.fft.fftfreq(gray.shape[0])[:, None], np.fft.fftfreq(gray.shape[1]))
     band = np.minimum((frequency * 2 * NUM_BANDS).astype(int), NUM_BANDS)
     band[0, 0] = NUM_BANDS
     total = np.bincount(band.ravel(), power.ravel(), NUM_BANDS + 1)[:NUM_BANDS]
@@ -88,7 +88,7 @@ def distance_to(summary: dict[str, Any], target: dict[str, Any]) -> dict[str, fl
         target: Statistics of the set to compare with.
 
     Returns:
-        By statistic: ``mean`` and ``deviation`` in grey levels, ``spectrum`` in decades.
+        By statistic: ``mean`` and ``deviation`` in gray levels, ``spectrum`` in decades.
     """
     return {
         name: float(np.abs(np.subtract(summary[name], target[name])).mean())
@@ -120,7 +120,7 @@ def audit_translation(
     classes: Sequence[str],
     targets: Iterable[Picture] = (),
 ) -> dict[str, Any]:
-    """Compare a labelled set with its translation.
+    """Compare a labeled set with its translation.
 
     Args:
         images: The images with their translations.

@@ -12,9 +12,9 @@ from mmengine.dist import get_world_size
 from mmengine.optim import OptimWrapperDict
 from torch import Tensor, nn
 
-from .mmagic_loader import load_mmagic
-from .semantic_consistency import SemanticConsistency
-from .shortcut_generator import ShortcutGenerator  # noqa: F401 - registers it
+from mmdrsl.translation.mmagic_loader import load_mmagic
+from mmdrsl.translation.semantic_consistency import SemanticConsistency
+from mmdrsl.translation.shortcut_generator import ShortcutGenerator  # noqa: F401 - registers it
 
 load_mmagic()
 
@@ -30,7 +30,7 @@ _BUFFER_PREFIX = "image_buffers."
 class CyCADA(CycleGAN):
     """CycleGAN with semantic consistency; generators, discriminators, image buffer and training step are MMagic's.
 
-    The generators minimise ``GAN(target) + GAN(source) + cycle + identity + semantic`` with least-squares adversarial
+    The generators minimize ``GAN(target) + GAN(source) + cycle + identity + semantic`` with least-squares adversarial
     terms, the discriminators half the sum of their errors on real images and on images from a buffer of earlier
     translations (MMagic logs half of that). Beyond the parent: the identity pass is not computed at weight 0; the image
     buffers are part of the checkpoint; testing translates from source to target alone and leaves the mode as it is.
@@ -38,7 +38,7 @@ class CyCADA(CycleGAN):
     Images are red, green, blue in [-1, 1], shape (B, 3, H, W). Trains on one device.
 
     Args:
-        generator: Config of a generator that normalises each image by itself (``mmagic.ResnetGenerator`` with ``IN``).
+        generator: Config of a generator that normalizes each image by itself (``mmagic.ResnetGenerator`` with ``IN``).
         discriminator: Config of a discriminator; None where the model only translates.
         data_preprocessor: Config of `UnpairedDataPreprocessor`.
         semantic: Arguments of `SemanticConsistency`; None trains a plain CycleGAN.
@@ -47,7 +47,7 @@ class CyCADA(CycleGAN):
         buffer_size: Images that each buffer keeps; 0 keeps none.
 
     Raises:
-        ValueError: A weight is negative, or the generator normalises over the batch or by running statistics.
+        ValueError: A weight is negative, or the generator normalizes over the batch or by running statistics.
     """
 
     def __init__(
@@ -75,13 +75,13 @@ class CyCADA(CycleGAN):
             buffer_size=buffer_size,
             loss_config=dict(cycle_loss_weight=cycle_weight, id_loss_weight=identity_weight),
         )
-        _check_normalisation(self.generators)
+        _check_normalization(self.generators)
         self.semantic = None if semantic is None else SemanticConsistency(**semantic)
         self._labels: Tensor | None = None
 
     def init_weights(self) -> None:
-        """Initialise the networks as MMagic does and read the frozen segmentor's weights."""
-        # The parent's bookkeeping of what was initialised fails on networks that are no layer themselves.
+        """Initialize the networks as MMagic does and read the frozen segmentor's weights."""
+        # The parent's bookkeeping of what was initialized fails on networks that are no layer themselves.
         for networks in (self.generators, self.discriminators or {}):
             for network in networks.values():
                 network.init_weights()
@@ -149,8 +149,8 @@ class CyCADA(CycleGAN):
     def forward_test(self, img: Tensor, target_domain: str, **kwargs: Any) -> dict[str, Tensor]:
         """Translate images in one direction, in the mode that the model is in.
 
-        The parent switches to training mode so that instance normalisation uses each image's own statistics. The
-        generators here have no other normalisation, which the constructor checks, so the mode does not matter.
+        The parent switches to training mode so that instance normalization uses each image's own statistics. The
+        generators here have no other normalization, which the constructor checks, so the mode does not matter.
 
         Args:
             img: Images, red, green, blue in [-1, 1], (B, 3, H, W).
@@ -201,7 +201,7 @@ class CyCADA(CycleGAN):
         super()._load_from_state_dict(state_dict, prefix, *args, **kwargs)
 
 
-def _check_normalisation(generators: Mapping[str, nn.Module]) -> None:
+def _check_normalization(generators: Mapping[str, nn.Module]) -> None:
     """Refuse layers that behave differently in training and evaluation mode, or mix the images of a batch."""
     for domain, generator in generators.items():
         for name, layer in generator.named_modules():

@@ -12,11 +12,11 @@ import numpy as np
 from mmengine.dist import all_gather_object, barrier, get_dist_info
 from tqdm import tqdm
 
-from ..datasets.transforms.loading import LoadImage
-from ..self_training.artefact import file_hash
-from .functional import Picture
-from .translated_folder import TranslatedFolder, TranslatedImage
-from .translators import Translator
+from mmdrsl.atomic_files import file_hash
+from mmdrsl.datasets.transforms.loading import LoadImage
+from mmdrsl.translation.functional import Picture
+from mmdrsl.translation.translated_folder import TranslatedFolder, TranslatedImage
+from mmdrsl.translation.translators import Translator
 
 
 def choose_reference(sample_id: str, references: Sequence[str], seed: int) -> str:

@@ -66,21 +66,21 @@ def match_lab_statistics(image: Picture, reference: Picture) -> Picture:
         (values.mean(axis=(0, 1), dtype=np.float64), values.std(axis=(0, 1), dtype=np.float64))
         for values in (lab, wanted)
     )
-    # A flat channel, as those of colour in a grey image, has only the conversion's rounding to stretch.
+    # A flat channel, as those of color in a gray image, has only the conversion's rounding to stretch.
     flat = deviation < _FLAT
     factor = np.where(flat, 1.0, wanted_deviation / np.where(flat, 1.0, deviation))
     return _from_lab((lab - mean) * factor + wanted_mean)
 
 
 def keep_lightness(translation: Picture, image: Picture) -> Picture:
-    """Give a translation the lightness of its original, so that colours alone are translated; this project's own.
+    """Give a translation the lightness of its original, so that colors alone are translated; this project's own.
 
     Args:
         translation: Translated image, (H, W, 3); its LAB channels a and b are kept.
         image: The original, of the same shape; its LAB channel L is kept.
 
     Returns:
-        The translation with the original's lightness, (H, W, 3). Colours that do not exist at that lightness are
+        The translation with the original's lightness, (H, W, 3). Colors that do not exist at that lightness are
         clipped to 0..255.
 
     Raises:

@@ -14,9 +14,9 @@ from mmengine.runner.checkpoint import _load_checkpoint
 from mmseg.registry import MODELS
 from torch import Tensor, nn
 
-from .functional import Picture
-from .tiled_generator import STRIDE, translate_in_tiles
-from .translators import Translator
+from mmdrsl.translation.functional import Picture
+from mmdrsl.translation.tiled_generator import STRIDE, translate_in_tiles
+from mmdrsl.translation.translators import Translator
 
 GENERATOR = "generator"
 """What a manifest says of a trained translator."""
@@ -27,7 +27,7 @@ class GeneratorTranslator(Translator):
     """A generator on whole images, or on tiles where an image does not fit into memory.
 
     Args:
-        generator: Maps red, green, blue in [-1, 1], (1, 3, H, W), to the same; normalises each image by itself.
+        generator: Maps red, green, blue in [-1, 1], (1, 3, H, W), to the same; normalizes each image by itself.
         tile_size: Side of the tiles in pixels, a multiple of 4; None takes whole images, and tiles of 512 pixels where
             the device runs out of memory.
     """

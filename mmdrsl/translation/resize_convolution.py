@@ -7,7 +7,7 @@ from torch.nn import functional as F
 
 
 class ResizeConv2d(nn.Conv2d):
-    """Doubles the size by the nearest neighbour and convolves (Odena et al., Distill 2016).
+    """Doubles the size by the nearest neighbor and convolves (Odena et al., Distill 2016).
 
     A transposed convolution of kernel 3 and stride 2 reaches some output pixels with more of its weights than others,
     which shows on even surfaces, such as skies, until a long training has balanced them. Arguments are those of

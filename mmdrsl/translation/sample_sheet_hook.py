@@ -11,7 +11,7 @@ from mmengine.runner import Runner
 from mmseg.registry import HOOKS
 from torch import Tensor
 
-from ..engine.source_sample import unwrapped
+from mmdrsl.engine.model_access import unwrapped
 
 
 @HOOKS.register_module()

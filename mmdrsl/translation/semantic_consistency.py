@@ -11,8 +11,8 @@ from mmengine.runner.checkpoint import _load_checkpoint
 from mmseg.registry import MODELS
 from torch import Tensor, nn
 
-from ..datasets.label_spaces import IGNORE_INDEX
-from ..models.segmentors.uda_segmentor import SEGMENTOR_PREFIX
+from mmdrsl.datasets.label_spaces import IGNORE_INDEX
+from mmdrsl.models.segmentors.uda_segmentor import SEGMENTOR_PREFIX
 
 
 def semantic_weight(iteration: int, *, weight: float, begin: int, ramp: int) -> float:
@@ -47,7 +47,7 @@ class SemanticConsistency(nn.Module):
         ramp: Iterations over which the weight rises.
 
     Raises:
-        ValueError: A number is negative, or the segmentor has no normalisation.
+        ValueError: A number is negative, or the segmentor has no normalization.
     """
 
     def __init__(
@@ -136,7 +136,7 @@ class SemanticConsistency(nn.Module):
             fake_source: Their translations.
 
         Returns:
-            Term of the source and term of the target, each a mean over the labelled pixels, 0 without any.
+            Term of the source and term of the target, each a mean over the labeled pixels, 0 without any.
         """
         with torch.no_grad():
             predicted = self.logits(real_target).argmax(1)

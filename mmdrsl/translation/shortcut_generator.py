@@ -6,8 +6,8 @@ from typing import Any, Literal
 
 from torch import Tensor, nn
 
-from .mmagic_loader import load_mmagic
-from .resize_convolution import ResizeConv2d
+from mmdrsl.translation.mmagic_loader import load_mmagic
+from mmdrsl.translation.resize_convolution import ResizeConv2d
 
 load_mmagic()
 
@@ -56,7 +56,7 @@ class ShortcutGenerator(ResnetGenerator):
                 convolution.padding_mode = BORDER
 
     def init_weights(self) -> None:
-        """Initialise as the parent does, and the last convolution with zeros."""
+        """Initialize as the parent does, and the last convolution with zeros."""
         super().init_weights()
         last: Any = self.model[-1]
         nn.init.zeros_(last.conv.weight)

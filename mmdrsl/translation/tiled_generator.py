@@ -1,7 +1,7 @@
 """A generator on overlapping tiles with the instance statistics of the whole image.
 
-All tiles pass layer by layer: at each instance normalisation, mean and variance are taken over the tiles' cores, which
-partition the image, and every tile is normalised by them. The margins around the cores cover the generator's receptive
+All tiles pass layer by layer: at each instance normalization, mean and variance are taken over the tiles' cores, which
+partition the image, and every tile is normalized by them. The margins around the cores cover the generator's receptive
 field, so the result is that of one pass over the whole image, up to rounding. One tile at a time is on the device.
 """
 
@@ -15,7 +15,7 @@ import torch
 from mmcv.cnn import ConvModule
 from torch import Tensor, nn
 
-from .resize_convolution import ResizeConv2d
+from mmdrsl.translation.resize_convolution import ResizeConv2d
 
 STRIDE = 4
 """Sides of images, tiles and margins are multiples of this: the generator halves them twice."""
@@ -54,7 +54,7 @@ def translate_in_tiles(generator: nn.Module, image: Tensor, tile_size: int) -> T
     """Run a generator on an image in tiles.
 
     Args:
-        generator: An MMagic ``ResnetGenerator`` with instance normalisation, or a `ShortcutGenerator`.
+        generator: An MMagic ``ResnetGenerator`` with instance normalization, or a `ShortcutGenerator`.
         image: Shape (1, 3, H, W), H and W multiples of 4; may be on the CPU while the generator is not.
         tile_size: Side of the tiles' cores in pixels, a positive multiple of 4.
 
@@ -127,7 +127,7 @@ def _layers(generator: nn.Module) -> Sequence[Any]:
     )
     if not parts or not fitting:
         raise TypeError(
-            "Tiles need an MMagic ResnetGenerator with instance normalisation and without dropout, found "
+            "Tiles need an MMagic ResnetGenerator with instance normalization and without dropout, found "
             f"{type(generator).__name__}; translate whole images instead."
         )
     return layers
@@ -148,7 +148,7 @@ def _split(image: Tensor, tile_size: int, margin: int) -> Iterator[Tile]:
 
 
 def _run(layer: ConvModule, tiles: list[Tile], device: torch.device) -> None:
-    """One convolution with its normalisation and activation, on all tiles."""
+    """One convolution with its normalization and activation, on all tiles."""
     for tile in tiles:
         values = tile.values.to(device)
         if layer.with_explicit_padding:
@@ -158,7 +158,7 @@ def _run(layer: ConvModule, tiles: list[Tile], device: torch.device) -> None:
     for tile in tiles:
         values = tile.values.to(device)
         if statistics is not None:
-            values = _normalise(layer.norm, values, *(value.to(device) for value in statistics))
+            values = _normalize(layer.norm, values, *(value.to(device) for value in statistics))
         tile.values = (layer.activate(values) if layer.with_activation else values).cpu()
 
 
@@ -172,7 +172,7 @@ def _statistics(tiles: Sequence[Tile]) -> tuple[Tensor, Tensor]:
     return mean.float(), (torch.stack(squares).sum(dim=0) / count).float()
 
 
-def _normalise(norm: Any, values: Tensor, mean: Tensor, variance: Tensor) -> Tensor:
+def _normalize(norm: Any, values: Tensor, mean: Tensor, variance: Tensor) -> Tensor:
     scale = torch.rsqrt(variance + norm.eps)
     if norm.weight is not None:
         scale = scale * norm.weight

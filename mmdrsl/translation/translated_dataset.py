@@ -1,8 +1,7 @@
-"""A labelled data set whose images are partly or wholly replaced by translations."""
+"""A labeled data set whose images are partly or wholly replaced by translations."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -11,60 +10,12 @@ from mmengine.registry import build_from_cfg
 from mmseg.registry import DATASETS
 from torch.utils.data import Dataset
 
-from ..datasets.labelled import LabelledImageDataset
-from ..datasets.two_domain import drawn_position
-from ..datasets.validation import check_folder, find_images, header_size
-from .translated_folder import IMAGES
+from mmdrsl.datasets.labeled import LabelledImageDataset
+from mmdrsl.datasets.validation import check_folder, find_images, header_size
+from mmdrsl.translation.translated_folder import IMAGES
 
 _SUFFIXES = (".png", ".jpg", ".jpeg")
 _MAX_LISTED = 5
-
-
-@dataclass(frozen=True, kw_only=True)
-class ProbabilityRamp:
-    """Probability of the translation that changes linearly in the course of a training.
-
-    Attributes:
-        start: Probability up to step `begin`, in [0, 1].
-        end: Probability from step `finish` on, in [0, 1].
-        begin: Step where the change begins, >= 0.
-        finish: Step where it is over, >= `begin`.
-        batch_size: ``train_dataloader.batch_size``, which turns drawn samples into steps, >= 1.
-
-    Raises:
-        ValueError: A value is outside its range.
-    """
-
-    start: float = 0.0
-    end: float = 1.0
-    begin: int = 0
-    finish: int
-    batch_size: int
-
-    def __post_init__(self) -> None:
-        if (
-            not (0 <= self.start <= 1 and 0 <= self.end <= 1 and 0 <= self.begin <= self.finish)
-            or self.batch_size < 1
-        ):
-            raise ValueError(
-                "A ramp of the probability needs start and end in [0, 1], 0 <= begin <= finish and batch_size >= 1, "
-                f"found {self}."
-            )
-
-    def at(self, position: int) -> float:
-        """Probability for a draw.
-
-        Args:
-            position: Samples that its rank has drawn before.
-
-        Returns:
-            In [0, 1].
-        """
-        step = position // self.batch_size
-        if step >= self.finish:
-            return self.end
-        done = max(0, step - self.begin) / max(1, self.finish - self.begin)
-        return self.start + (self.end - self.start) * done
 
 
 @DATASETS.register_module()
@@ -78,9 +29,7 @@ class TranslatedDataset(Dataset):
         dataset: Config of a `LabelledImageDataset`.
         translations: Folder of a translated set (with ``images/`` or without), or of a downloaded one; a file belongs
             to the image whose `sample_id` is its relative path without extension.
-        probability: Probability of the translation, in [0, 1]; or the arguments of a `ProbabilityRamp`, which follows
-            the position in the stream of a `TwoDomainSampler` and nothing else, so that it resumes and repeats, too;
-            draws from elsewhere (for looking at samples) have its last probability.
+        probability: Probability of the translation, in [0, 1].
         check: Whether to compare the sizes of translations and originals by their headers.
 
     Raises:
@@ -94,19 +43,17 @@ class TranslatedDataset(Dataset):
         *,
         dataset: dict,
         translations: str,
-        probability: float | dict = 1.0,
+        probability: float = 1.0,
         check: bool = True,
     ) -> None:
-        if not isinstance(probability, dict) and not 0 <= probability <= 1:
+        if not 0 <= probability <= 1:
             raise ValueError(f"probability must be in [0, 1], found {probability}.")
         self.dataset = build_from_cfg(dataset, DATASETS)
         if not isinstance(self.dataset, LabelledImageDataset):
             raise TypeError(
                 f"expected a LabelledImageDataset, whose samples have names, found {type(self.dataset).__name__}."
             )
-        self.probability = (
-            ProbabilityRamp(**probability) if isinstance(probability, dict) else probability
-        )
+        self.probability = probability
         self.folder = _image_folder(translations)
         self._files = _files_by_sample(self.folder)
         self._check_complete()
@@ -115,7 +62,7 @@ class TranslatedDataset(Dataset):
 
     @property
     def metainfo(self) -> dict:
-        """Classes and palette of the labelled data set."""
+        """Classes and palette of the labeled data set."""
         return self.dataset.metainfo
 
     def __len__(self) -> int:
@@ -150,7 +97,7 @@ class TranslatedDataset(Dataset):
     def __getitem__(self, idx: int) -> Any:
         info = self.get_data_info(idx)
         # Drawn also where the outcome is certain, so that the transforms' own draws do not depend on the probability.
-        if np.random.random() < self._probability_now():
+        if np.random.random() < self.probability:
             info["img_path"] = self.translation_path(info["sample_id"])
         packed = self.dataset.pipeline(info)
         if packed is None:
@@ -158,12 +105,6 @@ class TranslatedDataset(Dataset):
                 f"the pipeline dropped {info['img_path']}: every transform must return a sample"
             )
         return packed
-
-    def _probability_now(self) -> float:
-        if not isinstance(self.probability, ProbabilityRamp):
-            return self.probability
-        position = drawn_position()
-        return self.probability.end if position is None else self.probability.at(position)
 
     def _infos(self) -> list[dict[str, Any]]:
         return [self.get_data_info(index) for index in range(len(self))]

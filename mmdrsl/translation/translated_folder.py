@@ -1,4 +1,4 @@
-"""The artefact of a translation: ``images/<sample_id>.png`` (or ``.jpg``) and, written last, ``manifest.json``."""
+"""The artifact of a translation: ``images/<sample_id>.png`` (or ``.jpg``) and, written last, ``manifest.json``."""
 
 from __future__ import annotations
 
@@ -13,8 +13,9 @@ from typing import Any
 
 import cv2
 
-from ..self_training.artefact import check_inside, file_hash, write_atomically
-from .functional import Picture
+from mmdrsl.atomic_files import file_hash, write_atomically
+from mmdrsl.pseudo_labels.artifact import check_inside
+from mmdrsl.translation.functional import Picture
 
 FORMAT_VERSION = 1
 MANIFEST = "manifest.json"

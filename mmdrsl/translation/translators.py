@@ -5,7 +5,12 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from typing import Any
 
-from .functional import Picture, keep_lightness, match_lab_statistics, swap_low_amplitudes
+from mmdrsl.translation.functional import (
+    Picture,
+    keep_lightness,
+    match_lab_statistics,
+    swap_low_amplitudes,
+)
 
 
 class Translator(ABC):
@@ -61,7 +66,7 @@ class FourierTranslator(Translator):
 
 
 class LabTranslator(Translator):
-    """Transfer of LAB colour statistics from one image of the target, see `match_lab_statistics`."""
+    """Transfer of LAB color statistics from one image of the target, see `match_lab_statistics`."""
 
     needs_reference = True
 
@@ -75,13 +80,13 @@ class LabTranslator(Translator):
         return match_lab_statistics(image, _required(reference))
 
 
-class ColourTranslator(Translator):
-    """Another translator's colours on the original's lightness, see `keep_lightness`.
+class ColorTranslator(Translator):
+    """Another translator's colors on the original's lightness, see `keep_lightness`.
 
     For targets whose exposure is far from the source's; what it gains and loses is measured in docs/translation.md.
 
     Args:
-        translator: The translator that gives the colours.
+        translator: The translator that gives the colors.
     """
 
     def __init__(self, translator: Translator) -> None:

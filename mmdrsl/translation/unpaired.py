@@ -7,9 +7,9 @@ from typing import Any
 from mmseg.models.data_preprocessor import SegDataPreProcessor
 from mmseg.registry import DATA_SAMPLERS, MODELS
 
-from ..datasets.samplers import TwoDomainSampler
-from ..datasets.two_domain import TwoDomainDataset
-from ..models.label_maps import stack_labels
+from mmdrsl.datasets.samplers.two_domain_sampler import TwoDomainSampler
+from mmdrsl.datasets.two_domain import TwoDomainDataset
+from mmdrsl.models.label_maps import stack_labels
 
 
 @DATA_SAMPLERS.register_module()
@@ -36,7 +36,7 @@ class UnpairedDataPreprocessor(SegDataPreProcessor):
     """
 
     def forward(self, data: dict, training: bool = False) -> dict[str, Any]:
-        """Normalise, stack and split a batch by domain.
+        """Normalize, stack and split a batch by domain.
 
         Args:
             data: Collated batch with ``inputs`` and ``data_samples`` tagged with ``domain`` (source where missing); or

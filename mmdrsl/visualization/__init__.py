@@ -1,10 +1,10 @@
 """Pictures, charts and the report of a comparison of methods."""
 
 from mmdrsl.visualization.charts import bar_chart, dot_chart, line_chart
-from mmdrsl.visualization.colours import (
-    colour_confidence,
-    colour_labels,
-    colour_modes,
+from mmdrsl.visualization.colors import (
+    color_confidence,
+    color_labels,
+    color_modes,
     mode_shades,
 )
 from mmdrsl.visualization.gallery import FinishedRun, collect_report
@@ -21,7 +21,7 @@ from mmdrsl.visualization.run_records import (
     evaluations,
     latest_step,
     metrics_per_round,
-    summarise_metrics,
+    summarize_metrics,
 )
 from mmdrsl.visualization.summary import METHOD_TITLES, format_table, order_sentence, table_rows
 
@@ -34,9 +34,9 @@ __all__ = [
     "ValidationImage",
     "bar_chart",
     "collect_report",
-    "colour_confidence",
-    "colour_labels",
-    "colour_modes",
+    "color_confidence",
+    "color_labels",
+    "color_modes",
     "coverage_per_round",
     "dot_chart",
     "evaluations",
@@ -50,6 +50,6 @@ __all__ = [
     "predict_classes",
     "predict_modes",
     "render_report",
-    "summarise_metrics",
+    "summarize_metrics",
     "table_rows",
 ]

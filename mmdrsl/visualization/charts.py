@@ -1,4 +1,4 @@
-"""Small charts as inline SVG; text and lines take their colours from the page's style sheet."""
+"""Small charts as inline SVG; text and lines take their colors from the page's style sheet."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ _TOP = 18
 def bar_chart(
     categories: Sequence[str],
     series: Mapping[str, Mapping[str, float]],
-    colours: Mapping[str, str],
+    colors: Mapping[str, str],
 ) -> str:
     """Horizontal bars of percentages, one group per category.
 
     Args:
         categories: Group names from top to bottom.
         series: By series name: percentage by category; a category may be missing.
-        colours: CSS colour by series name.
+        colors: CSS color by series name.
 
     Returns:
         An SVG element.
@@ -43,7 +43,7 @@ def bar_chart(
             value, y = values[category], top + index * bar
             parts.append(
                 f'<rect x="{left:g}" y="{y:g}" width="{max(value * scale, 1):.1f}" '
-                f'height="{bar - 1.5}" rx="1.5" fill="{colours[name]}">'
+                f'height="{bar - 1.5}" rx="1.5" fill="{colors[name]}">'
                 f"<title>{escape(name)}, {escape(category)}: {value:.1f} %</title></rect>"
             )
             parts.append(
@@ -53,13 +53,13 @@ def bar_chart(
 
 
 def line_chart(
-    series: Mapping[str, Mapping[int, float]], colours: Mapping[str, str], *, label: str
+    series: Mapping[str, Mapping[int, float]], colors: Mapping[str, str], *, label: str
 ) -> str:
     """Curves of percentages over the rounds.
 
     Args:
         series: By series name: percentage by round; round 0 is the end of the warm-up.
-        colours: CSS colour by series name.
+        colors: CSS color by series name.
         label: What the curves show, for readers of the page that see no pictures.
 
     Returns:
@@ -92,9 +92,9 @@ def line_chart(
         name = f"round {number}" if number else "warm-up"
         parts.append(_text(place(number, 0)[0], height - 10, name, "middle"))
     for name, values in series.items():
-        parts += _curve(name, [place(*point) for point in sorted(values.items())], colours[name])
+        parts += _curve(name, [place(*point) for point in sorted(values.items())], colors[name])
         parts += [
-            f'<circle cx="{x:.1f}" cy="{y:.1f}" r="4" fill="{colours[name]}">'
+            f'<circle cx="{x:.1f}" cy="{y:.1f}" r="4" fill="{colors[name]}">'
             f"<title>{escape(name)}: {value:.1f} %</title></circle>"
             for (x, y), value in ((place(*point), point[1]) for point in values.items())
         ]
@@ -104,7 +104,7 @@ def line_chart(
 def dot_chart(
     categories: Sequence[str],
     panels: Mapping[str, Mapping[str, Sequence[float]]],
-    colours: Mapping[str, str],
+    colors: Mapping[str, str],
     *,
     label: str,
     references: Sequence[str] = (),
@@ -114,7 +114,7 @@ def dot_chart(
     Args:
         categories: Names from top to bottom.
         panels: By panel title: percentages by category; a category may be missing.
-        colours: CSS colour by category; grey for others.
+        colors: CSS color by category; gray for others.
         label: What the chart shows, for readers of the page that see no pictures.
         references: Categories whose mean is drawn through all lines of its panel.
 
@@ -151,17 +151,17 @@ def dot_chart(
                 x = place(sum(panel[name]) / len(panel[name]))
                 parts.append(_line(x, top - 6, x, bottom, "reference"))
         for index, category in enumerate(categories):
-            values, colour = panel.get(category, ()), colours.get(category, "#8a94a6")
+            values, color = panel.get(category, ()), colors.get(category, "#8a94a6")
             y = top + row * (index + 0.5)
             parts += [
-                f'<circle cx="{place(value):.1f}" cy="{y:g}" r="4" fill="{colour}" fill-opacity="0.55">'
+                f'<circle cx="{place(value):.1f}" cy="{y:g}" r="4" fill="{color}" fill-opacity="0.55">'
                 f"<title>{escape(category)}, {escape(title)}: {value:.1f} %</title></circle>"
                 for value in values
             ]
             if values:
                 x = place(sum(values) / len(values))
                 parts.append(
-                    f'<line x1="{x:.1f}" y1="{y - 8:g}" x2="{x:.1f}" y2="{y + 8:g}" stroke="{colour}" '
+                    f'<line x1="{x:.1f}" y1="{y - 8:g}" x2="{x:.1f}" y2="{y + 8:g}" stroke="{color}" '
                     f'stroke-width="3" stroke-linecap="round"/>'
                 )
     return _svg(width, bottom + 10, label, parts)
@@ -176,10 +176,10 @@ def _ticks(values: Sequence[float]) -> list[float]:
     return [first + step * index for index in range(count + 1)]
 
 
-def _curve(name: str, points: Sequence[tuple[float, float]], colour: str) -> Iterator[str]:
+def _curve(name: str, points: Sequence[tuple[float, float]], color: str) -> Iterator[str]:
     for (x1, y1), (x2, y2) in pairwise(points):
         yield (
-            f'<line x1="{x1:.1f}" y1="{y1:.1f}" x2="{x2:.1f}" y2="{y2:.1f}" stroke="{colour}" '
+            f'<line x1="{x1:.1f}" y1="{y1:.1f}" x2="{x2:.1f}" y2="{y2:.1f}" stroke="{color}" '
             f'stroke-width="2.5" stroke-linecap="round"><title>{escape(name)}</title></line>'
         )
 

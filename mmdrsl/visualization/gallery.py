@@ -13,12 +13,7 @@ from mmengine.config import Config
 from mmengine.registry import init_default_scope
 from mmseg.registry import DATASETS
 
-from mmdrsl.visualization.mode_maps import (
-    load_model,
-    mode_head,
-    predict_classes,
-    predict_modes,
-)
+from mmdrsl.visualization.mode_maps import load_model, mode_head, predict_classes, predict_modes
 from mmdrsl.visualization.report import ModePair, PseudoLabelSeries, Report, ValidationImage
 from mmdrsl.visualization.run_records import coverage_per_round, metrics_per_round
 

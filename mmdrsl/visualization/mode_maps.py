@@ -13,7 +13,7 @@ from mmengine.runner import load_checkpoint
 from mmseg.registry import MODELS
 from torch.nn import functional
 
-from mmdrsl.models.decode_heads.mmdl_head import MMDLHead
+from mmdrsl.methods.drsl.mmdl_head import MMDLHead
 from mmdrsl.models.feature_maps import feature_maps
 from mmdrsl.models.segmentors.export import evaluates_teacher
 from mmdrsl.models.segmentors.uda_segmentor import TEACHER_PREFIX, UDASegmentor

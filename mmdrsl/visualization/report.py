@@ -13,12 +13,12 @@ import numpy as np
 
 from mmdrsl.datasets.label_spaces import IGNORE_INDEX
 from mmdrsl.visualization.charts import bar_chart, line_chart
-from mmdrsl.visualization.colours import (
-    IGNORED_COLOUR,
+from mmdrsl.visualization.colors import (
+    IGNORED_COLOR,
     Palette,
-    colour_confidence,
-    colour_labels,
-    colour_modes,
+    color_confidence,
+    color_labels,
+    color_modes,
     mode_shades,
 )
 from mmdrsl.visualization.report_style import STYLE
@@ -29,7 +29,7 @@ from mmdrsl.visualization.summary import (
     table_rows,
 )
 
-_COLOURS = {
+_COLORS = {
     METHOD_TITLES["source_only"]: "#8b95a7",
     METHOD_TITLES["self_training"]: "#3b82f6",
     METHOD_TITLES["drsl"]: "#f97316",
@@ -91,13 +91,13 @@ class Report:
         summary: ``seed``, ``minutes``, and by method ``mIoU``, ``aAcc`` and ``IoU`` in percent.
         setting: Sentences on what was run.
         classes: Class names in the order of the train ids.
-        palette: One RGB colour (0..255) per class.
+        palette: One RGB color (0..255) per class.
         validation: Validation images.
         pseudo_labels: Pseudo labels of target training images.
         mode_pairs: Mode maps, with K modes per class.
         num_modes: K.
         miou: By method: mIoU in percent by round.
-        coverage: By method: share of labelled pixels in percent by round.
+        coverage: By method: share of labeled pixels in percent by round.
     """
 
     summary: Mapping[str, Any]
@@ -127,11 +127,11 @@ def render_report(report: Report) -> str:
             "classes",
             "IoU per class",
             "Final weights of each run on all validation images, in percent.",
-            _keys(_COLOURS)
+            _keys(_COLORS)
             + bar_chart(
                 occurring_classes(report.summary, report.classes),
                 {title: report.summary[name]["IoU"] for name, title in METHOD_TITLES.items()},
-                _COLOURS,
+                _COLORS,
             ),
         ),
         _section(
@@ -159,7 +159,7 @@ def render_report(report: Report) -> str:
             "modes",
             "Modes",
             f"DRSL describes every class by {report.num_modes} modes that both domains share. Each "
-            "pixel is drawn in its predicted class's colour, in the shade of the mode nearest to "
+            "pixel is drawn in its predicted class's color, in the shade of the mode nearest to "
             "its embedding (interpolated from the feature map). Alike things should have the same "
             "shade in both looks.",
             _modes(report),
@@ -177,7 +177,7 @@ def render_report(report: Report) -> str:
 
 def _header(report: Report) -> str:
     tiles = "".join(
-        f'<div class="tile"><span style="--key:{_COLOURS[title]}">{escape(title)}</span>'
+        f'<div class="tile"><span style="--key:{_COLORS[title]}">{escape(title)}</span>'
         f"<b>{report.summary[method]['mIoU']:.1f}<small> % mIoU</small></b></div>"
         for method, title in METHOD_TITLES.items()
     )
@@ -225,9 +225,9 @@ def _curves(report: Report) -> str:
         ("Pseudo label coverage per round", report.coverage),
     ):
         named = {METHOD_TITLES[method]: values for method, values in curves.items() if values}
-        chart = line_chart(named, _COLOURS, label=label) if named else "<p>Nothing recorded.</p>"
+        chart = line_chart(named, _COLORS, label=label) if named else "<p>Nothing recorded.</p>"
         charts.append(f"<figure>{chart}<figcaption>{escape(label)}</figcaption></figure>")
-    adapted = {METHOD_TITLES[method]: _COLOURS[METHOD_TITLES[method]] for method in report.miou}
+    adapted = {METHOD_TITLES[method]: _COLORS[METHOD_TITLES[method]] for method in report.miou}
     return f'{_keys(adapted)}<div class="pair">{"".join(charts)}</div>'
 
 
@@ -235,12 +235,12 @@ def _predictions(report: Report) -> str:
     cells = _headings(["Input", "Truth", *METHOD_TITLES.values()])
     for item in report.validation:
         cells.append(_photo(item.image))
-        cells.append(_drawing(colour_labels(item.truth, report.palette)))
+        cells.append(_drawing(color_labels(item.truth, report.palette)))
         for method in METHOD_TITLES:
             prediction = item.predictions[method]
             cells.append(
                 _drawing(
-                    colour_labels(prediction, report.palette),
+                    color_labels(prediction, report.palette),
                     f"{100 * _pixel_accuracy(prediction, item.truth):.1f} %",
                 )
             )
@@ -258,8 +258,8 @@ def _pseudo_labels(series: PseudoLabelSeries, palette: Palette) -> str:
     cells.append(_photo(series.image))
     for labels in series.labels.values():
         share = float((labels != IGNORE_INDEX).mean())
-        cells.append(_drawing(colour_labels(labels, palette), f"{100 * share:.0f} % labelled"))
-    cells.append(_drawing(colour_confidence(series.confidence), "last round"))
+        cells.append(_drawing(color_labels(labels, palette), f"{100 * share:.0f} % labeled"))
+    cells.append(_drawing(color_confidence(series.confidence), "last round"))
     return _grid(cells, len(names) + 2)
 
 
@@ -270,7 +270,7 @@ def _modes(report: Report) -> str:
     for pair in report.mode_pairs:
         for look in looks:
             present |= {int(index) for index in np.unique(pair.classes[look])}
-            drawn = colour_modes(
+            drawn = color_modes(
                 pair.classes[look], pair.modes[look], report.palette, report.num_modes
             )
             cells += [_photo(pair.images[look]), _drawing(drawn)]
@@ -284,18 +284,18 @@ def _modes(report: Report) -> str:
 
 
 def _legend(report: Report) -> str:
-    entries = [*zip(report.palette, report.classes, strict=True), (IGNORED_COLOUR, "ignored")]
-    items = "".join(f"<li>{_swatch(colour)}{escape(name)}</li>" for colour, name in entries)
+    entries = [*zip(report.palette, report.classes, strict=True), (IGNORED_COLOR, "ignored")]
+    items = "".join(f"<li>{_swatch(color)}{escape(name)}</li>" for color, name in entries)
     return f'<ul class="legend">{items}</ul>'
 
 
-def _swatch(colour: Sequence[int] | np.ndarray) -> str:
-    return f'<i style="background:rgb({",".join(str(int(value)) for value in colour)})"></i>'
+def _swatch(color: Sequence[int] | np.ndarray) -> str:
+    return f'<i style="background:rgb({",".join(str(int(value)) for value in color)})"></i>'
 
 
-def _keys(colours: Mapping[str, str]) -> str:
+def _keys(colors: Mapping[str, str]) -> str:
     items = "".join(
-        f'<span style="--key:{colour}">{escape(name)}</span>' for name, colour in colours.items()
+        f'<span style="--key:{color}">{escape(name)}</span>' for name, color in colors.items()
     )
     return f'<p class="keys">{items}</p>'
 

@@ -26,7 +26,7 @@ def latest_step(run_dir: str | Path) -> int:
 def evaluations(run_dir: str | Path) -> dict[int, dict[str, float]]:
     """All evaluations of a run by iteration.
 
-    Runs with rounds have them in ``rounds.json``, others in the scalars of the local visualisation
+    Runs with rounds have them in ``rounds.json``, others in the scalars of the local visualization
     backend.
 
     Args:
@@ -80,7 +80,7 @@ def coverage_per_round(run_dir: str | Path) -> dict[int, float]:
     }
 
 
-def summarise_metrics(metrics: Mapping[str, float]) -> dict[str, Any]:
+def summarize_metrics(metrics: Mapping[str, float]) -> dict[str, Any]:
     """Arrange one evaluation for the summary.
 
     Args:

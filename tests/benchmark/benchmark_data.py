@@ -1,4 +1,4 @@
-"""A tiny data set in the layout of the benchmark, of coloured blocks: no image of the real one."""
+"""A tiny data set in the layout of the benchmark, of colored blocks: no image of the real one."""
 
 import json
 
@@ -18,16 +18,14 @@ COMMON = [
     "car",
     "person",
 ]
-_CAMVID = (
-    "Sky Building Pole Road Pavement Tree SignSymbol Fence Car Pedestrian Bicyclist Unlabelled"
-)
+_CAMVID = "Sky Building Pole Road Pavement Tree SignSymbol Fence Car Pedestrian Bicyclist Unlabeled"
 CAMVID = dict(enumerate(_CAMVID.split(" ")))
 # Ids of CARLA's tags for sky, building, pole, road, sidewalk, vegetation, sign, fence, vehicle, person.
 CARLA_IDS = [13, 1, 5, 7, 8, 9, 12, 2, 10, 4]
 
 
 def write_images(folder, names, ids, *, seed, suffix, tint=0):
-    """Blocks of random classes; the colour of a block follows from its class."""
+    """Blocks of random classes; the color of a block follows from its class."""
     generator = np.random.default_rng(seed)
     palette = np.random.default_rng(5).integers(0, 200, (len(ids), 3))
     for sub in ("images", "labels"):

@@ -12,7 +12,8 @@ from mmdrsl.benchmark.evaluation_set import (
     use_evaluation_set,
     use_target_statistics,
 )
-from mmdrsl.datasets import CamVidDataset, LabelledImageDataset
+from mmdrsl.datasets.camvid import CamVidDataset
+from mmdrsl.datasets.labeled import LabelledImageDataset
 
 
 @pytest.fixture
@@ -143,7 +144,7 @@ def test_a_share_of_the_target_is_another_evaluation(root, tmp_path):
     use_target_statistics(cfg, template, quarter.target_share)
     own, added = cfg.custom_hooks
     assert own.type == "ModeMonitorHook"
-    assert (added.type, added.target_share) == ("PredictionStatisticsHook", 0.25)
+    assert (added.type, added.target_share) == ("TestTimeBNHook", 0.25)
     # The target's training images, which have no labels here.
     assert (added.dataset.type, added.dataset.ann_file) == ("UnlabelledDataset", "train.txt")
     cfg = Config()

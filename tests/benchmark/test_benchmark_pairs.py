@@ -69,9 +69,9 @@ def test_comparison_on_the_scenes(scenes, tmp_path):
         for key in ("steps", "warmup_steps", "images_per_step", "crop", "initial_weights"):
             assert run.protocol[key] == protocol[key]
         assert run.training.cfg.default_hooks.checkpoint.interval == 100
-    # Modes are placed in the warm-up, on embeddings normalised as the rounds will be.
+    # Modes are placed in the warm-up, on embeddings normalized as the rounds will be.
     shared = runs["drsl"].warmup
-    assert shared.training.cfg.model.normalisation == "per_domain"
+    assert shared.training.cfg.model.normalization == "domain_specific"
     alone = {name for name, run in runs.items() if run.warmup is not shared}
     translated = {"cycada_pixel", "cycada"}
     assert alone == {"source_only", "oracle", "seg_uncertainty"} | translated
@@ -134,9 +134,7 @@ def test_comparison_on_full_size_streets(streets, tmp_path):
         has_opponent = "discriminators" in cfg.model
         assert cfg.optim_wrapper.optimizer.type == ("SGDWithAdam" if has_opponent else "SGD")
         assert has_opponent is (name in OPPONENTS)
-        (hook,) = [
-            hook for hook in run.evaluation.custom_hooks if hook.type == "PredictionStatisticsHook"
-        ]
+        (hook,) = [hook for hook in run.evaluation.custom_hooks if hook.type == "TestTimeBNHook"]
         # Statistics are those of images of the size at which the network predicts.
         assert dict(type="Resize", scale=(1024, 512), keep_ratio=True) in hook.pipeline
     assert runs["advent"].warmup is runs["cycada_feature"].warmup
@@ -146,7 +144,7 @@ def test_comparison_on_full_size_streets(streets, tmp_path):
         extras=("target_statistics",),
         evaluation=configured_evaluation_set(template(pair.name)),
     )
-    hook = plan_runs(statistics)[0].training.cfg.default_hooks.normalisation
+    hook = plan_runs(statistics)[0].training.cfg.default_hooks.normalization
     assert dict(type="Resize", scale=(1024, 512), keep_ratio=True) in hook.pipeline
 
 

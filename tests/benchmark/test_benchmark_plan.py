@@ -25,8 +25,8 @@ from mmdrsl.benchmark.results import check_comparable
 from mmdrsl.benchmark.training_run import ROOT
 from mmdrsl.benchmark.warmup import joined_warmup, warmup_config, warmup_iterations
 from mmdrsl.engine.launch import resolve_mmseg_bases
+from mmdrsl.models.adaptation_step import AdaptationProgress
 from mmdrsl.models.feature_maps import choose_map, feature_maps
-from mmdrsl.models.terms import AdaptationProgress
 
 
 @pytest.fixture(scope="module")
@@ -94,28 +94,28 @@ def test_the_usual_table_is_equal_for_all_methods(settings):
         assert cfg.model.segmentor == source.model.segmentor
         assert cfg.optim_wrapper.optimizer == source.optim_wrapper.optimizer
         assert cfg.param_scheduler == source.param_scheduler
-    labelled = {run.protocol["labels"] for run in runs.values()} - {
+    labeled = {run.protocol["labels"] for run in runs.values()} - {
         "none",
         "every batch, by the teacher",
     }
     # DRSL's labels come from both of its heads, as its name in the page says; all else about labels is equal.
     own = runs["drsl"].protocol["labels"]
     assert own == f"{runs['self_training'].protocol['labels']}, share 0.5 of the head 'mmdl'"
-    assert labelled == {own, own.split(", share")[0]}
+    assert labeled == {own, own.split(", share")[0]}
 
 
-def test_protocol_says_how_two_domains_are_normalised(settings):
+def test_protocol_says_how_two_domains_are_normalized(settings):
     runs = by_method(plan_runs(settings(methods=("source_only", "drsl", "adaptsegnet"))))
-    said = [run.protocol["normalisation"] for run in runs.values()]
+    said = [run.protocol["normalization"] for run in runs.values()]
     assert said == [None, "joint", "frozen"]
-    assert runs["drsl"].training.cfg.model.get("normalisation", "joint") == "joint"
-    assert runs["adaptsegnet"].training.cfg.model.normalisation == "frozen"
+    assert runs["drsl"].training.cfg.model.get("normalization", "joint") == "joint"
+    assert runs["adaptsegnet"].training.cfg.model.normalization == "frozen"
     cfg = runs["adaptsegnet"].training.cfg
-    cfg.default_hooks.normalisation = dict(type="TargetNormalisationHook", target_share=0.5)
-    found = protocol_of(cfg, initial_weights="scratch")["normalisation"]
+    cfg.default_hooks.normalization = dict(type="AdaBNHook", target_share=0.5)
+    found = protocol_of(cfg, initial_weights="scratch")["normalization"]
     assert found == "frozen, statistics with a share 0.5 of the target"
-    cfg.default_hooks.normalisation.rest = "running"
-    found = protocol_of(cfg, initial_weights="scratch")["normalisation"]
+    cfg.default_hooks.normalization.rest = "running"
+    found = protocol_of(cfg, initial_weights="scratch")["normalization"]
     assert found == "frozen, statistics with a share 0.5 of the target, the rest as they were"
 
 
@@ -131,7 +131,7 @@ def test_statistics_of_prediction_leave_the_training_as_it_is(settings):
             [hook.type for hook in run.evaluation.get("custom_hooks", ())]
             for run in (before, after)
         ]
-        assert kinds[1] == [*kinds[0], "PredictionStatisticsHook"]
+        assert kinds[1] == [*kinds[0], "TestTimeBNHook"]
         rows = [
             row_of_plan(run, own) for run, own in ((before, usual.evaluation), (after, evaluation))
         ]
@@ -143,13 +143,13 @@ def test_labels_come_from_one_scale_or_for_all_from_three(settings):
     methods = tuple(m for m in METHODS if not METHODS[m].is_translated)
     plain = by_method(plan_runs(settings(methods=methods)))
     scaled = by_method(plan_runs(settings(methods=methods, extras=("label_scales",))))
-    labelling = {"self_training", "drsl", "seg_uncertainty", "mrkld"}
+    labeling = {"self_training", "drsl", "seg_uncertainty", "mrkld"}
     for method, run in scaled.items():
         labels = run.protocol["labels"]
-        assert ("scales [0.75, 1.0, 1.25]" in labels) == (method in labelling)
+        assert ("scales [0.75, 1.0, 1.25]" in labels) == (method in labeling)
         assert "scales" not in plain[method].protocol["labels"]
-        # Where no round is labelled, the run is that of the plain table.
-        assert (run.hash == plain[method].hash) == (method not in labelling)
+        # Where no round is labeled, the run is that of the plain table.
+        assert (run.hash == plain[method].hash) == (method not in labeling)
         if run.warmup is not None:
             assert run.warmup.hash == plain[method].warmup.hash
 
@@ -212,7 +212,7 @@ def test_methods_that_are_not_asked_for_forbid_nothing(settings):
     assert not run.warmup.training.cfg.model.get("heads")
     for options in (
         {"default_hooks.teacher": None},
-        {"default_hooks.self_training.labeller": None},
+        {"default_hooks.self_training.labeler": None},
     ):
         runs = plan_runs(settings(methods=("source_only", "self_training"), options=options))
         assert [run.method for run in runs] == ["source_only", "self_training"]
@@ -224,7 +224,7 @@ def test_methods_that_are_not_asked_for_forbid_nothing(settings):
 @pytest.mark.parametrize(
     ("name", "value"),
     [
-        ("default_hooks.self_training.labeller.scales", [0.5, 1.0]),
+        ("default_hooks.self_training.labeler.scales", [0.5, 1.0]),
         ("default_hooks.self_training.label_with", "teacher"),
         ("default_hooks.self_training.evaluate_rounds", True),
         ("default_hooks.teacher.begin", 100),
@@ -284,25 +284,25 @@ def test_what_acts_in_the_rounds_alone_leaves_the_warm_up(settings):
         "model.terms.alignment.weight": 0.0,
         "model.terms.metric_target.weight": 0.0,
         "default_hooks.self_training.rounds.0.portion": 0.1,
-        "model.normalisation": "frozen",
+        "model.normalization": "frozen",
     }
     assert drsl(**later) == drsl()
     assert drsl(**{"model.terms.metric.weight": 0.2}) != drsl()
     assert drsl(**{"model.heads.mmdl.num_modes": 1}) != drsl()
-    statistics = dict(type="TargetNormalisationHook", target_share=0.5)
-    for normalisation in ("joint", "frozen"):
+    statistics = dict(type="AdaBNHook", target_share=0.5)
+    for normalization in ("joint", "frozen"):
         options = {
-            "model.normalisation": normalisation,
-            "default_hooks.normalisation": statistics,
+            "model.normalization": normalization,
+            "default_hooks.normalization": statistics,
         }
         assert drsl(**options) == drsl()
     assert drsl(**{"model.heads_shape_warmup": True}) != drsl()
     # Modes are seeded under the statistics of a domain's own batches.
-    assert drsl(**{"model.normalisation": "per_domain"}) != drsl()
+    assert drsl(**{"model.normalization": "domain_specific"}) != drsl()
 
 
 def batch(*domains):
-    """Labelled images, normalised."""
+    """Labeled images, normalized."""
     generator = torch.Generator().manual_seed(0)
     samples = []
     for domain in domains:
@@ -353,7 +353,7 @@ def test_shared_warm_up_is_the_methods_own(settings, method):
 @pytest.mark.parametrize(
     "change",
     [
-        {"default_hooks.teacher": {"type": "TeacherHook", "begin": 599}},
+        {"default_hooks.teacher": {"type": "MeanTeacherHook", "begin": 599}},
         {"custom_hooks": [{"type": "EMAHook"}]},
     ],
 )
@@ -451,7 +451,7 @@ def test_translations_count_only_where_they_are_trained_on(settings, translated_
     assert len({plan["source_only"].hash for plan in plans}) == 3
     assert len({plan["oracle"].hash for plan in plans}) == 1
     names = [plan["source_only"].translations.rsplit(" ", 1)[0] for plan in plans]
-    assert names == ["lab", "lab colours", "generator"]
+    assert names == ["lab", "lab colors", "generator"]
     assert plans[0]["oracle"].translations is None
 
 
@@ -502,27 +502,27 @@ def test_extras_go_to_every_method(settings):
 def test_statistics_of_the_target_reach_every_prediction_once(settings):
     extra = by_method(plan_runs(settings(extras=("target_statistics",))))
     usual = by_method(plan_runs(settings()))
-    labelling = {"self_training", "drsl", "mrkld", "seg_uncertainty"}
+    labeling = {"self_training", "drsl", "mrkld", "seg_uncertainty"}
     for method, run in extra.items():
         mixed = [
             hook.target_share
             for hook in run.evaluation.get("custom_hooks", ())
-            if hook.type == "PredictionStatisticsHook"
+            if hook.type == "TestTimeBNHook"
         ]
         cfg = run.training.cfg
-        if method in labelling:
+        if method in labeling:
             # Its checkpoint holds them.
             assert mixed == []
-            hook = cfg.default_hooks.normalisation
+            hook = cfg.default_hooks.normalization
             assert (hook.target_share, hook.rest) == (0.25, "running")
-            policy = dict(cfg.default_hooks.self_training.labeller.policy)
+            policy = dict(cfg.default_hooks.self_training.labeler.policy)
             assert policy.pop("highest_threshold") == 1.0
             assert (
                 run.protocol["labels"]
                 == f"{usual[method].protocol['labels']}, thresholds up to 1.0"
             )
-            labeller = usual[method].training.cfg.default_hooks.self_training.labeller
-            assert policy == dict(labeller.get("policy", {}))
+            labeler = usual[method].training.cfg.default_hooks.self_training.labeler
+            assert policy == dict(labeler.get("policy", {}))
         else:
             assert mixed == [0.25]
             assert run.hash == usual[method].hash
@@ -658,13 +658,13 @@ def test_options_of_methods_that_are_not_asked_for_change_nothing(settings):
 
 def test_options_that_do_not_reach_a_method_are_named(settings):
     options = {
-        "default_hooks.normalisation.type": "TargetNormalisationHook",
-        "default_hooks.normalisation.target_share": 0.25,
-        "default_hooks.self_training.labeller.policy.highest_threshold": 1.0,
+        "default_hooks.normalization.type": "AdaBNHook",
+        "default_hooks.normalization.target_share": 0.25,
+        "default_hooks.self_training.labeler.policy.highest_threshold": 1.0,
     }
     runs = by_method(plan_runs(settings(methods=("self_training", "drsl"), options=options)))
     assert runs["self_training"].missed_options == (
-        "default_hooks.self_training.labeller.policy.highest_threshold",
+        "default_hooks.self_training.labeler.policy.highest_threshold",
     )
     assert runs["drsl"].missed_options == ()
 
@@ -679,10 +679,10 @@ def test_options_do_not_change_the_evaluation(settings, name):
 
 def test_options_give_a_config_of_the_repository(settings):
     options = {
-        "default_hooks.normalisation.type": "TargetNormalisationHook",
-        "default_hooks.normalisation.target_share": 0.25,
-        "default_hooks.normalisation.rest": "running",
-        "default_hooks.self_training.labeller.policy.highest_threshold": 1.0,
+        "default_hooks.normalization.type": "AdaBNHook",
+        "default_hooks.normalization.target_share": 0.25,
+        "default_hooks.normalization.rest": "running",
+        "default_hooks.self_training.labeler.policy.highest_threshold": 1.0,
     }
     found = plan_runs(settings(methods=("drsl",), options=options))[0]
     usual = plan_runs(settings(methods=("drsl",)))[0]
@@ -690,9 +690,9 @@ def test_options_give_a_config_of_the_repository(settings):
         CONFIGS / "drsl/ablations/deeplabv3plus_carla2camvid_target_statistics.py"
     )
     hooks = found.training.cfg.default_hooks
-    assert hooks.normalisation == written.default_hooks.normalisation
-    policy = hooks.self_training.labeller.policy
-    assert policy == written.default_hooks.self_training.labeller.policy
+    assert hooks.normalization == written.default_hooks.normalization
+    policy = hooks.self_training.labeler.policy
+    assert policy == written.default_hooks.self_training.labeler.policy
     assert found.warmup.hash == usual.warmup.hash
     assert found.hash != usual.hash
 

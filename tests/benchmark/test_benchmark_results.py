@@ -7,13 +7,7 @@ import pytest
 from mmdrsl.benchmark.aggregate import paired_differences, spread
 from mmdrsl.benchmark.figure import figure
 from mmdrsl.benchmark.report import difference_table, fill_page, main_table, report
-from mmdrsl.benchmark.results import (
-    merge_rows,
-    read_results,
-    results_text,
-    scores_of,
-    with_gaps,
-)
+from mmdrsl.benchmark.results import merge_rows, read_results, results_text, scores_of, with_gaps
 
 CLASSES = ["sky", "road", "pole"]
 PROTOCOL = {
@@ -22,7 +16,7 @@ PROTOCOL = {
     "images_per_step": 2,
     "crop": [[8, 8]],
     "initial_weights": "scratch",
-    "normalisation": "frozen",
+    "normalization": "frozen",
     "labels": "none",
     "network": "student",
     "optimizer": "AdamW",

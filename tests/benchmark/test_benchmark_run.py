@@ -36,7 +36,7 @@ OPTIONS = [
 MEASURED = ("mIoU", "aAcc", "IoU", "sequences", "mean_of_sequences", "gap_recovered", "config_hash")
 
 
-# Files whose appearance is a moment to kill: a warm-up trains, a round is labelled or trained, a run is
+# Files whose appearance is a moment to kill: a warm-up trains, a round is labeled or trained, a run is
 # evaluated, a training is near its end; and whether the trainings are killed too, or live on alone.
 MOMENTS = (
     ("warmup_*/iter_[23].pth", True),

@@ -1,4 +1,4 @@
-"""A stand-in for the benchmark: CARLA's held-out runs with the look of CamVid's unlabelled images."""
+"""A stand-in for the benchmark: CARLA's held-out runs with the look of CamVid's unlabeled images."""
 
 import shutil
 

@@ -8,14 +8,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from mmdrsl.datasets import (
-    CityscapesTrainIdsDataset,
-    GTA5TrainIdsDataset,
-    KITTITrainIdsDataset,
-    SYNTHIATrainIdsDataset,
-)
+from mmdrsl.datasets.cityscapes import CityscapesTrainIdsDataset
 from mmdrsl.datasets.class_pixel_index import class_pixel_index
 from mmdrsl.datasets.conversion import resized
+from mmdrsl.datasets.gta5 import GTA5TrainIdsDataset
+from mmdrsl.datasets.kitti import KITTITrainIdsDataset
+from mmdrsl.datasets.synthia import SYNTHIATrainIdsDataset
 
 ROOT = Path(__file__).resolve().parents[2]
 SHAPE = (40, 64)

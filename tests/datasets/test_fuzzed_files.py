@@ -9,17 +9,15 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from mmdrsl.datasets import (
-    CityscapesTrainIdsDataset,
-    GTA5Dataset,
-    KITTIDataset,
-    SYNTHIADataset,
-    UnlabelledDataset,
-)
+from mmdrsl.datasets.cityscapes import CityscapesTrainIdsDataset
+from mmdrsl.datasets.gta5 import GTA5Dataset
+from mmdrsl.datasets.kitti import KITTIDataset
+from mmdrsl.datasets.synthia import SYNTHIADataset
+from mmdrsl.datasets.unlabeled import UnlabelledDataset
 
 SHAPE = (24, 40)
 SEEDS = range(4)
-# Serialising a sample list collects all garbage of the process, which is slow.
+# Serializing a sample list collects all garbage of the process, which is slow.
 OPTIONS = dict(
     pipeline=[dict(type="LoadImage"), dict(type="LoadLabels")],
     test_mode=True,
@@ -75,7 +73,7 @@ DAMAGES = {
     "1-bit": lambda data, pixels, generator: pillow_png(
         Image.fromarray(generator.random(SHAPE) < 0.5)
     ),
-    "16-bit grey": lambda data, pixels, generator: png(
+    "16-bit gray": lambda data, pixels, generator: png(
         generator.integers(0, 2**16, SHAPE, dtype=np.uint16)
     ),
     "alpha": lambda data, pixels, generator: png(
@@ -85,12 +83,12 @@ DAMAGES = {
 }
 LABEL_DAMAGES = {
     **DAMAGES,
-    "wrong size": lambda data, pixels, generator: palette_or_grey(pixels[:-1]),
+    "wrong size": lambda data, pixels, generator: palette_or_gray(pixels[:-1]),
     "jpeg": lambda data, pixels, generator: cv2.imencode(".jpg", pixels)[1].tobytes(),
-    "coloured": lambda data, pixels, generator: png(
+    "colored": lambda data, pixels, generator: png(
         generator.integers(0, 256, (*SHAPE, 3), dtype=np.uint8)
     ),
-    "2-bit grey": lambda data, pixels, generator: two_bit_grey(generator),
+    "2-bit gray": lambda data, pixels, generator: two_bit_gray(generator),
     "unknown id": lambda data, pixels, generator: None,
 }
 
@@ -102,12 +100,12 @@ def flip(data, generator):
     return bytes(damaged)
 
 
-def palette_or_grey(pixels):
+def palette_or_gray(pixels):
     return png(pixels) if pixels.dtype == np.uint8 else synthia_png(pixels)
 
 
-def two_bit_grey(generator):
-    """Cut from Pillow's palette writer: the colour type byte set to grey, the palette left out."""
+def two_bit_gray(generator):
+    """Cut from Pillow's palette writer: the color type byte set to gray, the palette left out."""
     indices = generator.integers(0, 4, SHAPE, dtype=np.uint8)
     rows = np.packbits(np.stack([indices >> 1, indices & 1], -1).reshape(SHAPE[0], -1), axis=1)
     raw = b"".join(b"\0" + row.tobytes() for row in rows)
@@ -183,7 +181,7 @@ def test_damaged_images(tmp_path, name, damage):
 
 
 @pytest.mark.parametrize("damage", DAMAGES)
-def test_damaged_unlabelled_images(tmp_path, damage):
+def test_damaged_unlabeled_images(tmp_path, damage):
     for seed in SEEDS:
         generator = np.random.default_rng([seed, 2, *damage.encode()])
         path = tmp_path / str(seed) / f"frame_{seed}.png"
@@ -191,10 +189,10 @@ def test_damaged_unlabelled_images(tmp_path, damage):
         write(path, DAMAGES[damage](png(pixels), None, generator))
         options = {**OPTIONS, "pipeline": [dict(type="LoadImage")]}
         expect_error(UnlabelledDataset, path, data_root=str(path.parent), **options)
-        FILES["unlabelled"] += 1
+        FILES["unlabeled"] += 1
 
 
 def test_there_were_enough_files():
-    if set(FILES) != {"label", "image", "unlabelled"}:
+    if set(FILES) != {"label", "image", "unlabeled"}:
         pytest.skip("only some of the tests of this file ran")
     assert FILES.total() >= 200

@@ -3,7 +3,7 @@ import numpy as np
 import pytest
 from mmengine.logging import MMLogger
 
-from mmdrsl.datasets import KITTIRawDataset
+from mmdrsl.datasets.kitti import KITTIRawDataset
 
 DRIVES = ("2011_09_26_drive_0001_sync", "2011_09_26_drive_0005_sync")
 

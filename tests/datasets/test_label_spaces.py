@@ -2,15 +2,11 @@ import numpy as np
 import pytest
 from mmseg.datasets import CityscapesDataset
 
-from mmdrsl.datasets import (
-    CamVidDataset,
-    CARLADataset,
-    CityscapesLabelIdsDataset,
-    CityscapesTrainIdsDataset,
-    GTA5Dataset,
-    KITTIDataset,
-    SYNTHIADataset,
-)
+from mmdrsl.datasets.camvid import CamVidDataset
+from mmdrsl.datasets.carla import CARLADataset
+from mmdrsl.datasets.cityscapes import CityscapesLabelIdsDataset, CityscapesTrainIdsDataset
+from mmdrsl.datasets.gta5 import GTA5Dataset
+from mmdrsl.datasets.kitti import KITTIDataset
 from mmdrsl.datasets.label_spaces import (
     LABEL_SPACES,
     LabelSpace,
@@ -19,6 +15,7 @@ from mmdrsl.datasets.label_spaces import (
     class_mapping,
     get_label_space,
 )
+from mmdrsl.datasets.synthia import SYNTHIADataset
 
 
 def lookup_of(dataset_type, space_name):
@@ -151,7 +148,7 @@ def test_bad_tables_and_spaces():
         get_label_space("cityscapes20")
     with pytest.raises(ValueError, match="repeats a class"):
         LabelSpace(name="x", classes=("a", "a"), palette=((0, 0, 0), (0, 0, 0)))
-    with pytest.raises(ValueError, match="2 classes but 1 colours"):
+    with pytest.raises(ValueError, match="2 classes but 1 colors"):
         LabelSpace(name="x", classes=("a", "b"), palette=((0, 0, 0),))
     with pytest.raises(ValueError, match=r"void names \['b'\] have no id"):
         LabelTable(name="x", ids={0: "a"}, void=frozenset({"b"}))

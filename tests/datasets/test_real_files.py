@@ -9,13 +9,11 @@ import pytest
 from mmseg.datasets import CityscapesDataset
 from PIL import Image
 
-from mmdrsl.datasets import (
-    CamVidDataset,
-    CARLADataset,
-    CityscapesLabelIdsDataset,
-    GTA5Dataset,
-    UnlabelledDataset,
-)
+from mmdrsl.datasets.camvid import CamVidDataset
+from mmdrsl.datasets.carla import CARLADataset
+from mmdrsl.datasets.cityscapes import CityscapesLabelIdsDataset
+from mmdrsl.datasets.gta5 import GTA5Dataset
+from mmdrsl.datasets.unlabeled import UnlabelledDataset
 
 pytestmark = pytest.mark.data
 
@@ -107,15 +105,15 @@ def test_pixel_counts_written_down(name):
     assert counts.sum() == sum(expected) + ignored
 
 
-def test_gta5_colours_agree_with_the_palette():
+def test_gta5_colors_agree_with_the_palette():
     root = data_folder("MMDRSL_SAMPLES", "gta5")
     dataset = GTA5Dataset(data_root=str(root), pipeline=PIPELINE)
     palette = np.array(CityscapesDataset.METAINFO["palette"])
     results = dataset[0]
     label = results["gt_seg_map"]
-    colours = np.asarray(Image.open(results["seg_map_path"]).convert("RGB"))
+    colors = np.asarray(Image.open(results["seg_map_path"]).convert("RGB"))
     counted = label != 255
-    np.testing.assert_array_equal(colours[counted], palette[label[counted]])
+    np.testing.assert_array_equal(colors[counted], palette[label[counted]])
 
 
 @pytest.mark.parametrize(

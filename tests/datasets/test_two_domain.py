@@ -10,14 +10,11 @@ import torch
 from mmengine.dataset import pseudo_collate
 from torch.utils.data import DataLoader
 
-from mmdrsl.datasets import (
-    DomainSample,
-    TwoDomainDataset,
-    TwoDomainSampler,
-    WantedClass,
-    class_pixel_index,
-)
-from mmdrsl.datasets.samplers import RareClassDraw, two_domain_sampler
+from mmdrsl.datasets import class_pixel_index
+from mmdrsl.datasets.samplers import two_domain_sampler
+from mmdrsl.datasets.samplers.rare_class_sampling import RareClassDraw
+from mmdrsl.datasets.samplers.two_domain_sampler import TwoDomainSampler
+from mmdrsl.datasets.two_domain import DomainSample, TwoDomainDataset, WantedClass
 
 NUM_SOURCE, NUM_TARGET = 7, 5
 AUGMENTATION = [
@@ -398,5 +395,5 @@ def test_rare_class_errors(rare_source, tmp_path):
         TwoDomainSampler(dataset, seed=1, shuffle=False, rare_classes={})
     with pytest.raises(TypeError, match="temprature"):
         TwoDomainSampler(dataset, seed=1, rare_classes={"temprature": 1})
-    with pytest.raises(ValueError, match="no image has a labelled pixel"):
+    with pytest.raises(ValueError, match="no image has a labeled pixel"):
         RareClassDraw(np.zeros((2, 3), np.int64), temperature=1.0, min_pixels=1)

@@ -4,14 +4,14 @@ import cv2
 import numpy as np
 import pytest
 
-from mmdrsl.datasets import VideoDataset
+from mmdrsl.datasets.video import VideoDataset
 
 PIPELINE = [{"type": "LoadImage"}, {"type": "LoadPseudoLabels"}, {"type": "PackSegInputs"}]
 NUM_FRAMES = 23
 
 
 def write_video(path, num_frames=NUM_FRAMES):
-    """Grey frames whose brightness tells their number."""
+    """Gray frames whose brightness tells their number."""
     writer = cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*"MJPG"), 10, (64, 48))
     assert writer.isOpened()
     for number in range(num_frames):

@@ -41,9 +41,9 @@ def train(scenes_root, tmp_path, monkeypatch):
                 **options,
             }
         )
-        if "default_hooks.self_training.labeller.policy" not in options:
-            cfg.default_hooks.self_training.labeller = dict(
-                cfg.default_hooks.self_training.get("labeller", {}),
+        if "default_hooks.self_training.labeler.policy" not in options:
+            cfg.default_hooks.self_training.labeler = dict(
+                cfg.default_hooks.self_training.get("labeler", {}),
                 policy=dict(lowest_threshold=0.01),
             )
         hooks = cfg.default_hooks.items()

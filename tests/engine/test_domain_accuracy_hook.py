@@ -5,11 +5,11 @@ from types import SimpleNamespace
 import pytest
 import torch
 import torch.multiprocessing as multiprocessing
+from mmdrsl.engine.hooks.domain_accuracy_hook import DomainAccuracyHook
 from mmengine import MessageHub
 from torch import nn
 
-from mmdrsl.engine.hooks import DomainAccuracyHook
-from mmdrsl.models.terms import FeatureAdaptationTerm
+from mmdrsl.methods.cycada_features import FeatureAdaptationTerm
 
 
 def runner_with(**terms):

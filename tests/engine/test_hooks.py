@@ -13,15 +13,16 @@ from mmseg.registry import HOOKS
 from torch import nn
 from torch.utils.data import Dataset
 
-from mmdrsl.engine.hooks import ModeMaintenanceHook, SelfTrainingHook, StepSeedHook
-from mmdrsl.engine.hooks.mode_maintenance_hook import (
+from mmdrsl.engine.hooks.self_training_hook import Phase, SelfTrainingHook, build_phases
+from mmdrsl.engine.hooks.step_seed_hook import StepSeedHook
+from mmdrsl.methods.drsl.mmdl_head import MMDLHead
+from mmdrsl.methods.drsl.mode_maintenance_hook import (
     SAMPLES_PER_MODE,
+    ModeMaintenanceHook,
     kmeans_representatives,
     revive_dead_modes,
 )
-from mmdrsl.engine.hooks.self_training_hook import Phase, build_phases
-from mmdrsl.engine.source_sample import SourceSample
-from mmdrsl.models.decode_heads import MMDLHead
+from mmdrsl.methods.drsl.source_sample import SourceSample
 
 ROUND = dict(iterations=4, portion=0.2, target_share=0.5)
 
@@ -29,7 +30,7 @@ ROUND = dict(iterations=4, portion=0.2, target_share=0.5)
 def test_phases_fill_the_run():
     rounds = [ROUND, dict(iterations=6, portion=0.25, target_share=1.0)]
     assert build_phases(10, rounds, 20) == [
-        Phase(0, 0, 10, 0.0, None, labelled=False),
+        Phase(0, 0, 10, 0.0, None, labeled=False),
         Phase(1, 10, 14, 0.5, 0.2),
         Phase(2, 14, 20, 1.0, 0.25),
     ]
@@ -37,21 +38,21 @@ def test_phases_fill_the_run():
 
 def test_phases_with_their_own_rate_and_restart():
     assert build_phases(1, [dict(ROUND, lr_factor=0.5), dict(ROUND, restart=True)], 9) == [
-        Phase(0, 0, 1, 0.0, None, labelled=False),
+        Phase(0, 0, 1, 0.0, None, labeled=False),
         Phase(1, 1, 5, 0.5, 0.2, lr_factor=0.5),
         Phase(2, 5, 9, 0.5, 0.2, restart=True),
     ]
 
 
 def test_a_phase_without_labels():
-    rounds = [dict(iterations=4, target_share=0.5, labelled=False)]
-    assert build_phases(0, rounds, 4) == [Phase(1, 0, 4, 0.5, None, labelled=False)]
-    assert build_phases(0, [ROUND], 4, online=True) == [Phase(1, 0, 4, 0.5, 0.2, labelled=False)]
+    rounds = [dict(iterations=4, target_share=0.5, labeled=False)]
+    assert build_phases(0, rounds, 4) == [Phase(1, 0, 4, 0.5, None, labeled=False)]
+    assert build_phases(0, [ROUND], 4, online=True) == [Phase(1, 0, 4, 0.5, 0.2, labeled=False)]
 
 
 def test_phases_without_warm_up_or_rounds():
     assert build_phases(0, [ROUND], 4) == [Phase(1, 0, 4, 0.5, 0.2)]
-    assert build_phases(7, [], 7) == [Phase(0, 0, 7, 0.0, None, labelled=False)]
+    assert build_phases(7, [], 7) == [Phase(0, 0, 7, 0.0, None, labeled=False)]
 
 
 @pytest.mark.parametrize(
@@ -68,7 +69,7 @@ def test_phases_without_warm_up_or_rounds():
         (0, [dict(ROUND, target_share=1.5)], 4, "target_share"),
         (0, [dict(ROUND, lr_factor=0)], 4, "lr_factor"),
         (0, [dict(iterations=4, target_share=0.5, portion=0)], 4, "portion"),
-        (0, [dict(ROUND, labelled=False)], 4, "labels no portion"),
+        (0, [dict(ROUND, labeled=False)], 4, "labels no portion"),
     ],
 )
 def test_impossible_phases(warmup, rounds, max_iters, message):
@@ -207,11 +208,11 @@ def test_number_of_kept_checkpoints(tmp_path, monkeypatch, keep, left):
     assert checkpoints(tmp_path) == left
 
 
-def clusters(centres, sizes, noise=0.02, seed=0):
-    """Unit vectors around unit centres; `sizes` counts the members of each."""
+def clusters(centers, sizes, noise=0.02, seed=0):
+    """Unit vectors around unit centers; `sizes` counts the members of each."""
     generator = torch.Generator().manual_seed(seed)
     members = torch.cat(
-        [centre.repeat(size, 1) for centre, size in zip(centres, sizes, strict=True)]
+        [center.repeat(size, 1) for center, size in zip(centers, sizes, strict=True)]
     )
     noisy = members + noise * torch.randn(members.shape, generator=generator)
     return F.normalize(noisy, dim=1)

@@ -8,13 +8,14 @@ from types import SimpleNamespace
 import pytest
 import torch
 import torch.nn.functional as F
+from mmdrsl.engine.hooks.mode_memory_hook import ModeMemoryHook
 from mmengine.logging import MessageHub
 from torch import nn
 
-from mmdrsl.engine.hooks import ModeMaintenanceHook, ModeMemoryHook, ModeMonitorHook
-from mmdrsl.engine.hooks.mode_monitor_hook import mode_figures
-from mmdrsl.engine.source_sample import embed_source_sample, find_mode_head
-from mmdrsl.models.decode_heads import MMDLHead
+from mmdrsl.methods.drsl.mmdl_head import MMDLHead
+from mmdrsl.methods.drsl.mode_maintenance_hook import ModeMaintenanceHook
+from mmdrsl.methods.drsl.mode_monitor_hook import ModeMonitorHook, mode_figures
+from mmdrsl.methods.drsl.source_sample import embed_source_sample, find_mode_head
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "models"))
 import test_drsl_head

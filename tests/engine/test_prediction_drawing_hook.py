@@ -11,7 +11,7 @@ from mmseg.structures import SegDataSample
 from mmseg.visualization import SegLocalVisualizer
 from PIL import Image
 
-from mmdrsl.engine.hooks import PredictionDrawingHook
+from mmdrsl.engine.hooks.prediction_drawing_hook import PredictionDrawingHook
 
 SIZE = (20, 30)
 
@@ -44,5 +44,5 @@ def test_drawn_as_it_was_read(tmp_path, draw):
     assert written == expected + [f"val_a.jpg_{step}.png" for step in (2, 4)]
     picture = cv2.imread(str(next((tmp_path / "vis_data").rglob("test_a.jpg_1.png"))))
     assert picture.shape == (*SIZE, 3)
-    # Half of the photograph, half of the class's colour; blue, green, red.
+    # Half of the photograph, half of the class's color; blue, green, red.
     assert np.abs(picture.mean(axis=(0, 1)) - (100, 50, 100)).max() < 3

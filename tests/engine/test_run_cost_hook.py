@@ -25,7 +25,7 @@ class Slow(BaseModel):
         return {"loss": self.layer(inputs[0]).mean()}
 
 
-class Labelling(Hook):
+class Labeling(Hook):
     """Takes time at the end of the warm-up, as pseudo labels do."""
 
     def after_train_iter(self, runner, batch_idx, data_batch=None, outputs=None):
@@ -52,7 +52,7 @@ def train(work_dir, iterations, *, resume=False):
             cost=dict(type="RunCostHook", warmup_iterations=3),
             checkpoint=dict(type="AtomicCheckpointHook", by_epoch=False, interval=4),
         ),
-        custom_hooks=[Labelling()],
+        custom_hooks=[Labeling()],
         default_scope="mmseg",
         log_level="ERROR",
         resume=resume,
@@ -62,7 +62,7 @@ def train(work_dir, iterations, *, resume=False):
     return time.monotonic() - begin, json.loads((Path(work_dir) / "cost.json").read_text())
 
 
-def test_warm_up_ends_before_the_labelling(tmp_path):
+def test_warm_up_ends_before_the_labeling(tmp_path):
     wall, cost = train(tmp_path, 6)
     assert 3 * STEP_SECONDS <= cost["warmup_seconds"] < cost["seconds"] - 0.5 - 2 * STEP_SECONDS
     assert 0.5 + 6 * STEP_SECONDS <= cost["seconds"] <= wall

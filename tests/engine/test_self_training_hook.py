@@ -12,11 +12,11 @@ from mmengine.config import Config
 from PIL import Image
 from short_runs import CONFIG, ROOT, assert_equal, weights
 
-from mmdrsl.datasets.unlabelled import WHOLE_IMAGE_PIPELINE
-from mmdrsl.engine.hooks import SelfTrainingHook
-from mmdrsl.models.segmentors import UDASegmentor
-from mmdrsl.self_training import PseudoLabelArtefact
-from mmdrsl.self_training.label_analysis import label_quality
+from mmdrsl.datasets.unlabeled import WHOLE_IMAGE_PIPELINE
+from mmdrsl.engine.hooks.self_training_hook import SelfTrainingHook
+from mmdrsl.models.segmentors.uda_segmentor import UDASegmentor
+from mmdrsl.pseudo_labels.artifact import PseudoLabelArtifact
+from mmdrsl.pseudo_labels.label_analysis import label_quality
 
 
 def record(runner):
@@ -35,9 +35,9 @@ def damage(work_dir):
 
 def test_label_free_scores_are_kept_every_round(train):
     rounds = record(train())
-    assert set(rounds["1"]["labels"]["scores"]) == {"entropy", "soft_neighbourhood_density"}
+    assert set(rounds["1"]["labels"]["scores"]) == {"entropy", "soft_neighborhood_density"}
     assert set(rounds["2"]["labels"]["scores"]) == {
-        "entropy", "soft_neighbourhood_density", "agreement",
+        "entropy", "soft_neighborhood_density", "agreement",
     }  # fmt: skip
     assert 0 < rounds["2"]["labels"]["scores"]["agreement"] <= 1
     assert "analysis" not in rounds["1"]
@@ -51,8 +51,8 @@ def test_damaged_labels_refuse_or_are_made_again(train, tmp_path):
         train(work_dir, resume=True)
     assert str(label) in str(error.value)
     train(work_dir, resume=True, **{"default_hooks.self_training.damaged": "remake"})
-    artefact = PseudoLabelArtefact(work_dir / "pseudo_labels" / "round_2")
-    assert artefact.problems(artefact.read_manifest()) == []
+    artifact = PseudoLabelArtifact(work_dir / "pseudo_labels" / "round_2")
+    assert artifact.problems(artifact.read_manifest()) == []
 
 
 @pytest.mark.slow
@@ -84,8 +84,8 @@ def test_what_a_round_lacks_shows_before_the_warm_up(train):
     hook = "default_hooks.self_training."
     for options, message in (
         ({"default_hooks.teacher": None}, "has no teacher"),
-        ({hook + "labeller.policy": dict(type="TwoHeadPolicy")}, "the model has the heads"),
-        ({hook + "labeller.policy": dict(type="FixedConfidencePolicy")}, "leave it out"),
+        ({hook + "labeler.policy": dict(type="TwoHeadPolicy")}, "the model has the heads"),
+        ({hook + "labeler.policy": dict(type="FixedConfidencePolicy")}, "leave it out"),
     ):
         with pytest.raises((ValueError, TypeError), match=message):
             train(**options)
@@ -113,25 +113,25 @@ def test_target_labels_are_never_opened(train, scenes_root, tmp_path):
 def test_analysis_reports_and_changes_nothing(train, scenes_root, tmp_path):
     plain = train(tmp_path / "plain")
     dataset = Config.fromfile(str(ROOT / CONFIG)).oracle_dataset
-    analysed = train(
-        tmp_path / "analysed",
+    analyzed = train(
+        tmp_path / "analyzed",
         **{
             "default_hooks.self_training.analysis": True,
             "default_hooks.self_training.analysis_dataset": dict(dataset),
         },
     )
-    assert_equal(weights(plain), weights(analysed))
-    found = record(analysed)["2"]["analysis"]
+    assert_equal(weights(plain), weights(analyzed))
+    found = record(analyzed)["2"]["analysis"]
     assert found["images"] == 3
-    artefact = PseudoLabelArtefact(tmp_path / "analysed" / "pseudo_labels" / "round_2")
-    classes = artefact.read_manifest().classes
+    artifact = PseudoLabelArtifact(tmp_path / "analyzed" / "pseudo_labels" / "round_2")
+    classes = artifact.read_manifest().classes
     # Cityscapes' published ids of its nineteen classes, in their published order.
     used = [7, 8, 11, 12, 13, 17, *range(19, 29), 31, 32, 33]
     ids = dict(zip(classes, used, strict=True))
     assert (ids["road"], ids["car"], ids["bicycle"]) == (7, 26, 33)
     counts = {name: np.zeros(4) for name in classes}
-    for image_id in artefact.read_manifest().images:
-        labels = np.asarray(Image.open(artefact.label_path(image_id)))
+    for image_id in artifact.read_manifest().images:
+        labels = np.asarray(Image.open(artifact.label_path(image_id)))
         name = image_id.replace("_leftImg8bit", "_gtFine_labelIds") + ".png"
         truth = np.asarray(Image.open(scenes_root / "camera" / "gtFine" / "train" / name))
         for wanted in counts:
@@ -189,7 +189,7 @@ def test_online_rounds_make_no_labels(train, tmp_path, method):
 def test_a_round_without_labels(train, tmp_path):
     options = {
         "default_hooks.self_training.rounds": [
-            dict(iterations=2, target_share=0.5, labelled=False),
+            dict(iterations=2, target_share=0.5, labeled=False),
             dict(iterations=1, portion=0.5, target_share=0.5),
         ]
     }
@@ -327,7 +327,7 @@ def test_a_target_of_several_datasets_is_refused(train, tmp_path):
     both = dict(type="ConcatDataset", datasets=[target, target])
     options = {"train_dataloader.dataset.target": dict(both, _delete_=True)}
     with pytest.raises(TypeError, match="target is a ConcatDataset, expected an UnlabelledDataset"):
-        train(tmp_path / "run", **options, **{"default_hooks.normalisation": None})
+        train(tmp_path / "run", **options, **{"default_hooks.normalization": None})
 
 
 def test_skipping_steps_is_refused(train, tmp_path):

@@ -7,7 +7,7 @@ import torch
 from mmengine.optim import build_optim_wrapper
 from torch import nn
 
-from mmdrsl.engine.optimizers import SGDWithAdam
+from mmdrsl.engine.optimizers.sgd_with_adam import SGDWithAdam
 
 SGD = dict(lr=0.1, momentum=0.9, weight_decay=0.01)
 ADAM = dict(lr=0.02, betas=(0.9, 0.99), weight_decay=0.003)

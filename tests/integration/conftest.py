@@ -1,7 +1,7 @@
 import pytest
 from run_tools import run_tool, train_command
 
-from mmdrsl.scenes import write_scenes
+from mmdrsl.scenes.writer import write_scenes
 
 
 @pytest.fixture(scope="session")

@@ -14,13 +14,13 @@ TWENTY_STEPS = [
     "default_hooks.self_training.warmup_iterations=8",
     *(f"default_hooks.self_training.rounds.{index}.iterations=4" for index in range(3)),
     # After eight steps a model is sure of nothing; these labels are about the mechanism.
-    "default_hooks.self_training.labeller.policy.lowest_threshold=0.05",
+    "default_hooks.self_training.labeler.policy.lowest_threshold=0.05",
     "default_hooks.teacher.begin=8",
     "default_hooks.modes.kmeans_iteration=4",
     "default_hooks.modes.interval=8",
     "default_hooks.checkpoint.interval=2",
     "default_hooks.logger.interval=1",
-    # Two images of each domain: normalised apart, pooled features need more than one.
+    # Two images of each domain: normalized apart, pooled features need more than one.
     "train_dataloader.batch_size=4",
 ]
 

@@ -76,7 +76,7 @@ def test_target_folder_without_images(scenes, tmp_path):
 )
 def test_impossible_statistics(scenes, tmp_path, option, value, message):
     with pytest.raises(ValueError, match=message):
-        train(tmp_path, **{f"default_hooks.normalisation.{option}": value})
+        train(tmp_path, **{f"default_hooks.normalization.{option}": value})
 
 
 def test_backbone_file_that_is_missing_or_does_not_fit(scenes, tmp_path):

@@ -35,7 +35,7 @@ def test_there_are_configs_for_every_method():
     names = {path.name for path in drsl if "ablations" not in path.parts}
     for method in ("source_only", "self_training", "oracle"):
         twins = {Path(path).name for path in CONFIGS if path.startswith(f"configs/{method}/")}
-        # KITTI has no labelled images but those of the evaluation, hence no oracle.
+        # KITTI has no labeled images but those of the evaluation, hence no oracle.
         expected = {name for name in names if method != "oracle" or "2kitti" not in name}
         assert twins >= expected
 
@@ -49,7 +49,7 @@ def test_ablations_are_what_their_names_say(data):
     terms = {
         case: set(model(case).terms) for case in ("no_mmdl", "mmdl_source", "mmdl_source_target")
     }
-    plain = {"source", "target", "regularisation"}
+    plain = {"source", "target", "regularization"}
     assert plain <= terms["no_mmdl"]
     assert "heads" not in model("no_mmdl")
     assert terms["mmdl_source"] - terms["no_mmdl"] == {"metric"}
@@ -64,7 +64,7 @@ def test_ablations_are_what_their_names_say(data):
         assert changed.heads.mmdl.in_index == (index or changed.heads.mmdl.in_index) <= 3
     for case, share in (("own_labels", 0.0), ("one_mode", 0.5)):
         cfg = load(f"configs/drsl/ablations/deeplabv3plus_{data}_{case}.py")
-        assert cfg.default_hooks.self_training.labeller.policy.second_share == share
+        assert cfg.default_hooks.self_training.labeler.policy.second_weight == share
     for case, distance, stochastic in (
         ("alignment_pair", "pair", True),
         ("alignment_energy", "energy", True),
@@ -121,7 +121,7 @@ COMPARED = (
     "seg_uncertainty",
 )
 # Methods that see target images without labels.
-UNLABELLED = {"adaptsegnet", "adaptsegnet_multi", "advent", "dacs", "minent"}
+UNLABELED = {"adaptsegnet", "adaptsegnet_multi", "advent", "dacs", "minent"}
 
 
 @pytest.mark.parametrize(
@@ -132,7 +132,7 @@ def test_methods_differ_from_self_training_in_their_terms(path):
     method, name = Path(path).parts[1:]
     cfg, twin = load(path), load(f"configs/self_training/{name}")
     hooks, twin_hooks = cfg.default_hooks, twin.default_hooks
-    assert hooks.self_training.get("online", False) is (method in UNLABELLED)
+    assert hooks.self_training.get("online", False) is (method in UNLABELED)
     hooks.self_training.pop("online", None)
     if method == "dacs":
         # DACS has its own pace of the same average, from the first step on.
@@ -153,9 +153,9 @@ def test_methods_differ_from_self_training_in_their_terms(path):
     assert cfg.model.terms.source == twin.model.terms.source
     changed = {key for key in cfg.model | twin.model if cfg.model.get(key) != twin.model.get(key)}
     # Where the classes' shares differ, methods without any label on the target keep the warm-up's statistics.
-    is_frozen = method in UNLABELLED - {"dacs"} and "scenes2scenes" not in name
-    assert (cfg.model.get("normalisation") == "frozen") is is_frozen
-    changed -= {"normalisation"} if is_frozen else set()
+    is_frozen = method in UNLABELED - {"dacs"} and "scenes2scenes" not in name
+    assert (cfg.model.get("normalization") == "frozen") is is_frozen
+    changed -= {"normalization"} if is_frozen else set()
     assert changed <= {"terms", "heads", "heads_shape_warmup", "discriminators"}
     if "heads" in changed:
         assert cfg.model.heads_shape_warmup is False
@@ -165,7 +165,7 @@ def test_methods_differ_from_self_training_in_their_terms(path):
 @pytest.mark.parametrize("data", ["carla2camvid", "gta2cs"])
 def test_cycada_on_features_keeps_the_statistics_of_the_warm_up(method, data):
     cfg = load(f"configs/{method}/deeplabv3plus_{data}.py")
-    assert cfg.model.normalisation == "frozen"
+    assert cfg.model.normalization == "frozen"
 
 
 @pytest.mark.parametrize(
@@ -181,7 +181,7 @@ def test_cycada_on_features_keeps_the_statistics_of_the_warm_up(method, data):
         ),
         "minent": dict(source=1.0, source_auxiliary=0.1, entropy=1e-3, entropy_auxiliary=2e-4),
         "seg_uncertainty": dict(source=1.0, source_auxiliary=0.5, target=1.0),
-        "mrkld": dict(source=1.0, target=1.0, regularisation=0.1),
+        "mrkld": dict(source=1.0, target=1.0, regularization=0.1),
         "cycada_feature": dict(source=1.0, adaptation=0.1),
         "dacs": dict(source=1.0, mix=1.0),
     }.items(),
@@ -201,10 +201,10 @@ def test_every_compared_method_has_both_development_sets():
 
 
 @pytest.mark.parametrize("data", ["carla2camvid", "scenes2scenes", "gta2cs"])
-def test_regularisation_is_what_plain_self_training_lacks(data):
+def test_regularization_is_what_plain_self_training_lacks(data):
     full = load(f"configs/mrkld/deeplabv3plus_{data}.py")
     plain = load(f"configs/self_training/deeplabv3plus_{data}_plain.py")
-    assert full.model.terms.pop("regularisation").type == "ModelRegularisationTerm"
+    assert full.model.terms.pop("regularization").type == "ModelRegularizationTerm"
     assert full.model == plain.model
 
 

@@ -23,7 +23,7 @@ def test_gta2cs_trains_labels_and_evaluates_at_full_size(tmp_path):
         "default_hooks.self_training.warmup_iterations=2",
         *(f"default_hooks.self_training.rounds.{index}.iterations=1" for index in range(3)),
         "default_hooks.self_training.evaluate_rounds=False",
-        "default_hooks.self_training.labeller.flip=False",
+        "default_hooks.self_training.labeler.flip=False",
         *("train_dataloader.num_workers=0", "val_dataloader.num_workers=0"),
         "default_hooks.self_training.num_workers=0",
     ]

@@ -11,23 +11,23 @@ from cityscapesscripts.helpers.labels import labels
 from mmengine.config import Config
 from run_tools import DRSL_CONFIG, ROOT, run_tool, tool_environment
 
-from mmdrsl.engine.labelling import build_labelling
-from mmdrsl.self_training import PseudoLabelArtefact
+from mmdrsl.engine.labeling import build_labeling
+from mmdrsl.pseudo_labels.artifact import PseudoLabelArtifact
 
 TOOL = "tools/generate_pseudo_labels.py"
-OPTIONS = ["default_hooks.self_training.labeller.policy.lowest_threshold=0.05"]
+OPTIONS = ["default_hooks.self_training.labeler.policy.lowest_threshold=0.05"]
 KILL = """
 import os, runpy, signal, sys
-from mmdrsl.self_training import PseudoLabelArtefact
-proceed, written = PseudoLabelArtefact.write_image, []
+from mmdrsl.self_training import PseudoLabelArtifact
+proceed, written = PseudoLabelArtifact.write_image, []
 
-def kill(artefact, image_id, *arguments):
+def kill(artifact, image_id, *arguments):
     if len(written) == 3:
         os.kill(os.getpid(), signal.SIGKILL)
     written.append(image_id)
-    return proceed(artefact, image_id, *arguments)
+    return proceed(artifact, image_id, *arguments)
 
-PseudoLabelArtefact.write_image = kill
+PseudoLabelArtifact.write_image = kill
 sys.argv = sys.argv[1:]
 runpy.run_path(sys.argv[0], run_name='__main__')
 """
@@ -63,8 +63,8 @@ def test_killed_tool_picks_up_where_it_stopped(whole, uninterrupted_run, scenes_
     assert 0 < done < 6
     run_tool(arguments, scenes_root)
     assert manifest(tmp_path / "out") == manifest(whole)
-    artefact = PseudoLabelArtefact(tmp_path / "out")
-    assert artefact.problems(artefact.read_manifest()) == []
+    artifact = PseudoLabelArtifact(tmp_path / "out")
+    assert artifact.problems(artifact.read_manifest()) == []
 
 
 def test_weights_of_another_network_label_nothing(
@@ -80,7 +80,7 @@ def test_weights_of_another_network_label_nothing(
     torch.save(
         {"state_dict": {**weights, "heads.other.weight": torch.zeros(1)}}, tmp_path / "a.pth"
     )
-    build_labelling(cfg, checkpoint=str(tmp_path / "a.pth"))
+    build_labeling(cfg, checkpoint=str(tmp_path / "a.pth"))
     for content, message in (
         ({"backbone.conv99.weight": torch.zeros(1)}, "weights of what labels"),
         # DRSL's labels need the head of the modes.
@@ -89,7 +89,7 @@ def test_weights_of_another_network_label_nothing(
     ):
         torch.save({"state_dict": content}, tmp_path / "other.pth")
         with pytest.raises(ValueError, match=message):
-            build_labelling(cfg, checkpoint=str(tmp_path / "other.pth"))
+            build_labeling(cfg, checkpoint=str(tmp_path / "other.pth"))
 
 
 def test_the_hook_says_what_predicts_where_the_checkpoint_has_it(
@@ -111,13 +111,13 @@ def test_the_hook_says_what_predicts_where_the_checkpoint_has_it(
     ):  # fmt: skip
         cfg = Config.fromfile(str(ROOT / DRSL_CONFIG))
         cfg.default_hooks.self_training.label_with = said
-        job = build_labelling(cfg, checkpoint=str(tmp_path / f"{name}.pth"), teacher=asked)
+        job = build_labeling(cfg, checkpoint=str(tmp_path / f"{name}.pth"), teacher=asked)
         assert job.of_teacher is expected
         predicting = job.networks["segmentor"].decode_head.conv_seg.weight
         stored = weights[f"teacher.{first}"] if expected else weights[first.removeprefix("module.")]
         assert torch.equal(predicting.cpu(), stored)
     with pytest.raises(ValueError, match=r"without\.pth holds no teacher .*: leave --teacher out"):
-        build_labelling(cfg, checkpoint=str(tmp_path / "without.pth"), teacher=True)
+        build_labeling(cfg, checkpoint=str(tmp_path / "without.pth"), teacher=True)
 
 
 def test_the_portion_is_that_of_the_last_round_with_labels(scenes_root, monkeypatch):
@@ -125,10 +125,10 @@ def test_the_portion_is_that_of_the_last_round_with_labels(scenes_root, monkeypa
     cfg = Config.fromfile(str(ROOT / DRSL_CONFIG))
     cfg.default_hooks.self_training.rounds = [
         dict(iterations=1, portion=0.3, target_share=0.5),
-        dict(iterations=1, labelled=False, target_share=0.5),
+        dict(iterations=1, labeled=False, target_share=0.5),
     ]
-    assert build_labelling(cfg).labeller.policy.portion == 0.3
-    assert build_labelling(cfg, portion=0.1).labeller.policy.portion == 0.1
+    assert build_labeling(cfg).labeler.policy.portion == 0.3
+    assert build_labeling(cfg, portion=0.1).labeler.policy.portion == 0.1
 
 
 def test_labels_of_another_round_are_refused(whole, uninterrupted_run, scenes_root):
@@ -152,7 +152,7 @@ def test_a_folder_of_other_files_is_left_alone(uninterrupted_run, scenes_root, t
 
 
 @pytest.mark.slow
-def test_two_ranks_write_the_same_artefact_as_one(whole, uninterrupted_run, scenes_root, tmp_path):
+def test_two_ranks_write_the_same_artifact_as_one(whole, uninterrupted_run, scenes_root, tmp_path):
     arguments = command(
         uninterrupted_run / "iter_20.pth", tmp_path / "out", "--launcher", "pytorch"
     )
@@ -172,16 +172,16 @@ def test_complete_labels_are_checked_not_made_again(whole, uninterrupted_run, sc
     assert before == {path: path.stat().st_mtime_ns for path in whole.rglob("*")}
 
 
-def test_labels_are_compared_with_those_of_the_labelled_target(
+def test_labels_are_compared_with_those_of_the_labeled_target(
     whole, uninterrupted_run, scenes_root
 ):
-    output = run_tool(command(uninterrupted_run / "iter_20.pth", whole, "--analyse"), scenes_root)
+    output = run_tool(command(uninterrupted_run / "iter_20.pth", whole, "--analyze"), scenes_root)
     lines = output.split("right of the labels of 6 images, %:\n")[1].splitlines()
     shares = dict(line.strip().rsplit(maxsplit=1) for line in lines)
     # Counted here from the files: the scenes' own labels, by Cityscapes' names, beside the pseudo labels.
     names = [name.strip() for name in shares if name != "all"]
     ids = {label.id: names.index(label.name) for label in labels if label.name in names}
-    right = labelled = 0
+    right = labeled = 0
     for path in sorted((whole / "labels").rglob("*.png")):
         label = cv2.imread(str(path), cv2.IMREAD_UNCHANGED)
         frame = path.stem.removesuffix("_leftImg8bit")
@@ -190,8 +190,8 @@ def test_labels_are_compared_with_those_of_the_labelled_target(
         truth = np.vectorize(lambda value: ids.get(value, 255))(truth)
         known = (label != 255) & (truth != 255)
         right += (label == truth)[known].sum()
-        labelled += known.sum()
-    assert float(shares["all"]) == pytest.approx(100 * right / labelled, abs=0.06)
+        labeled += known.sum()
+    assert float(shares["all"]) == pytest.approx(100 * right / labeled, abs=0.06)
 
 
 @pytest.mark.slow
@@ -203,4 +203,4 @@ def test_labels_of_another_model_are_refused(whole, uninterrupted_run, scenes_ro
         check=False,
     )  # fmt: skip
     assert done.returncode != 0
-    assert "labelled with other settings" in done.stderr
+    assert "labeled with other settings" in done.stderr

@@ -12,7 +12,7 @@ from mmseg.registry import MODELS
 from mmseg.structures import SegDataSample
 from run_tools import ROOT
 
-from mmdrsl.models.terms import AdaptationProgress
+from mmdrsl.models.adaptation_step import AdaptationProgress
 
 BASES = ROOT / "configs" / "_base_"
 CLASSES, SIZE = 6, 64
@@ -87,7 +87,7 @@ def terms_of(method):
     if method == "adaptsegnet_least_squares":
         terms["adversarial"].kind = "least_squares"
     if method == "self_training_plain":
-        del terms["regularisation"]
+        del terms["regularization"]
     if "adaptation" in terms:
         # Nobody opens the gate here.
         terms["adaptation"].gate = None

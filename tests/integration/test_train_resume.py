@@ -10,7 +10,7 @@ from mmengine.config import Config
 from mmseg.registry import MODELS
 from run_tools import ROOT, run_tool, tool_environment, train_command
 
-from mmdrsl.self_training import PseudoLabelArtefact
+from mmdrsl.pseudo_labels.artifact import PseudoLabelArtifact
 
 
 def weights(work_dir):
@@ -20,7 +20,7 @@ def weights(work_dir):
 
 def label_hashes(work_dir):
     return [
-        PseudoLabelArtefact(work_dir / "pseudo_labels" / f"round_{number}").read_manifest().images
+        PseudoLabelArtifact(work_dir / "pseudo_labels" / f"round_{number}").read_manifest().images
         for number in (1, 2, 3)
     ]
 
@@ -66,16 +66,16 @@ def kill(hook, runner, *args, **kwargs):
 
 StepSeedHook.before_train_iter = kill
 """,
-    "labelling": """
-from mmdrsl.self_training import PseudoLabelArtefact
-proceed = PseudoLabelArtefact.finish
+    "labeling": """
+from mmdrsl.self_training import PseudoLabelArtifact
+proceed = PseudoLabelArtifact.finish
 
-def kill(artefact, manifest):
+def kill(artifact, manifest):
     if manifest.round == 2:
         os.kill(os.getpid(), signal.SIGKILL)
-    proceed(artefact, manifest)
+    proceed(artifact, manifest)
 
-PseudoLabelArtefact.finish = kill
+PseudoLabelArtifact.finish = kill
 """,
     "checkpoint": """
 import torch
@@ -90,7 +90,7 @@ torch.save = kill
 """,
 }
 RUN = "import os, runpy, signal, sys{}sys.argv = sys.argv[1:]\nrunpy.run_path(sys.argv[0], run_name='__main__')\n"
-LAST_GOOD = {"training": "iter_14.pth", "labelling": "iter_12.pth", "checkpoint": "iter_4.pth"}
+LAST_GOOD = {"training": "iter_14.pth", "labeling": "iter_12.pth", "checkpoint": "iter_4.pth"}
 
 
 @pytest.mark.slow
@@ -102,7 +102,7 @@ def test_loader_workers_change_nothing(uninterrupted_run, scenes_root, tmp_path)
 
 # A teacher that labels, a round that starts over, a round with a learning rate of its own.
 WITH_TEACHER = (
-    "default_hooks.teacher.type=TeacherHook",
+    "default_hooks.teacher.type=MeanTeacherHook",
     "default_hooks.teacher.average.type=ExponentialMovingAverage",
     "default_hooks.teacher.average.momentum=0.2",
     "default_hooks.teacher.begin=3",
@@ -152,7 +152,7 @@ def teacher_run(scenes_root, tmp_path_factory):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("moment", ["labelling", "training"])
+@pytest.mark.parametrize("moment", ["labeling", "training"])
 def test_killed_and_resumed_with_a_teacher(moment, teacher_run, scenes_root, tmp_path):
     kill_and_resume(moment, tmp_path / "killed", scenes_root, *WITH_TEACHER)
     assert_same_end(teacher_run, tmp_path / "killed")
@@ -175,7 +175,7 @@ def test_restart_labels_first_and_then_goes_back(teacher_run, scenes_root, tmp_p
     assert len(compared) > 20
     assert all(torch.equal(warmup[name], trained[name]) for name in compared)
     model_hashes = [
-        PseudoLabelArtefact(work_dir / "pseudo_labels" / f"round_{number}")
+        PseudoLabelArtifact(work_dir / "pseudo_labels" / f"round_{number}")
         .read_manifest()
         .model_hash
         for number in (1, 2, 3)

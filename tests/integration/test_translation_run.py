@@ -151,7 +151,7 @@ def test_training_logs_sheets_and_export_keeps_names_and_sizes(
 
 def naive_scores(network, pairs):
     """Pixel accuracy on originals and translations, and the share of equal predictions, in percent; by plain loops."""
-    right, same, labelled, pixels = {"original": 0, "translated": 0}, 0, 0, 0
+    right, same, labeled, pixels = {"original": 0, "translated": 0}, 0, 0, 0
     for original, translation, labels in pairs:
         found = {}
         for kind, path in (("original", original), ("translated", translation)):
@@ -169,8 +169,8 @@ def naive_scores(network, pairs):
             found[kind] = logits.argmax(1)[0].numpy()
             right[kind] += int((found[kind] == labels)[labels != 255].sum())
         same += int((found["original"] == found["translated"]).sum())
-        labelled, pixels = labelled + int((labels != 255).sum()), pixels + labels.size
-    return {kind: 100 * value / labelled for kind, value in right.items()}, 100 * same / pixels
+        labeled, pixels = labeled + int((labels != 255).sum()), pixels + labels.size
+    return {kind: 100 * value / labeled for kind, value in right.items()}, 100 * same / pixels
 
 
 def test_audit_of_an_export(scenes_root, whole_export, tmp_path):

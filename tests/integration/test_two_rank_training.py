@@ -9,7 +9,7 @@ import pytest
 import torch
 from run_tools import ROOT, run_tool, tool_environment
 
-from mmdrsl.self_training import PseudoLabelArtefact
+from mmdrsl.pseudo_labels.artifact import PseudoLabelArtifact
 
 CONFIG = """
 _base_ = [{base!r}]
@@ -27,15 +27,15 @@ model = dict(
                 _delete_=True,
                 type="WeightedCrossEntropyLoss",
                 class_weight={{{{_base_.class_weight}}}},
-                synchronise={synchronise},
+                synchronize={synchronize},
             ),
         ),
     ),
     terms=dict(
         target=dict(
-            loss=dict(_delete_=True, type="WeightedCrossEntropyLoss", synchronise={synchronise})
+            loss=dict(_delete_=True, type="WeightedCrossEntropyLoss", synchronize={synchronize})
         ),
-        regularisation=dict(synchronise={synchronise}),
+        regularization=dict(synchronize={synchronize}),
     ),
 )
 optim_wrapper = dict(
@@ -48,7 +48,7 @@ default_hooks = dict(
         warmup_iterations=4,
         rounds=[dict(iterations=4, portion=0.5, target_share=0.5)],
         evaluate_rounds=False,
-        labeller=dict(policy=dict(lowest_threshold=0.01)),
+        labeler=dict(policy=dict(lowest_threshold=0.01)),
     ),
     checkpoint=dict(interval=8),
 )
@@ -56,22 +56,22 @@ val_cfg = val_dataloader = val_evaluator = None
 """
 
 
-def train(work_dir, scenes_root, tmp_path, *, ranks, synchronise=True, port=29621):
-    config = tmp_path / f"ranks_{synchronise}.py"
+def train(work_dir, scenes_root, tmp_path, *, ranks, synchronize=True, port=29621):
+    config = tmp_path / f"ranks_{synchronize}.py"
     base = str(ROOT / "configs/self_training/deeplabv3plus_scenes2scenes.py")
-    config.write_text(CONFIG.format(base=base, synchronise=synchronise))
+    config.write_text(CONFIG.format(base=base, synchronize=synchronize))
     launch = ["-m", "torch.distributed.run", f"--nproc_per_node={ranks}", f"--master_port={port}"]
     run_tool(
         [
             *(sys.executable, *launch, "tools/train.py", str(config), "--launcher", "pytorch"),
             *("--work-dir", str(work_dir), "--cfg-options"),
             f"train_dataloader.batch_size={4 // ranks}",
-            "default_hooks.self_training.labeller.flip=False",
+            "default_hooks.self_training.labeler.flip=False",
         ],
         scenes_root,
     )
     loaded = torch.load(work_dir / "iter_8.pth", map_location="cpu", weights_only=False)
-    return loaded["state_dict"], PseudoLabelArtefact(work_dir / "pseudo_labels" / "round_1")
+    return loaded["state_dict"], PseudoLabelArtifact(work_dir / "pseudo_labels" / "round_1")
 
 
 ROUNDS = """
@@ -84,7 +84,7 @@ default_hooks = dict(
             dict(iterations=2, portion=0.5, target_share=0.5),
             dict(iterations=2, portion=0.5, target_share=0.5, restart=True),
         ],
-        labeller=dict(policy=dict(lowest_threshold=0.01)),
+        labeler=dict(policy=dict(lowest_threshold=0.01)),
     ),
     checkpoint=dict(interval=1, max_keep_ckpts=-1),
 )
@@ -93,13 +93,13 @@ default_hooks = dict(
 
 @pytest.mark.slow
 def test_two_ranks_evaluate_and_restart_as_one_model(scenes_root, tmp_path):
-    # Batch normalisation, whose statistics each rank takes of its own batches.
+    # Batch normalization, whose statistics each rank takes of its own batches.
     config = tmp_path / "rounds.py"
     base = str(ROOT / "configs/self_training/deeplabv3plus_scenes2scenes.py")
     config.write_text(ROUNDS.format(base=base))
     launch = ["-m", "torch.distributed.run", "--nproc_per_node=2", "--master_port=29637"]
     command = [sys.executable, *launch, "tools/train.py", str(config), "--launcher", "pytorch"]
-    options = ["--cfg-options", "train_dataloader.batch_size=2", "model.normalisation=joint"]
+    options = ["--cfg-options", "train_dataloader.batch_size=2", "model.normalization=joint"]
     run_tool([*command, "--work-dir", str(tmp_path / "run"), *options], scenes_root)
     rounds = json.loads((tmp_path / "run/rounds.json").read_text())
     assert sorted(rounds) == ["0", "1", "2"]
@@ -125,14 +125,14 @@ def test_two_ranks_train_to_the_weights_of_one(scenes_root, tmp_path):
     one, labels_of_one = train(tmp_path / "one", scenes_root, tmp_path, ranks=1)
     two, labels_of_two = train(tmp_path / "two", scenes_root, tmp_path, ranks=2, port=29622)
     untouched, _ = train(
-        tmp_path / "own", scenes_root, tmp_path, ranks=2, synchronise=False, port=29623
+        tmp_path / "own", scenes_root, tmp_path, ranks=2, synchronize=False, port=29623
     )
     manifests = [each.read_manifest() for each in (labels_of_one, labels_of_two)]
     assert manifests[0].images.keys() == manifests[1].images.keys()
     assert manifests[0].coverage == pytest.approx(manifests[1].coverage, abs=0.01)
     # Sums in another order: the same up to rounding.
     assert largest_difference(one, two) < 1e-4
-    # And that is the synchronised counts' doing.
+    # And that is the synchronized counts' doing.
     assert largest_difference(one, untouched) > 10 * largest_difference(one, two)
 
 
@@ -141,21 +141,21 @@ def test_two_ranks_resume_to_the_same_end(scenes_root, tmp_path):
     """Killed while both ranks label, then resumed."""
     program = """
 import os, runpy, signal, sys
-from mmdrsl.self_training import PseudoLabelArtefact
-proceed, written = PseudoLabelArtefact.write_image, []
+from mmdrsl.self_training import PseudoLabelArtifact
+proceed, written = PseudoLabelArtifact.write_image, []
 
-def kill(artefact, image_id, *arguments):
+def kill(artifact, image_id, *arguments):
     if len(written) == 2 and os.environ["RANK"] == "1":
         os.kill(os.getpid(), signal.SIGKILL)
     written.append(image_id)
-    return proceed(artefact, image_id, *arguments)
+    return proceed(artifact, image_id, *arguments)
 
-PseudoLabelArtefact.write_image = kill
+PseudoLabelArtifact.write_image = kill
 runpy.run_path("tools/train.py", run_name="__main__")
 """
     base = str(ROOT / "configs/self_training/deeplabv3plus_scenes2scenes.py")
     config = tmp_path / "config.py"
-    config.write_text(CONFIG.format(base=base, synchronise=True))
+    config.write_text(CONFIG.format(base=base, synchronize=True))
     killer = tmp_path / "killer.py"
     killer.write_text(program)
 
@@ -189,11 +189,11 @@ loss = dict(
     _delete_=True,
     type="WeightedCrossEntropyLoss",
     class_weight={{{{_base_.class_weight}}}},
-    synchronise=True,
+    synchronize=True,
 )
 model = dict(
     data_preprocessor=dict(size=(128, 256), size_divisor=None),
-    normalisation="joint",
+    normalization="joint",
     segmentor=dict(
         backbone=dict(norm_cfg=norm_cfg),
         decode_head=dict(norm_cfg=norm_cfg, dropout_ratio=0.0, loss_decode=loss),

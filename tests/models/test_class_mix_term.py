@@ -10,7 +10,7 @@ from mmengine.structures import PixelData
 from mmseg.registry import MODELS
 from test_uda_segmentor import CLASSES, SIZE, batch, plain_config
 
-from mmdrsl.models.class_mix import choose_classes, colour_jitter, paste
+from mmdrsl.models.class_mix import choose_classes, color_jitter, paste
 
 ROOT = Path(__file__).parents[2]
 IGNORED = 255
@@ -65,7 +65,7 @@ def test_paste():
 
 def test_jitter_is_affine_per_channel():
     images = torch.randn(2, 3, 4, 5)
-    changed = colour_jitter(images, 0.3, torch.Generator().manual_seed(0))
+    changed = color_jitter(images, 0.3, torch.Generator().manual_seed(0))
     for b in range(2):
         for c in range(3):
             before, after = images[b, c].flatten(), changed[b, c].flatten()
@@ -74,7 +74,7 @@ def test_jitter_is_affine_per_channel():
             shift = after[0] - slope * before[0]
             assert abs(shift) <= 0.3 + 1e-4
             torch.testing.assert_close(after, slope * before + shift, rtol=1e-3, atol=1e-3)
-    assert torch.equal(colour_jitter(images, 0.0), images)
+    assert torch.equal(color_jitter(images, 0.0), images)
 
 
 def test_term_against_a_replay():
@@ -150,7 +150,7 @@ def test_steps_of_dacs_replayed_with_its_teacher():
         data = batch("source", "source", "target", "target", seed=step)
         torch.manual_seed(seed)
         log = model.train_step(copy.deepcopy(data), wrapper)
-        # The teacher's part of a step is TeacherHook's.
+        # The teacher's part of a step is MeanTeacherHook's.
         model.teacher.update_parameters(model.networks())
 
         torch.manual_seed(seed)

@@ -36,7 +36,7 @@ def test_sums_all_rates():
     assert not torch.allclose(found, parts[0] + parts[1], atol=1e-3)
 
 
-def test_initialised_as_a_classifier():
+def test_initialized_as_a_classifier():
     head = build()
     head.init_weights()
     for branch in head.conv_seg.branches:

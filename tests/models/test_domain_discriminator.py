@@ -8,7 +8,8 @@ import torch.nn.functional as F
 from mmseg.registry import MODELS
 from test_uda_segmentor import TERMS, build, plain_config
 
-from mmdrsl.models.discriminators import DomainDiscriminator, score_frozen
+from mmdrsl.models.discriminators.domain_discriminator import DomainDiscriminator
+from mmdrsl.models.discriminators.frozen import score_frozen
 
 SMALL = dict(type="DomainDiscriminator", in_channels=3, hidden_channels=(4, 8))
 

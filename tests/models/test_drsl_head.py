@@ -5,7 +5,7 @@ from mmengine.structures import PixelData
 from mmseg.registry import MODELS
 from mmseg.structures import SegDataSample
 
-from mmdrsl.models.decode_heads import MMDLHead
+from mmdrsl.methods.drsl.mmdl_head import MMDLHead
 
 CLASSES, SIZE = 3, 64
 

@@ -6,13 +6,13 @@ from collections import deque
 import pytest
 import torch
 import torch.nn.functional as F
+from mmdrsl.models.losses.gradient_reversal import reverse_gradient
 from mmengine.optim import OptimWrapper
 from mmseg.registry import MODELS
 from test_uda_segmentor import CLASSES, SIZE, TERMS, batch, build, losses_of
 
-from mmdrsl.models.discriminators import DomainAccuracyGate
-from mmdrsl.models.losses.gradient_reversal import reverse_gradient
-from mmdrsl.models.terms import AdaptationProgress
+from mmdrsl.methods.cycada_features import DomainAccuracyGate
+from mmdrsl.models.adaptation_step import AdaptationProgress
 
 LEARNING_RATE = 0.05
 WEIGHT, DISCRIMINATOR_WEIGHT = 0.7, 0.4

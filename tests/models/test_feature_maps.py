@@ -5,7 +5,7 @@ import torch
 from mmseg.registry import MODELS
 
 from mmdrsl.models.feature_maps import FeatureMaps, choose_map, decode, feature_maps
-from mmdrsl.self_training.views import JointHeads
+from mmdrsl.pseudo_labels.views import JointHeads
 
 CLASSES, CHANNELS = 5, 12
 
@@ -109,7 +109,7 @@ def test_a_head_without_the_decoder_map_says_what_to_do():
         mode_head(in_channels=7)(FeatureMaps([], torch.randn(1, CHANNELS, 4, 4)))
 
 
-def test_labelling_reads_the_same_posterior_as_training():
+def test_labeling_reads_the_same_posterior_as_training():
     model, head = segmentor().eval(), mode_head().eval()
     images = torch.randn(1, 3, 64, 64)
     joint = JointHeads(model, "mmdl", torch.nn.ModuleDict(dict(mmdl=head)))

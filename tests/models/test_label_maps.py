@@ -17,7 +17,7 @@ def blocks(seed=0, size=(24, 40), block=(5, 3)):
     return large[:, : size[0], : size[1]]
 
 
-def test_nearest_takes_the_centre_of_a_cell():
+def test_nearest_takes_the_center_of_a_cell():
     labels = blocks()
     found = resize_labels(labels, (3, 5))
     assert torch.equal(found, labels[:, 4::8, 4::8])

@@ -11,7 +11,7 @@ from mmengine.optim import build_optim_wrapper
 from mmseg.registry import MODELS
 from test_uda_segmentor import CLASSES, SIZE, batch, plain_config
 
-from mmdrsl.models.terms import AdaptationProgress
+from mmdrsl.models.adaptation_step import AdaptationProgress
 
 METHODS = Path(__file__).parents[2] / "configs" / "_base_" / "methods"
 LEARNING_RATE, DISCRIMINATOR_RATE = 0.05, 0.002
@@ -120,7 +120,7 @@ def replay(model, terms, data):
         elif name.startswith("entropy"):
             value = information(target[output].softmax(1)).sum(1).mean()
             losses[f"{name}.loss_entropy"] = term["weight"] * value
-        elif term["type"] == "VarianceRectificationTerm":
+        elif term["type"] == "RectifiedCrossEntropyTerm":
             for key, own, other, weight in (
                 ("main", "main", "auxiliary", 1.0), ("auxiliary", "auxiliary", "main", 0.3)
             ):  # fmt: skip
@@ -135,8 +135,8 @@ def replay(model, terms, data):
                 )
         elif name == "target":
             losses["target.loss_ce"] = F.cross_entropy(target["main"], labels[2:], ignore_index=255)
-        elif name == "regularisation":
-            losses["regularisation.loss_mrkld"] = (
+        elif name == "regularization":
+            losses["regularization.loss_mrkld"] = (
                 -0.1 * target["main"].log_softmax(1).mean(1)[valid].mean()
             )
     # First the segmentor against frozen discriminators, then these, one domain after the other.
@@ -178,8 +178,8 @@ def test_step_replayed(case):
     for _ in range(2):
         expected = replay(plain, terms, data)
         log = model.train_step(copy.deepcopy(data), wrapper)
-        optimised = {name for name in log if "loss" in name and name != "loss"}
-        assert optimised == set(expected)
+        optimized = {name for name in log if "loss" in name and name != "loss"}
+        assert optimized == set(expected)
         for name, value in expected.items():
             assert log[name].item() == pytest.approx(value.item(), rel=1e-4), name
         assert log["loss"].item() == pytest.approx(

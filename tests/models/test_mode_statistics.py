@@ -3,7 +3,7 @@ import math
 import pytest
 import torch
 
-from mmdrsl.models import mode_statistics
+from mmdrsl.methods.drsl import mode_statistics
 
 CLASSES, MODES, DIM = 3, 2, 4
 

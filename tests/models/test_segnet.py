@@ -10,8 +10,8 @@ from mmengine.config import Config
 from mmseg.registry import MODELS
 from torch import nn
 
-from mmdrsl.models.backbones import SegNetEncoder
-from mmdrsl.models.decode_heads import SegNetHead
+from mmdrsl.models.backbones.segnet_encoder import SegNetEncoder
+from mmdrsl.models.decode_heads.segnet_head import SegNetHead
 
 NUM_CLASSES = 7
 WIDTH = 1 / 16

@@ -11,8 +11,8 @@ from mmseg.registry import MODELS
 from mmseg.structures import SegDataSample
 from torch import nn
 
-from mmdrsl.engine.normalisation_statistics import take_statistics
-from mmdrsl.models.terms import AdaptationProgress
+from mmdrsl.engine.bn_statistics import take_statistics
+from mmdrsl.models.adaptation_step import AdaptationProgress
 
 CLASSES, MODES, DIM, SIZE = 3, 2, 8, 64
 BANDWIDTH, MARGIN = 0.5, 0.5
@@ -55,7 +55,7 @@ def plain_config(*, auxiliary=False, dropout_ratio=0.0):
 TERMS = dict(
     source=dict(type="SegmentationTerm", domain="source"),
     target=dict(type="SegmentationTerm", domain="target", weight=0.8),
-    mrkld=dict(type="ModelRegularisationTerm", weight=0.3),
+    mrkld=dict(type="ModelRegularizationTerm", weight=0.3),
     metric=dict(
         type="ModeMetricTerm",
         weight=0.4,
@@ -135,8 +135,8 @@ def replay(model, images, labels, num_source):
     losses["mrkld"] = 0.3 * entropy.mean()
     embeddings = F.normalize(model.heads["mmdl"].project(features[-1]), dim=1)
     modes = F.normalize(model.heads["mmdl"].representatives, dim=-1)
-    small = labels[:, 4::8, 4::8]  # the centre of each feature cell
-    centres = []
+    small = labels[:, 4::8, 4::8]  # the center of each feature cell
+    centers = []
     for part in (slice(None, num_source), slice(num_source, None)):
         pixels = embeddings[part].movedim(1, -1)[small[part] != 255]
         own = small[part][small[part] != 255]
@@ -152,10 +152,10 @@ def replay(model, images, labels, num_source):
             0.4 * torch.stack(means).mean()
         )
         chosen = d2[rows, own].argmin(1)
-        centres.append([pixels[(own == c) & (chosen == k)]
+        centers.append([pixels[(own == c) & (chosen == k)]
                         for c in range(CLASSES) for k in range(MODES)])  # fmt: skip
     gaps = [2 * (s.mean(0) - t.mean(0)).square().sum()
-            for s, t in zip(*centres, strict=True) if min(len(s), len(t)) >= 4]  # fmt: skip
+            for s, t in zip(*centers, strict=True) if min(len(s), len(t)) >= 4]  # fmt: skip
     losses["alignment"] = 2.0 * 0.3 * torch.stack(gaps).mean()
     return losses
 
@@ -213,19 +213,19 @@ def test_losses_change_only_batch_statistics():
     assert all(torch.equal(value, after[name]) for name, value in model.state_dict().items())
 
 
-def test_names_of_optimised_values():
+def test_names_of_optimized_values():
     losses = losses_of(build(segmentor=plain_config(auxiliary=True)), "source", "target")
-    optimised = {name for name in losses if "loss" in name}
-    assert optimised == {name for name in losses if name.split(".")[-1].startswith("loss_")}
-    assert {"source.loss_ce", "source.aux_0.loss_ce", "target.aux_0.loss_ce"} <= optimised
-    assert {"source.acc_seg", "target.aux_0.acc_seg"} <= losses.keys() - optimised
+    optimized = {name for name in losses if "loss" in name}
+    assert optimized == {name for name in losses if name.split(".")[-1].startswith("loss_")}
+    assert {"source.loss_ce", "source.aux_0.loss_ce", "target.aux_0.loss_ce"} <= optimized
+    assert {"source.acc_seg", "target.aux_0.acc_seg"} <= losses.keys() - optimized
     with pytest.raises(ValueError, match="give it another name"):
         build(terms=dict(my_loss=TERMS["source"]))
 
 
-@pytest.mark.parametrize("normalisation", ["joint", "per_domain", "frozen"])
-def test_auxiliary_heads_are_normalised_as_the_decode_head_is(normalisation):
-    model = build(segmentor=plain_config(auxiliary=True), normalisation=normalisation)
+@pytest.mark.parametrize("normalization", ["joint", "domain_specific", "frozen"])
+def test_auxiliary_heads_are_normalized_as_the_decode_head_is(normalization):
+    model = build(segmentor=plain_config(auxiliary=True), normalization=normalization)
     model.progress = AdaptationProgress(round=1, adaptation_iteration=0)
     layers = [
         layer
@@ -240,10 +240,10 @@ def test_auxiliary_heads_are_normalised_as_the_decode_head_is(normalisation):
     losses_of(model, "source", "source", "target", "target")
     for layer, mean in zip(layers, before, strict=True):
         passes = [each.mean((0, 2, 3)) for each in seen[layer]]
-        assert len(passes) == (2 if normalisation == "per_domain" else 1)
-        wanted = mean if normalisation == "frozen" else mean.lerp(passes[-1], layer.momentum)
+        assert len(passes) == (2 if normalization == "domain_specific" else 1)
+        wanted = mean if normalization == "frozen" else mean.lerp(passes[-1], layer.momentum)
         torch.testing.assert_close(layer.running_mean, wanted)
-        assert normalisation == "frozen" or not torch.allclose(layer.running_mean, mean)
+        assert normalization == "frozen" or not torch.allclose(layer.running_mean, mean)
 
 
 def test_statistics_of_images_reach_auxiliary_heads():
@@ -367,7 +367,7 @@ def test_unsuitable_segmentor():
         )
 
 
-def test_heads_take_up_their_initialisation():
+def test_heads_take_up_their_initialization():
     constant = dict(type="Constant", layer="Conv2d", val=0.25)
     head = dict(type="MMDLHead", in_channels=8, num_classes=CLASSES, init_cfg=constant)
     model = MODELS.build(dict(type="UDASegmentor", segmentor=plain_config(), heads=dict(own=head)))
@@ -514,8 +514,8 @@ def test_head_outputs_are_computed_once(monkeypatch):
     assert len(calls) == 1
 
 
-def test_domains_normalised_apart():
-    model = build(normalisation="per_domain")
+def test_domains_normalized_apart():
+    model = build(normalization="domain_specific")
     mixed = losses_of(copy.deepcopy(model), "source", "source", "target", "target")
     alone = losses_of(copy.deepcopy(model), "source", "source")
     # Target images in the batch leave the source's own losses as they are, in all heads.
@@ -526,7 +526,7 @@ def test_domains_normalised_apart():
 
 
 def test_running_statistics_follow_the_target():
-    model = build(normalisation="per_domain")
+    model = build(normalization="domain_specific")
     images = model.data_preprocessor(batch("source", "source", "target", "target"), True)["inputs"]
     losses_of(model, "source", "source", "target", "target")
     reference = build()
@@ -539,7 +539,7 @@ def test_running_statistics_follow_the_target():
 
 
 def test_rounds_keep_the_statistics_of_the_warm_up():
-    model = build(normalisation="frozen")
+    model = build(normalization="frozen")
     losses_of(model, "source", "source", "source")
     before = {name: value.clone() for name, value in model.named_buffers()}
     assert any((value != 0).any() for name, value in before.items() if "running_mean" in name)
@@ -565,9 +565,9 @@ def test_rounds_keep_the_statistics_of_the_warm_up():
     assert torch.allclose(losses["source.loss_ce"], expected, atol=1e-6)
 
 
-def test_unknown_normalisation():
-    with pytest.raises(ValueError, match="'joint', 'per_domain' or 'frozen', found 'both'"):
-        build(normalisation="both")
+def test_unknown_normalization():
+    with pytest.raises(ValueError, match="'joint', 'domain_specific' or 'frozen', found 'both'"):
+        build(normalization="both")
 
 
 def test_heads_beside_the_warm_up():

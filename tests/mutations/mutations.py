@@ -5,12 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-FUNCTIONAL = "mmdrsl/models/losses/functional.py"
-METRIC = "mmdrsl/models/losses/mode_metric_loss.py"
-ALIGNMENT = "mmdrsl/models/losses/mode_alignment_loss.py"
+FUNCTIONAL = "mmdrsl/methods/drsl/functional.py"
+METRIC = "mmdrsl/methods/drsl/mode_metric.py"
+ALIGNMENT = "mmdrsl/methods/drsl/mode_alignment.py"
 RANKS = "mmdrsl/models/losses/rank_sums.py"
-HEAD = "mmdrsl/models/decode_heads/mmdl_head.py"
-MAINTENANCE = "mmdrsl/engine/hooks/mode_maintenance_hook.py"
+HEAD = "mmdrsl/methods/drsl/mmdl_head.py"
+MAINTENANCE = "mmdrsl/methods/drsl/mode_maintenance_hook.py"
 MEMORY = "mmdrsl/engine/hooks/mode_memory_hook.py"
 
 FORMULAS = "tests/models/losses/test_functional.py"
@@ -22,7 +22,7 @@ HEADS = "tests/models/test_drsl_head.py"
 LABELS = "tests/models/test_label_maps.py"
 HOOKS = "tests/engine/test_hooks.py"
 MODE_HOOKS = "tests/engine/test_mode_hooks.py"
-LABELLER = "tests/self_training/test_labeller.py"
+LABELER = "tests/self_training/test_labeler.py"
 FEATURES = "tests/models/test_feature_maps.py"
 
 
@@ -71,7 +71,7 @@ MUTATIONS = (
     ),
     Mutation(
         "sign of the alignment flipped (term)",
-        "mmdrsl/models/terms/mode_alignment_term.py",
+        "mmdrsl/methods/drsl/mode_alignment_term.py",
         'return {"loss_alignment": weight * loss}',
         'return {"loss_alignment": -weight * loss}',
         (STEP,),
@@ -136,7 +136,7 @@ MUTATIONS = (
         (FORMULAS,),
     ),
     Mutation(
-        "posterior normalised by the nearest class only",
+        "posterior normalized by the nearest class only",
         FUNCTIONAL,
         "torch.logsumexp(scores.flatten(1), dim=1, keepdim=True)",
         "torch.logsumexp(scores, dim=2).amax(dim=1, keepdim=True)",
@@ -171,7 +171,7 @@ MUTATIONS = (
         (FORMULAS, LOSSES),
     ),
     Mutation(
-        "soft minimum not normalised by the number of modes",
+        "soft minimum not normalized by the number of modes",
         FUNCTIONAL,
         "log_mean = torch.logsumexp(-2 * distances, dim=2) - torch.log(",
         "log_mean = torch.logsumexp(-2 * distances, dim=2) - 0 * torch.log(",
@@ -279,13 +279,13 @@ MUTATIONS = (
     Mutation(
         "representatives not on the sphere",
         HEAD,
-        "return functional.normalise(self.representatives)",
+        "return functional.normalize(self.representatives)",
         "return 2 * self.representatives",
         (HEADS, STEP),
     ),
     Mutation(
         "alignment not ramped",
-        "mmdrsl/models/terms/mode_alignment_term.py",
+        "mmdrsl/methods/drsl/mode_alignment_term.py",
         "self.weight * ramp(step.progress.adaptation_iteration, self.ramp_iterations)",
         "self.weight",
         (STEP,),
@@ -302,7 +302,7 @@ MUTATIONS = (
         HEAD,
         "functional.class_log_posterior(distances, self.bandwidth, self.class_frequency)",
         "functional.class_log_posterior(distances, self.bandwidth)",
-        (HEADS, LABELLER),
+        (HEADS, LABELER),
     ),
     Mutation(
         "class frequencies not counted",
@@ -314,16 +314,16 @@ MUTATIONS = (
     Mutation(
         "pooled heads trade places",
         FUNCTIONAL,
-        "torch.lerp(first_log, second_log, second_share)",
-        "torch.lerp(second_log, first_log, second_share)",
-        (FORMULAS, LABELLER),
+        "torch.lerp(first_log, second_log, second_weight)",
+        "torch.lerp(second_log, first_log, second_weight)",
+        (FORMULAS, LABELER),
     ),
     Mutation(
         "labels from the segmentation head alone",
-        "mmdrsl/self_training/views.py",
-        "            if network.second_share > 0:\n",
-        "            if network.second_share > 1:\n",
-        (LABELLER,),
+        "mmdrsl/pseudo_labels/views.py",
+        "            if network.second_weight > 0:\n",
+        "            if network.second_weight > 1:\n",
+        (LABELER,),
     ),
     Mutation(
         "modes read the backbone's features",

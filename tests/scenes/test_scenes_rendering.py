@@ -5,18 +5,17 @@ from collections import Counter
 import numpy as np
 import pytest
 
-from mmdrsl.scenes import (
+from mmdrsl.scenes.camera import Camera
+from mmdrsl.scenes.catalog import (
     CLASS_SUBTYPES,
     LABEL_IDS,
-    LOOKS,
     SUBTYPES,
     label_of_subtype,
     label_palette,
-    render_scene,
     subtype_id,
 )
-from mmdrsl.scenes.camera import Camera
-from mmdrsl.scenes.world import STATISTICS, draw_world
+from mmdrsl.scenes.render import render_scene
+from mmdrsl.scenes.world import LOOKS, STATISTICS, draw_world
 
 # cityscapesscripts/helpers/labels.py
 CITYSCAPES_IDS = {
@@ -88,7 +87,7 @@ def test_shapes_and_types(look, size):
 
 
 def test_label_ids_are_those_of_cityscapes():
-    named = {name: label for name, label in LABEL_IDS.items() if name != "unlabelled"}
+    named = {name: label for name, label in LABEL_IDS.items() if name != "unlabeled"}
     assert all(CITYSCAPES_IDS[label] == name for name, label in named.items())
     assert set(CLASS_SUBTYPES) == set(named)
 
@@ -99,7 +98,7 @@ def test_every_class_occurs_and_no_other_id(scenes, look):
     for scene in scenes[look]:
         ids, counts = np.unique(scene.label, return_counts=True)
         pixels.update(dict(zip(ids.tolist(), counts.tolist(), strict=True)))
-    assert set(pixels) == set(LABEL_IDS.values()) - {LABEL_IDS["unlabelled"]}
+    assert set(pixels) == set(LABEL_IDS.values()) - {LABEL_IDS["unlabeled"]}
     total = sum(pixels.values())
     for name in ("pole", "traffic sign", "traffic light", "rider", "bicycle", "person", "fence"):
         assert 0 < pixels[LABEL_IDS[name]] / total < 0.03, name
@@ -143,8 +142,8 @@ def test_subtypes_of_a_class_look_different(scenes):
         means = []
         for subtype in CLASS_SUBTYPES[class_name]:
             number = subtype_id(class_name, subtype)
-            colours = [scene.image[scene.subtype == number] for scene in scenes["game"]]
-            means.append(np.concatenate(colours).mean(axis=0))
+            colors = [scene.image[scene.subtype == number] for scene in scenes["game"]]
+            means.append(np.concatenate(colors).mean(axis=0))
         for index, mean in enumerate(means):
             others = means[:index] + means[index + 1 :]
             assert min(np.abs(mean - other).max() for other in others) > 15, class_name
@@ -174,7 +173,7 @@ def test_farther_things_are_smaller_and_nearer_the_horizon():
         width=200,
         height=100,
         focal=180.0,
-        centre_column=100.0,
+        center_column=100.0,
         horizon_row=40.0,
         mounting_height=1.5,
         lateral=0.5,
@@ -196,7 +195,7 @@ def test_bend_shifts_ground_and_objects_alike():
         width=200,
         height=100,
         focal=180.0,
-        centre_column=100.0,
+        center_column=100.0,
         horizon_row=40.0,
         mounting_height=1.5,
         lateral=0.5,
@@ -223,13 +222,13 @@ def test_nothing_stands_in_the_side_street():
     assert found > 0
 
 
-def test_palette_gives_each_class_its_own_colour():
+def test_palette_gives_each_class_its_own_color():
     palette = label_palette()
-    colours = {tuple(palette[label].tolist()) for label in LABEL_IDS.values()}
-    assert len(colours) == len(LABEL_IDS)
+    colors = {tuple(palette[label].tolist()) for label in LABEL_IDS.values()}
+    assert len(colors) == len(LABEL_IDS)
 
 
-def test_label_lookup_of_unknown_subtype_is_unlabelled():
+def test_label_lookup_of_unknown_subtype_is_unlabeled():
     lookup = label_of_subtype()
     assert lookup[0] == 0
     assert (lookup[len(SUBTYPES) + 1 :] == 0).all()

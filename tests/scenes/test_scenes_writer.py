@@ -9,7 +9,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from mmdrsl.scenes import LABEL_IDS, SUBTYPES, render_scene, scene_paths, write_scenes
+from mmdrsl.scenes.catalog import LABEL_IDS, SUBTYPES
+from mmdrsl.scenes.render import render_scene
+from mmdrsl.scenes.writer import scene_paths, write_scenes
 
 PARAMETERS = {
     "seed": 4,
@@ -56,7 +58,7 @@ def test_files_hold_the_rendered_scene(folder):
         assert np.array_equal(np.array(Image.open(folder / place.subtype)), scene.subtype)
 
 
-def test_label_files_are_palette_and_grey_images_of_ids(folder):
+def test_label_files_are_palette_and_gray_images_of_ids(folder):
     game = Image.open(folder / "game" / "labels" / "00001.png")
     assert game.mode == "P"
     road = LABEL_IDS["road"]

@@ -6,7 +6,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from mmdrsl.scenes import render_scene, scene_paths, write_scenes, write_stand_in
+from mmdrsl.scenes.render import render_scene
+from mmdrsl.scenes.stand_in import write_stand_in
+from mmdrsl.scenes.writer import scene_paths, write_scenes
 
 COUNTS = dict(num_game=2, num_camera_train=3, num_camera_val=2)
 

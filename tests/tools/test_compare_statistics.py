@@ -12,9 +12,9 @@ from mmengine.registry import init_default_scope
 from mmseg.registry import DATASETS, MODELS
 from torch import nn
 
-from mmdrsl.engine.normalisation_statistics import images_of
+from mmdrsl.engine.bn_statistics import images_of
 from mmdrsl.models.feature_maps import feature_maps
-from mmdrsl.scenes import write_scenes
+from mmdrsl.scenes.writer import write_scenes
 
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT / "tools" / "analysis_tools"))

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from mmdrsl.scenes import write_scenes
+from mmdrsl.scenes.writer import write_scenes
 
 ROOT = Path(__file__).resolve().parents[2]
 SCENES_CONFIG = str(ROOT / "configs/_base_/datasets/scenes2scenes.py")

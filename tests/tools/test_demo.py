@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from mmengine.config import Config
 
-from mmdrsl.scenes import write_scenes
+from mmdrsl.scenes.writer import write_scenes
 
 ROOT = Path(__file__).parents[2]
 TINY = {

@@ -12,7 +12,7 @@ from mmengine.config import Config
 from mmengine.registry import init_default_scope
 from mmseg.registry import MODELS
 
-from mmdrsl.scenes import write_scenes
+from mmdrsl.scenes.writer import write_scenes
 
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT / "tools" / "analysis_tools"))
@@ -115,7 +115,7 @@ def test_maps_of_both_domains(untrained, tmp_path, monkeypatch):
     sheet = cv2.imread(str(out))
     gap = mode_maps.GAP
     assert sheet.shape == (2 * (180 + gap), 6 * (360 + gap), 3)
-    # Source and target images differ, and each map has more colours than its classes alone.
+    # Source and target images differ, and each map has more colors than its classes alone.
     assert not np.array_equal(sheet[:180, :360], sheet[:180, 3 * (360 + gap) :][:, :360])
     maps = [
         sheet[:180, start : start + 360].reshape(-1, 3) for start in (360 + gap, 2 * (360 + gap))

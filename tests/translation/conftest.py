@@ -6,7 +6,7 @@ from street_names import NAMES
 
 @pytest.fixture
 def street(tmp_path):
-    """Five labelled source images, three target images, and the configs of their datasets."""
+    """Five labeled source images, three target images, and the configs of their datasets."""
     rng = np.random.default_rng(0)
 
     def write(path, array):

@@ -67,7 +67,7 @@ def test_a_wave_has_its_power_in_its_band(cycles):
     assert luminance_spectrum(image).argmax() == int(cycles / 64 * 2 * NUM_BANDS)
 
 
-def test_statistics_of_known_colours():
+def test_statistics_of_known_colors():
     statistics = LowLevelStatistics()
     for blue, green, red in ((10, 20, 30), (30, 40, 90)):
         statistics.add(np.full((16, 16, 3), (blue, green, red), np.uint8))

@@ -2,7 +2,7 @@ import cv2
 import numpy as np
 import pytest
 
-from mmdrsl.translation import keep_lightness, match_lab_statistics, swap_low_amplitudes
+from mmdrsl.translation.functional import keep_lightness, match_lab_statistics, swap_low_amplitudes
 
 
 def picture(seed, height=20, width=30, low=40, high=200):
@@ -50,8 +50,8 @@ def test_fourier_band_of_zero_moves_the_mean_alone():
     image, reference = picture(2), picture(3, low=90, high=210)
     found = swap_low_amplitudes(image, reference, 0.0)
     assert np.allclose(found.mean((0, 1)), reference.mean((0, 1)), atol=0.5)
-    centred = [p - p.mean((0, 1)) for p in (found.astype(float), image.astype(float))]
-    assert np.abs(centred[0] - centred[1]).max() < 1.1
+    centered = [p - p.mean((0, 1)) for p in (found.astype(float), image.astype(float))]
+    assert np.abs(centered[0] - centered[1]).max() < 1.1
 
 
 def test_fourier_reference_of_another_size_and_itself():
@@ -97,10 +97,10 @@ def test_lab_on_a_flat_image_gives_the_reference_mean():
     assert np.allclose(lab(found)[0, 0], lab(reference).mean((0, 1)), atol=0.8)
 
 
-def test_lab_leaves_grey_images_grey():
-    grey = np.repeat(picture(12)[..., :1], 3, axis=2)
-    found = match_lab_statistics(grey, picture(13)).astype(int)
-    # One colour cast for all: that of the reference's mean.
+def test_lab_leaves_gray_images_gray():
+    gray = np.repeat(picture(12)[..., :1], 3, axis=2)
+    found = match_lab_statistics(gray, picture(13)).astype(int)
+    # One color cast for all: that of the reference's mean.
     cast = lab(found)[..., 1:]
     assert cast.std((0, 1)).max() < 1.5
     assert np.allclose(cast.mean((0, 1)), lab(picture(13)).mean((0, 1))[1:], atol=1.5)
@@ -113,16 +113,16 @@ def test_lab_on_a_large_flat_image_gives_the_reference_mean():
     assert np.allclose(lab(found[:4, :4]).mean((0, 1)), lab(reference).mean((0, 1)), atol=0.8)
 
 
-def test_kept_lightness_is_the_originals_and_colours_are_the_translations():
+def test_kept_lightness_is_the_originals_and_colors_are_the_translations():
     image, translation = picture(9, low=90, high=130), picture(10, low=60, high=110)
-    found, before, colours = (
+    found, before, colors = (
         lab(p) for p in (keep_lightness(translation, image), image, translation)
     )
-    # Rounding to bytes moves lightness by less than half a unit, colours by less than one.
+    # Rounding to bytes moves lightness by less than half a unit, colors by less than one.
     assert np.abs(found[..., 0] - before[..., 0]).max() < 0.6
-    assert np.abs(found[..., 1:] - colours[..., 1:]).max() < 1.5
-    assert np.abs(before[..., 0] - colours[..., 0]).mean() > 5
-    assert np.abs(before[..., 1:] - colours[..., 1:]).mean() > 1.5
+    assert np.abs(found[..., 1:] - colors[..., 1:]).max() < 1.5
+    assert np.abs(before[..., 0] - colors[..., 0]).mean() > 5
+    assert np.abs(before[..., 1:] - colors[..., 1:]).mean() > 1.5
 
 
 def test_kept_lightness_of_an_untranslated_image_changes_nothing():

@@ -150,7 +150,7 @@ def test_a_step_equals_plain_pytorch(identity, semantic):
     } == set(losses)
     for name, value in losses.items():
         assert torch.allclose(torch.as_tensor(logged[name]), value, rtol=1e-5, atol=1e-6), name
-    # MMagic halves the value that it logs once more than the one that it minimises.
+    # MMagic halves the value that it logs once more than the one that it minimizes.
     found_d = 2 * (logged["loss_gan_d_source"] + logged["loss_gan_d_target"])
     assert torch.allclose(found_d, loss_d, rtol=1e-5)
     after, wanted = model.state_dict(), expected.state_dict()

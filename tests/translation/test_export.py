@@ -12,17 +12,10 @@ import torch
 from mmengine.config import Config
 from street_names import NAMES
 
-from mmdrsl.self_training.artefact import file_hash
-from mmdrsl.translation import (
-    ColourTranslator,
-    FourierTranslator,
-    LabTranslator,
-    keep_lightness,
-    match_lab_statistics,
-    swap_low_amplitudes,
-    translate_images,
-)
-from mmdrsl.translation.export import choose_reference
+from mmdrsl.atomic_files import file_hash
+from mmdrsl.translation.export import choose_reference, translate_images
+from mmdrsl.translation.functional import keep_lightness, match_lab_statistics, swap_low_amplitudes
+from mmdrsl.translation.translators import ColorTranslator, FourierTranslator, LabTranslator
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -216,9 +209,9 @@ def test_jpeg_and_missing_references(street):
         )
 
 
-def test_colours_alone_keep_the_originals_lightness(street):
+def test_colors_alone_keep_the_originals_lightness(street):
     root = street[0]
-    translate(root, root / "out", ColourTranslator(LabTranslator()))
+    translate(root, root / "out", ColorTranslator(LabTranslator()))
     manifest = json.loads((root / "out/manifest.json").read_text())
     assert manifest["settings"]["keep_lightness"] is True
     for name, entry in manifest["images"].items():
@@ -261,7 +254,7 @@ def test_tool_translates_what_a_config_names(street, keeps_lightness):
     assert "5 images, 0 of them were there already" in done.stdout
     translator = FourierTranslator(band=0.1)
     translate(
-        root, root / "library", ColourTranslator(translator) if keeps_lightness else translator
+        root, root / "library", ColorTranslator(translator) if keeps_lightness else translator
     )
     assert contents(root / "tool") == contents(root / "library")
 

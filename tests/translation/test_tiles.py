@@ -78,7 +78,7 @@ def test_statistics_of_single_tiles_would_differ():
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_receptive_radius_is_what_gradients_reach(kind):
-    """Without normalisation and with positive weights, gradients show all that an output pixel sees."""
+    """Without normalization and with positive weights, gradients show all that an output pixel sees."""
     network = generator(num_blocks=1, kind=kind).double()
     for layer in network.modules():
         if isinstance(layer, torch.nn.InstanceNorm2d | torch.nn.Tanh):
@@ -139,7 +139,7 @@ def test_impossible_sizes_and_networks():
 @pytest.mark.parametrize(
     "norm_cfg", [dict(type="GN", num_groups=1), dict(type="BN", track_running_stats=False)]
 )
-def test_other_normalisations_are_refused(norm_cfg):
+def test_other_normalizations_are_refused(norm_cfg):
     # Their statistics are not those of one channel of one image, which tiles put together.
-    with pytest.raises(TypeError, match="instance normalisation"):
+    with pytest.raises(TypeError, match="instance normalization"):
         translate_in_tiles(generator(norm_cfg=norm_cfg), torch.zeros(1, 3, 32, 32), 16)

@@ -7,10 +7,11 @@ from mmengine.dataset import pseudo_collate
 from street_names import NAMES
 from torch.utils.data import DataLoader
 
-from mmdrsl.datasets import DomainSample, TwoDomainDataset
-from mmdrsl.datasets.samplers import TwoDomainSampler
-from mmdrsl.translation import LabTranslator, TranslatedDataset, translate_images
-from mmdrsl.translation.translated_dataset import ProbabilityRamp
+from mmdrsl.datasets.samplers.two_domain_sampler import TwoDomainSampler
+from mmdrsl.datasets.two_domain import DomainSample, TwoDomainDataset
+from mmdrsl.translation.export import translate_images
+from mmdrsl.translation.translated_dataset import ProbabilityRamp, TranslatedDataset
+from mmdrsl.translation.translators import LabTranslator
 
 
 @pytest.fixture
@@ -195,7 +196,7 @@ def test_other_mistakes(translated):
     TranslatedDataset(dataset=source, translations=str(root / "out"), check=False)
 
 
-def test_stands_beside_another_labelled_set(translated):
+def test_stands_beside_another_labeled_set(translated):
     root, source, _ = translated
     wrapped = dict(type="TranslatedDataset", dataset=source, translations=str(root / "out"))
     joined = dict(type="ConcatDataset", datasets=[source, wrapped])

@@ -14,30 +14,24 @@ from mmseg.registry import MODELS
 from mmseg.structures import SegDataSample
 
 from mmdrsl.models.feature_maps import feature_maps
-from mmdrsl.visualization import (
-    METHOD_TITLES,
+from mmdrsl.visualization.charts import bar_chart, dot_chart, line_chart
+from mmdrsl.visualization.colors import color_confidence, color_labels, color_modes, mode_shades
+from mmdrsl.visualization.mode_maps import predict_modes
+from mmdrsl.visualization.report import (
     ModePair,
     PseudoLabelSeries,
     Report,
     ValidationImage,
-    bar_chart,
-    colour_confidence,
-    colour_labels,
-    colour_modes,
-    coverage_per_round,
-    dot_chart,
-    evaluations,
-    format_table,
-    latest_step,
-    line_chart,
-    metrics_per_round,
-    mode_shades,
-    order_sentence,
-    predict_modes,
     render_report,
-    summarise_metrics,
-    table_rows,
 )
+from mmdrsl.visualization.run_records import (
+    coverage_per_round,
+    evaluations,
+    latest_step,
+    metrics_per_round,
+    summarize_metrics,
+)
+from mmdrsl.visualization.summary import METHOD_TITLES, format_table, order_sentence, table_rows
 
 CLASSES = ("road", "sky", "rider & horse")
 PALETTE = ((128, 64, 128), (70, 130, 180), (255, 0, 0))
@@ -131,9 +125,9 @@ def read_page(page):
     return reader
 
 
-def test_label_colours_pixel_by_pixel():
+def test_label_colors_pixel_by_pixel():
     labels = np.array([[0, 1], [2, 255]], dtype=np.uint8)
-    drawn = colour_labels(labels, PALETTE)
+    drawn = color_labels(labels, PALETTE)
     assert drawn.dtype == np.uint8
     for row, column, index in ((0, 0, 0), (0, 1, 1), (1, 0, 2)):
         assert tuple(drawn[row, column]) == PALETTE[index]
@@ -142,31 +136,31 @@ def test_label_colours_pixel_by_pixel():
 
 def test_label_outside_the_palette_is_refused():
     with pytest.raises(ValueError, match=r"holds 3, expected 0\.\.2 or 255"):
-        colour_labels(np.array([[3]], dtype=np.uint8), PALETTE)
+        color_labels(np.array([[3]], dtype=np.uint8), PALETTE)
 
 
-def test_one_mode_has_the_colour_of_its_class():
-    assert mode_shades(PALETTE, 1)[:, 0].tolist() == [list(colour) for colour in PALETTE]
+def test_one_mode_has_the_color_of_its_class():
+    assert mode_shades(PALETTE, 1)[:, 0].tolist() == [list(color) for color in PALETTE]
 
 
-def test_modes_run_from_light_to_dark_around_the_class_colour():
+def test_modes_run_from_light_to_dark_around_the_class_color():
     shades = mode_shades(PALETTE, 3).astype(int)
     brightness = shades.sum(axis=2)
     assert (np.diff(brightness, axis=1) < 0).all()
-    assert shades[:, 1].tolist() == [list(colour) for colour in PALETTE]
+    assert shades[:, 1].tolist() == [list(color) for color in PALETTE]
     with pytest.raises(ValueError, match="num_modes is 0"):
         mode_shades(PALETTE, 0)
 
 
-def test_mode_colours_follow_class_and_mode():
+def test_mode_colors_follow_class_and_mode():
     classes, modes = np.array([[0, 2]]), np.array([[1, 0]])
-    drawn, shades = colour_modes(classes, modes, PALETTE, 2), mode_shades(PALETTE, 2)
+    drawn, shades = color_modes(classes, modes, PALETTE, 2), mode_shades(PALETTE, 2)
     assert (drawn[0, 0] == shades[0, 1]).all()
     assert (drawn[0, 1] == shades[2, 0]).all()
 
 
-def test_confidence_colours_run_from_violet_to_yellow():
-    low, high = colour_confidence(np.array([[0, 255]], dtype=np.uint8))[0].astype(int)
+def test_confidence_colors_run_from_violet_to_yellow():
+    low, high = color_confidence(np.array([[0, 255]], dtype=np.uint8))[0].astype(int)
     assert low[2] > low[1]
     assert min(high[0], high[1]) > 200 > high[2]
 
@@ -275,7 +269,7 @@ def test_records_of_a_run_with_rounds(tmp_path):
     assert evaluations(tmp_path)[10] == {"mIoU": 30.0, "aAcc": 60.0}
     assert metrics_per_round(tmp_path, "mIoU") == {0: 30.0, 1: 35.0}
     assert coverage_per_round(tmp_path) == {1: 25.0, 2: 50.0}
-    summary = summarise_metrics(evaluations(tmp_path)[20])
+    summary = summarize_metrics(evaluations(tmp_path)[20])
     assert summary == {"mIoU": 35.0, "aAcc": 61.0, "IoU": {"sky": 4.0}}
 
 
@@ -332,7 +326,7 @@ def test_page_shows_the_label_maps_and_their_accuracy():
         if address.startswith("data:image/png")
     ]
     truth = report.validation[0].truth
-    assert (drawings[0] == colour_labels(truth, PALETTE)).all()
+    assert (drawings[0] == color_labels(truth, PALETTE)).all()
     share = 100 * (truth[1:] == 0).mean()
     assert f"<figcaption>{share:.1f} %</figcaption>" in page
     assert "<figcaption>100.0 %</figcaption>" in page

@@ -31,9 +31,9 @@ from torch import Tensor
 
 import mmdrsl  # noqa: F401 - registers everything before a config is built
 from mmdrsl.engine.launch import resolve_mmseg_bases
-from mmdrsl.models.decode_heads import MMDLHead
-from mmdrsl.models.segmentors import UDASegmentor
-from mmdrsl.models.terms import AdaptationProgress
+from mmdrsl.methods.drsl.mmdl_head import MMDLHead
+from mmdrsl.models.adaptation_step import AdaptationProgress
+from mmdrsl.models.segmentors.uda_segmentor import UDASegmentor
 
 IGNORED = 255
 # Labels come in blocks, as objects do; pseudo labels cover about this share of the target.
@@ -114,7 +114,7 @@ def synthetic_batch(
     """Images of noise and labels in blocks, as a loader's collated batch on the CPU.
 
     Args:
-        num_source: Number of labelled source images.
+        num_source: Number of labeled source images.
         num_target: Number of target images, of which a share of the blocks has pseudo labels.
         crop_size: (height, width).
         num_classes: Number of classes.

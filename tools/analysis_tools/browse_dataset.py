@@ -18,8 +18,10 @@ from mmengine.registry import init_default_scope
 from mmseg.registry import DATASETS
 
 import mmdrsl  # noqa: F401 - registers the datasets before a config is built
-from mmdrsl.datasets import TwoDomainDataset
-from mmdrsl.datasets.inspection import merge_data_options, read_config, save_pictures
+from mmdrsl.datasets.inspection.browse import save_pictures
+from mmdrsl.datasets.inspection.config_domains import read_config
+from mmdrsl.datasets.inspection.config_options import merge_data_options
+from mmdrsl.datasets.two_domain import TwoDomainDataset
 from mmdrsl.engine.launch import resolve_mmseg_bases
 
 
@@ -30,7 +32,7 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument("--number", type=int, default=8, help="number of pictures")
     parser.add_argument("--seed", type=int, default=0, help="seed of choice and transforms")
     parser.add_argument("--out", type=Path, help="folder of the pictures")
-    parser.add_argument("--pseudo-labels", help="folder of one labelling round")
+    parser.add_argument("--pseudo-labels", help="folder of one labeling round")
     parser.add_argument(
         "--cfg-options", nargs="+", action=DictAction, help="config entries to override, key=value"
     )

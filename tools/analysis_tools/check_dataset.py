@@ -18,13 +18,11 @@ from typing import Any
 from mmengine.config import DictAction
 
 import mmdrsl  # noqa: F401 - registers the datasets before a config is built
-from mmdrsl.datasets.inspection import (
-    inspect_config,
-    merge_data_options,
-    read_config,
-    render_page,
-    save_picture,
-)
+from mmdrsl.datasets.inspection.config_domains import read_config
+from mmdrsl.datasets.inspection.config_options import merge_data_options
+from mmdrsl.datasets.inspection.domain_report import inspect_config
+from mmdrsl.datasets.inspection.page import render_page
+from mmdrsl.datasets.inspection.picture import save_picture
 from mmdrsl.engine.launch import resolve_mmseg_bases
 
 

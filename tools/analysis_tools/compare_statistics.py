@@ -3,8 +3,8 @@
 python tools/analysis_tools/compare_statistics.py CONFIG CHECKPOINT [--shares 0 0.25 0.5 0.75 1] [--num-images 64]
     [--num-scored 24]
 
-For every share the statistics of normalisation are mixed with those of the config's unlabelled target images, as
-`PredictionStatisticsHook` does it, and other images of the target are predicted. Printed are percentages of pixels that
+For every share the statistics of normalization are mixed with those of the config's unlabeled target images, as
+`TestTimeBNHook` does it, and other images of the target are predicted. Printed are percentages of pixels that
 get the same class twice: from the segmentation head and the modes (where the model has them), from the image and its
 mirror image, from the image and the image at 0.7 of its size; and the mean entropy, which falls with any share and
 chooses nothing. Where the first three are highest, labels and predictions are most consistent.
@@ -24,18 +24,13 @@ from mmseg.registry import DATASETS
 from torch import Tensor
 
 import mmdrsl  # noqa: F401 - registers everything before a config is built
-from mmdrsl.datasets import UnlabelledDataset
+from mmdrsl.datasets.unlabeled import UnlabelledDataset
+from mmdrsl.engine.bn_statistics import evenly_spaced, images_of, take_statistics, target_batches
 from mmdrsl.engine.launch import resolve_mmseg_bases
-from mmdrsl.engine.normalisation_statistics import (
-    evenly_spaced,
-    images_of,
-    take_statistics,
-    target_batches,
-)
-from mmdrsl.models.segmentors import UDASegmentor
-from mmdrsl.self_training.domain_scores import mean_entropy
-from mmdrsl.self_training.views import JointHeads
-from mmdrsl.visualization import load_model
+from mmdrsl.models.segmentors.uda_segmentor import UDASegmentor
+from mmdrsl.pseudo_labels.domain_scores import mean_entropy
+from mmdrsl.pseudo_labels.views import JointHeads
+from mmdrsl.visualization.mode_maps import load_model
 
 SCALE = 0.7
 SECOND_HEAD = "mmdl"
@@ -65,7 +60,7 @@ def consistency(model: UDASegmentor, images: Iterable[Tensor]) -> dict[str, floa
 
     Args:
         model: Model in evaluation mode.
-        images: Normalised images, each (1, 3, H, W).
+        images: Normalized images, each (1, 3, H, W).
 
     Returns:
         Means over the images: ``heads`` (only with modes), ``mirrored`` and ``smaller`` in [0, 1], ``entropy`` in
@@ -114,7 +109,7 @@ def held_out(count: int, num_images: int, num_scored: int) -> list[int]:
 def main() -> None:
     """Score every share and print one line each."""
     parser = argparse.ArgumentParser(description="Label-free scores of shares of the target")
-    parser.add_argument("config", help="config of the run, with unlabelled target images")
+    parser.add_argument("config", help="config of the run, with unlabeled target images")
     parser.add_argument("checkpoint", help="its checkpoint")
     parser.add_argument("--shares", nargs="+", type=float, default=[0, 0.25, 0.5, 0.75, 1])
     parser.add_argument("--num-images", type=int, default=64, help="images for the statistics")
@@ -139,7 +134,7 @@ def main() -> None:
         )
     header = None
     # Images as the network labels them, where that is not at their own size.
-    pipeline = cfg.get("labelling_pipeline")
+    pipeline = cfg.get("labeling_pipeline")
     for share in args.shares:
         own = with_share(model, target, share, args.num_images, pipeline)
         found = consistency(own, images_of(own, target, scored, pipeline=pipeline))

@@ -6,7 +6,7 @@ Trains single steps on synthetic batches of a quarter and of half the crop's sid
 and counts the operations of convolutions and matrix products, forward and backward. Both grow linearly with the
 pixels, so a line through the two gives the full crop; attention grows faster, and SegFormer needs more than this says.
 That is no measurement on a GPU: workspaces of cuDNN, fragments and the context (a gigabyte or two) come on top, and
-the hours are the operations divided by a speed that is given, without loading, labelling and evaluation. Where there
+the hours are the operations divided by a speed that is given, without loading, labeling and evaluation. Where there
 is a GPU, benchmark_step.py measures.
 """
 

@@ -5,7 +5,7 @@ python tools/analysis_tools/evaluate_translation.py CONFIG CHECKPOINT TRANSLATIO
 CONFIG and CHECKPOINT are the segmentor that judges. Trained on the target (configs/oracle) it says whether translations
 look more like the target: its scores on translated images against those on the originals. Trained on the source
 (configs/source_only) its agreement before and after says whether the content stayed. Prints both, and the distances of
-colours and spectrum to the target; writes audit.json and sheet.jpg with the images whose content changed most:
+colors and spectrum to the target; writes audit.json and sheet.jpg with the images whose content changed most:
 original, translation, label, prediction before, prediction after, and what changed.
 """
 
@@ -30,9 +30,10 @@ from tqdm import tqdm
 import mmdrsl  # noqa: F401 - registers everything before a config is built
 from mmdrsl.datasets.transforms.loading import LoadImage, LoadLabels
 from mmdrsl.engine.launch import resolve_mmseg_bases
-from mmdrsl.translation import TranslatedDataset
 from mmdrsl.translation.audit import AuditedImage, audit_translation, changed_pixels
-from mmdrsl.visualization import colour_labels, load_model
+from mmdrsl.translation.translated_dataset import TranslatedDataset
+from mmdrsl.visualization.colors import color_labels
+from mmdrsl.visualization.mode_maps import load_model
 
 GAP = 4
 
@@ -113,7 +114,7 @@ def draw_sheet(
     for image in images:
         before, after = predict(image.original), predict(image.translation)
         maps = [
-            colour_labels(labels, palette)[..., ::-1]
+            color_labels(labels, palette)[..., ::-1]
             for labels in (image.labels, before, after, changed_pixels(before, after))
         ]
         width = round(image.original.shape[1] * height / image.original.shape[0])

@@ -3,7 +3,7 @@
 python tools/analysis_tools/mode_maps.py CONFIG CHECKPOINT [--out work_dirs/mode_maps.png] [--num-pairs N]
 
 One row per pair of images: source image, its modes, its classes, then the same of the target. Every class has its
-colour, every mode of it a shade. Classes are those that the model predicts.
+color, every mode of it a shade. Classes are those that the model predicts.
 """
 
 from __future__ import annotations
@@ -18,11 +18,11 @@ from mmengine.registry import init_default_scope
 from mmseg.registry import DATASETS
 
 import mmdrsl  # noqa: F401 - registers everything before a config is built
-from mmdrsl.datasets.inspection import plain_datasets
+from mmdrsl.datasets.inspection.config_domains import plain_datasets
 from mmdrsl.engine.launch import resolve_mmseg_bases
-from mmdrsl.models.segmentors import UDASegmentor
-from mmdrsl.visualization import colour_labels, colour_modes, load_model, predict_modes
-from mmdrsl.visualization.mode_maps import mode_head
+from mmdrsl.models.segmentors.uda_segmentor import UDASegmentor
+from mmdrsl.visualization.colors import color_labels, color_modes
+from mmdrsl.visualization.mode_maps import load_model, mode_head, predict_modes
 
 GAP = 6
 
@@ -33,8 +33,8 @@ def panels(model: UDASegmentor, packed: dict, palette: list, height: int) -> np.
     image = packed["inputs"].numpy().transpose(1, 2, 0)[..., ::-1]
     drawn = (
         image,
-        colour_modes(classes, modes, palette, mode_head(model, "mmdl").num_modes),
-        colour_labels(classes, palette),
+        color_modes(classes, modes, palette, mode_head(model, "mmdl").num_modes),
+        color_labels(classes, palette),
     )
     width = round(image.shape[1] * height / image.shape[0])
     space = np.full((height, GAP, 3), 255, dtype=np.uint8)

@@ -4,10 +4,10 @@ python tools/analysis_tools/mode_purity.py CONFIG CHECKPOINT [CHECKPOINT ...] [-
     [--out FILE.json] [--max-images N]
 
 The renderer knows whether a pixel of a building is brick or glass; nothing in training does. For each checkpoint (its
-number of modes K is read from it) and each class with several sub-types: normalised mutual information (NMI, 0..1)
+number of modes K is read from it) and each class with several sub-types: normalized mutual information (NMI, 0..1)
 between the nearest mode of the true class and the sub-type, on game (source, training images) and camera (target,
 validation images). Beside it k-means with the same K on the features that the modes read: of the same checkpoint,
-or of the run given by --plain. Its centres come from game pixels, as the modes do, and are applied to both domains.
+or of the run given by --plain. Its centers come from game pixels, as the modes do, and are applied to both domains.
 A third column, k-means on the embeddings, tells whether a low score is the embedding's fault or the modes'.
 """
 
@@ -34,13 +34,13 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 import mmdrsl  # noqa: F401 - registers everything before a config is built
-from mmdrsl.datasets.inspection import plain_datasets
+from mmdrsl.datasets.inspection.config_domains import plain_datasets
 from mmdrsl.engine.launch import resolve_mmseg_bases
-from mmdrsl.models.decode_heads import MMDLHead
+from mmdrsl.methods.drsl.mmdl_head import MMDLHead
+from mmdrsl.models.batch_norm import calibrate_running_statistics
 from mmdrsl.models.feature_maps import choose_map, feature_maps
 from mmdrsl.models.label_maps import resize_labels
-from mmdrsl.models.normalisation import calibrate_running_statistics
-from mmdrsl.models.segmentors import UDASegmentor
+from mmdrsl.models.segmentors.uda_segmentor import UDASegmentor
 from mmdrsl.visualization.mode_maps import load_model, mode_head
 
 # Fewer pixels of a class than this say nothing about its modes.
@@ -95,11 +95,11 @@ def subtype_path(label_path: str) -> Path:
 def collect(
     model: UDASegmentor, dataset: Dataset, max_images: int, feature_index: int | str
 ) -> Pixels:
-    """Features, modes, classes and sub-types of the labelled cells of a dataset.
+    """Features, modes, classes and sub-types of the labeled cells of a dataset.
 
     Args:
         model: Adaptor in evaluation mode, with or without an `MMDLHead` named ``mmdl``.
-        dataset: Labelled dataset of the scenes with a pipeline of whole images.
+        dataset: Labeled dataset of the scenes with a pipeline of whole images.
         max_images: How many images, spread evenly.
         feature_index: Which feature map is the plain one.
 
@@ -145,8 +145,8 @@ def collect(
 
 
 def with_statistics_of(model: UDASegmentor, dataset: Dataset, max_images: int) -> UDASegmentor:
-    """The model for one domain: a checkpoint whose domains are normalised apart has the target's statistics only."""
-    if model.normalisation != "per_domain":
+    """The model for one domain: a checkpoint whose domains are normalized apart has the target's statistics only."""
+    if model.normalization != "domain_specific":
         return model
     model = copy.deepcopy(model).train()
     preprocess: Any = model.data_preprocessor
@@ -167,11 +167,11 @@ def with_statistics_of(model: UDASegmentor, dataset: Dataset, max_images: int) -
 
 
 def kmeans_score(fitted: Pixels, applied: Pixels, number: int, num_clusters: int, of: str) -> float:
-    """NMI of a class's sub-types with clusters; centres come from one domain and are applied to another."""
-    centres = KMeans(num_clusters, n_init=4, random_state=0)
-    centres.fit(getattr(fitted, of)[fitted.classes == number].astype(np.float64))
+    """NMI of a class's sub-types with clusters; centers come from one domain and are applied to another."""
+    centers = KMeans(num_clusters, n_init=4, random_state=0)
+    centers.fit(getattr(fitted, of)[fitted.classes == number].astype(np.float64))
     member = applied.classes == number
-    clusters = centres.predict(getattr(applied, of)[member].astype(np.float64))
+    clusters = centers.predict(getattr(applied, of)[member].astype(np.float64))
     return float(normalized_mutual_info_score(applied.subtypes[member], clusters))
 
 

@@ -23,10 +23,11 @@ import cv2
 import numpy as np
 from tqdm import tqdm
 
-from mmdrsl.datasets import CamVidDataset, CARLADataset
+from mmdrsl.datasets.camvid import CamVidDataset
+from mmdrsl.datasets.carla import CARLADataset
 from mmdrsl.datasets.conversion import write_image, write_png
 from mmdrsl.datasets.label_spaces import IGNORE_INDEX, LabelTable, get_label_space
-from mmdrsl.datasets.labelled import LabelledImageDataset
+from mmdrsl.datasets.labeled import LabelledImageDataset
 from mmdrsl.datasets.transforms.loading import LoadImage, read_raw_ids
 
 SIZE = (320, 240)

@@ -13,7 +13,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 
-from mmdrsl.datasets import CityscapesLabelIdsDataset
+from mmdrsl.datasets.cityscapes import CityscapesLabelIdsDataset
 from mmdrsl.datasets.conversion_command import run_converter
 
 SPLITS = [

@@ -13,8 +13,8 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 
-from mmdrsl.datasets import GTA5Dataset
 from mmdrsl.datasets.conversion_command import run_converter
+from mmdrsl.datasets.gta5 import GTA5Dataset
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

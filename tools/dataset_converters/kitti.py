@@ -13,8 +13,8 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 
-from mmdrsl.datasets import KITTIDataset
 from mmdrsl.datasets.conversion_command import run_converter
+from mmdrsl.datasets.kitti import KITTIDataset
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -1,4 +1,4 @@
-"""Render the street scenes: a labelled game set and a camera set.
+"""Render the street scenes: a labeled game set and a camera set.
 
 Example:
     python tools/dataset_converters/make_scenes.py --out data/scenes
@@ -10,7 +10,7 @@ import argparse
 import sys
 from pathlib import Path
 
-from mmdrsl.scenes import write_scenes
+from mmdrsl.scenes.writer import write_scenes
 
 
 def parse_arguments() -> argparse.Namespace:

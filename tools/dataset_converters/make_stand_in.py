@@ -11,7 +11,7 @@ import argparse
 import sys
 from pathlib import Path
 
-from mmdrsl.scenes import write_stand_in
+from mmdrsl.scenes.stand_in import write_stand_in
 
 
 def main() -> int:

@@ -1,14 +1,18 @@
 """AdaptSegNet (Tsai et al. 2018), one level: target segmentations shall look like source ones to a discriminator.
 
-A final config takes it up as ``model = dict(discriminators=dict(output=dict(type="DomainDiscriminator",
-in_channels=<classes>)), terms=dict(_base_.adaptsegnet_terms, _delete_=True))`` beside a `SelfTrainingHook` with
-``online=True``: its rounds set the share of target images and make no labels.
+The variant with least squares is ``model.terms.adversarial.kind=least_squares model.terms.adversarial.weight=0.01``.
 """
 
-adaptsegnet_terms = dict(
-    source=dict(type="SegmentationTerm", domain="source"),
-    # kind="least_squares", weight=0.01 is the variant with least squares.
-    adversarial=dict(type="AdversarialTerm", discriminator="output", weight=1e-3),
+method = dict(
+    # No label holds the target: in the statistics of the batch it would move what the source taught.
+    bn_mode="frozen",
+    discriminators=dict(output=dict(type="DomainDiscriminator")),
+    terms=dict(
+        source=dict(type="SegmentationTerm", domain="source"),
+        adversarial=dict(type="AdversarialTerm", discriminator="output", weight=1e-3),
+    ),
 )
+# Rounds set the share of target images and make no labels.
+method_hooks = dict(self_training=dict(online=True))
 # The discriminators get no gradient from the warm-up's batches.
 find_unused_parameters = True

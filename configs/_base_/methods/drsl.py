@@ -1,31 +1,34 @@
-"""DRSL on top of self-training: mode learning on both domains, stochastic mode alignment between them.
+"""DRSL (Iqbal et al. 2022) on top of MRKLD: mode learning on both domains, stochastic mode alignment between them.
 
-A final config takes it up as ``model = dict(terms={{_base_.drsl_terms}})`` beside an `MMDLHead` in ``model.heads`` and
-``default_hooks = dict(modes={{_base_.drsl_hook}})``. Monitors of the modes go into the log by themselves.
+The modes learn beside the warm-up, which stays that of source-only training, on what the decode head's classifier reads.
+Pseudo labels come from both heads. Monitors of the modes go into the log by themselves.
 """
 
-drsl_terms = dict(
-    metric=dict(
-        type="ModeMetricTerm",
-        weight=0.1,
-        domains=("source",),
-        loss=dict(type="ModeMetricLoss", margin=0.5, posterior_weight=0.5),
-    ),
-    # As the cross entropy on pseudo labels: a plain mean over their pixels.
-    metric_target=dict(
-        type="ModeMetricTerm",
-        weight=0.1,
-        domains=("target",),
-        loss=dict(type="ModeMetricLoss", margin=0.5, posterior_weight=0.5, class_balanced=False),
-    ),
-    alignment=dict(
-        type="ModeAlignmentTerm",
-        weight=0.05,
-        ramp_iterations=100,
-        loss=dict(type="StochasticModeAlignmentLoss", distance="pair", stochastic=True),
+_base_ = "mrkld.py"
+method = dict(
+    heads=dict(mmdl=dict(type="MMDLHead", in_index="decoder")),
+    heads_shape_warmup=False,
+    terms=dict(
+        metric=dict(
+            type="ModeMetricTerm",
+            domain="source",
+            weight=0.1,
+            loss=dict(type="ModeMetricLoss", margin=0.5, posterior_weight=0.5),
+        ),
+        # As the cross entropy on pseudo labels: a plain mean over their pixels.
+        metric_target=dict(
+            type="ModeMetricTerm",
+            domain="target",
+            weight=0.1,
+            loss=dict(
+                type="ModeMetricLoss", margin=0.5, posterior_weight=0.5, class_balanced=False
+            ),
+        ),
+        alignment=dict(type="ModeAlignmentTerm", weight=0.05, ramp_iterations=100),
     ),
 )
-# Labels come from both heads: the classifier's probabilities pooled with the posterior of the modes.
-drsl_label_policy = dict(second_head="mmdl", second_share=0.5)
-drsl_hook = dict(type="ModeMaintenanceHook", kmeans_iteration=500, interval=500)
+method_hooks = dict(
+    modes=dict(type="ModeMaintenanceHook", kmeans_iteration=500, interval=500),
+    self_training=dict(labeler=dict(policy=dict(second_head="mmdl", second_weight=0.5))),
+)
 custom_hooks = [dict(type="ModeMonitorHook", interval=50)]

@@ -1,9 +1,13 @@
 """MinEnt (Vu et al. 2019): cross entropy on the source, entropy of two classifiers on the target."""
 
-_base_ = "auxiliary_head.py"
-minent_terms = dict(
-    source=dict(type="SegmentationTerm", domain="source"),
-    source_auxiliary=dict(type="SegmentationTerm", domain="source", head="auxiliary", weight=0.1),
-    entropy=dict(type="EntropyTerm", weight=1e-3),
-    entropy_auxiliary=dict(type="EntropyTerm", head="auxiliary", weight=2e-4),
+_base_ = "auxiliary_classifier.py"
+method = dict(
+    # No label holds the target: in the statistics of the batch it would move what the source taught.
+    bn_mode="frozen",
+    terms=dict(
+        entropy=dict(type="EntropyTerm", weight=1e-3),
+        entropy_auxiliary=dict(type="EntropyTerm", head="auxiliary", weight=2e-4),
+    ),
 )
+# Rounds set the share of target images and make no labels.
+method_hooks = dict(self_training=dict(online=True))

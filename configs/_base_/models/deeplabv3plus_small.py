@@ -6,20 +6,10 @@ dilations that suit images of 128 x 256 pixels.
 BN runs on any device; on several GPUs the runner setting sync_bn='torch' converts it to SyncBN.
 """
 
+_base_ = "adaptor.py"
 norm_cfg = dict(type="BN", requires_grad=True)
 model = dict(
-    type="UDASegmentor",
-    data_preprocessor=dict(
-        type="UDADataPreprocessor",
-        mean=[123.675, 116.28, 103.53],
-        std=[58.395, 57.12, 57.375],
-        bgr_to_rgb=True,
-        pad_val=0,
-        seg_pad_val=255,
-        size_divisor=8,
-    ),
     segmentor=dict(
-        type="EncoderDecoder",
         backbone=dict(
             type="ResNet",
             depth=18,
@@ -44,14 +34,9 @@ model = dict(
             c1_in_channels=16,
             c1_channels=24,
             dropout_ratio=0.1,
-            num_classes=19,
             norm_cfg=norm_cfg,
             align_corners=False,
-            loss_decode=dict(
-                type="CrossEntropyLoss", use_sigmoid=False, avg_non_ignore=True, loss_weight=1.0
-            ),
+            loss_decode=dict(type="CrossEntropyLoss", avg_non_ignore=True),
         ),
-        train_cfg=dict(),
-        test_cfg=dict(mode="whole"),
     ),
 )

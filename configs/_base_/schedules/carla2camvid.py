@@ -1,4 +1,4 @@
-"""900 steps of AdamW: 600 on the source, then two rounds of 150 on half source, half pseudo-labelled target."""
+"""900 steps of AdamW: 600 on the source, then two rounds of 150 on half source, half pseudo-labeled target."""
 
 warmup_iterations = 600
 rounds = [

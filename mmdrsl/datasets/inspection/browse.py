@@ -11,7 +11,7 @@ import numpy as np
 
 from mmdrsl.datasets.label_spaces import IGNORE_INDEX
 from mmdrsl.datasets.two_domain import DomainSample, TwoDomainDataset, seeded
-from mmdrsl.visualization.colours import colour_labels
+from mmdrsl.visualization.colors import color_labels
 
 _OPACITY = 0.55
 _GAP = 8
@@ -94,18 +94,18 @@ def _column(
 ) -> np.ndarray:
     """Title, image, and image with label."""
     image = packed["inputs"].numpy().transpose(1, 2, 0)[..., ::-1]
-    colours = colour_labels(label, palette)
-    labelled = label != IGNORE_INDEX
-    mixed = (1 - _OPACITY) * image + _OPACITY * colours
+    colors = color_labels(label, palette)
+    labeled = label != IGNORE_INDEX
+    mixed = (1 - _OPACITY) * image + _OPACITY * colors
     # What is ignored stays visible, but dim.
-    drawn = np.where(labelled[..., None], mixed, 0.35 * image).astype(np.uint8)
+    drawn = np.where(labeled[..., None], mixed, 0.35 * image).astype(np.uint8)
     path = Path(packed["data_samples"].metainfo.get("img_path", ""))
-    share = 100 * float(labelled.mean())
+    share = 100 * float(labeled.mean())
     height, width = image.shape[:2]
     title = _text_line(f"{name}: {path.name}", width)
-    if not labelled.any():
+    if not labeled.any():
         return np.vstack([title, image, _text_line(f"{width}x{height}, no label", width)])
-    below = _text_line(f"{width}x{height}, {share:.0f} % of pixels labelled", width)
+    below = _text_line(f"{width}x{height}, {share:.0f} % of pixels labeled", width)
     return np.vstack([title, image, below, drawn])
 
 
@@ -125,7 +125,7 @@ def _on_paper(image: np.ndarray, height: int, width: int) -> np.ndarray:
 def _legend(
     present: np.ndarray, classes: Sequence[str], palette: Sequence[Sequence[int]], width: int
 ) -> np.ndarray:
-    """Colour boxes and names of the classes that occur."""
+    """Color boxes and names of the classes that occur."""
     shown = [int(train_id) for train_id in present if train_id != IGNORE_INDEX]
     per_row = max(width // _LEGEND_COLUMN, 1)
     rows = -(-len(shown) // per_row)

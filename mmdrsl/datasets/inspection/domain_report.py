@@ -17,15 +17,15 @@ from tqdm import tqdm
 
 from mmdrsl.datasets.inspection.config_domains import datasets_of
 from mmdrsl.datasets.inspection.file_check import FileReport, check_file
-from mmdrsl.datasets.labelled import LabelledImageDataset
-from mmdrsl.datasets.unlabelled import UnlabelledDataset
+from mmdrsl.datasets.labeled import LabelledImageDataset
+from mmdrsl.datasets.unlabeled import UnlabelledDataset
 from mmdrsl.datasets.validation import files_below
 
 REMEDIES = {
     "unusable dataset": "correct the entry that the message names",
     "unreadable image": "restore the files, or leave them out with ann_file",
     "unreadable label": "restore the files in their published format",
-    "image without label": "restore the labels, correct seg_map_suffix, or list the labelled images in ann_file",
+    "image without label": "restore the labels, correct seg_map_suffix, or list the labeled images in ann_file",
     "label without image": "restore the images, or remove the labels; training never reads these",
     "label of another size": "pair the right files; a resized label must be made from its own image's size",
     "unknown ids": "check that the dataset type fits the files; else add the ids to its label table",
@@ -44,8 +44,8 @@ class DomainReport:
     Attributes:
         datasets: Class name and image folder of each dataset.
         classes: Class names, in the order of the train ids.
-        palette: One RGB colour (0..255) per class.
-        labelled: Whether there are labels.
+        palette: One RGB color (0..255) per class.
+        labeled: Whether there are labels.
         images: Number of images.
         pixels: Pixels per class and, last, ignored, shape (C + 1,).
         images_with: Images that have each class, shape (C + 1,).
@@ -61,7 +61,7 @@ class DomainReport:
     datasets: list[str] = field(default_factory=list)
     classes: tuple[str, ...] = ()
     palette: Sequence[Sequence[int]] = ()
-    labelled: bool = False
+    labeled: bool = False
     images: int = 0
     pixels: np.ndarray = field(default_factory=lambda: np.zeros(1, np.int64))
     images_with: np.ndarray = field(default_factory=lambda: np.zeros(1, np.int64))
@@ -81,7 +81,7 @@ class DomainReport:
         pixels = dict(zip((*self.classes, "ignore"), self.pixels.tolist(), strict=True))
         return {
             "images": self.images,
-            "pixels": pixels if self.labelled else {},
+            "pixels": pixels if self.labeled else {},
             "problems": [f"{kind}: {message}" for kind, message in self.problems],
         }
 
@@ -97,7 +97,7 @@ def inspect_config(
         progress: Whether to draw a progress bar on standard error.
 
     Returns:
-        Report by domain; labels of the unlabelled target are never opened.
+        Report by domain; labels of the unlabeled target are never opened.
 
     Raises:
         ValueError: As `datasets_of`.
@@ -138,7 +138,7 @@ def _inspect_dataset(
         report.classes, report.palette = classes, dataset.metainfo["palette"]
         report.pixels = np.zeros(len(classes) + 1, np.int64)
         report.images_with = np.zeros(len(classes) + 1, np.int64)
-    report.labelled |= not isinstance(dataset, UnlabelledDataset)
+    report.labeled |= not isinstance(dataset, UnlabelledDataset)
     try:
         infos = list_files(dataset)
     except (OSError, ValueError, AssertionError) as error:
@@ -155,7 +155,7 @@ def list_files(dataset: BaseSegDataset) -> list[dict[str, Any]]:
     """List a dataset's samples as they are, with missing labels.
 
     Args:
-        dataset: A dataset of MMSegmentation or mmdrsl, lazily initialised or not.
+        dataset: A dataset of MMSegmentation or mmdrsl, lazily initialized or not.
 
     Returns:
         Per sample what `check_file` needs.

@@ -50,8 +50,8 @@ def _remarks(reports: Mapping[str, DomainReport]) -> str:
     remarks = []
     for name, report in reports.items():
         absent = _absent(report)
-        if report.labelled and report.images and absent:
-            effect = "cannot be learnt" if name == "source" else "have no score"
+        if report.labeled and report.images and absent:
+            effect = "cannot be learned" if name == "source" else "have no score"
             remarks.append(f"{name} has no pixel of {', '.join(absent)}: these classes {effect}.")
         if len(report.image_kinds) > 1:
             remarks.append(f"{name} mixes images stored as {_counted(report.image_kinds)}.")
@@ -81,7 +81,7 @@ def _overview(reports: Mapping[str, DomainReport]) -> str:
         ],
         "images stored as": [_counted(report.image_kinds) for report in reports.values()],
         "labels stored as": [
-            _counted(report.label_kinds) if report.labelled else "not opened"
+            _counted(report.label_kinds) if report.labeled else "not opened"
             for report in reports.values()
         ],
         "mean red, green, blue": [_triple(report.mean) for report in reports.values()],
@@ -95,20 +95,20 @@ def _overview(reports: Mapping[str, DomainReport]) -> str:
 
 
 def _classes(reports: Mapping[str, DomainReport]) -> str:
-    labelled = {name: report for name, report in reports.items() if report.labelled}
-    if not labelled:
+    labeled = {name: report for name, report in reports.items() if report.labeled}
+    if not labeled:
         return ""
     table = PrettyTable(
-        ["class", *(f"{name}: {what}" for name in labelled for what in ("pixels", "%", "images"))]
+        ["class", *(f"{name}: {what}" for name in labeled for what in ("pixels", "%", "images"))]
     )
     table.align = "r"
     table.align["class"] = "l"
     names = dict.fromkeys(
-        name for report in labelled.values() for name in (*report.classes, "ignore")
+        name for report in labeled.values() for name in (*report.classes, "ignore")
     )
     for class_name in sorted(names, key=lambda name: name == "ignore"):
         row = [class_name]
-        for report in labelled.values():
+        for report in labeled.values():
             everything = (*report.classes, "ignore")
             if class_name not in everything:
                 row += ["-"] * 3

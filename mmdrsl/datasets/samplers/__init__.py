@@ -1,6 +1,6 @@
 """Samplers for two-domain training."""
 
-from .rare_classes import RareClassDraw
-from .two_domain_sampler import RareClassOptions, TwoDomainSampler
+from .rare_class_sampling import RareClassDraw, RareClassSampling
+from .two_domain_sampler import TwoDomainSampler
 
-__all__ = ["RareClassDraw", "RareClassOptions", "TwoDomainSampler"]
+__all__ = ["RareClassDraw", "RareClassSampling", "TwoDomainSampler"]

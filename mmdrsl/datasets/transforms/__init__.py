@@ -1,15 +1,12 @@
 """Pipeline transforms."""
 
-from .confidence import LoadPseudoLabelConfidence, PackTargetInputs
 from .loading import LoadImage, LoadLabels, LoadPseudoLabels
 from .target_noise import RandomGaussianBlur, RandomGaussianNoise
 
 __all__ = [
     "LoadImage",
     "LoadLabels",
-    "LoadPseudoLabelConfidence",
     "LoadPseudoLabels",
-    "PackTargetInputs",
     "RandomGaussianBlur",
     "RandomGaussianNoise",
 ]

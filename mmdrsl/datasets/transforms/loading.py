@@ -14,7 +14,7 @@ from PIL import Image
 from mmdrsl.datasets.image_header import ImageHeader, check_png, read_header
 from mmdrsl.datasets.label_spaces import IGNORE_INDEX
 
-# OpenCV decodes colour as blue, green, red.
+# OpenCV decodes color as blue, green, red.
 _CHANNELS = {"red": 2, "green": 1, "blue": 0}
 _EIGHT_BITS = "8"
 
@@ -53,7 +53,7 @@ def read_raw_ids(path: str, channel: str | None = None) -> npt.NDArray[Any]:
         ids = _palette_indices(data, path)
     elif header.bits < 8:
         raise ValueError(
-            f"the label {path} is grey with {header.bits} bits per pixel, which readers stretch "
+            f"the label {path} is gray with {header.bits} bits per pixel, which readers stretch "
             "to 0..255: save it with 8 bits"
         )
     else:
@@ -67,7 +67,7 @@ def read_raw_ids(path: str, channel: str | None = None) -> npt.NDArray[Any]:
         if ids.dtype != np.uint8 or num_channels != 1:
             raise ValueError(
                 f"the label {path} has {found}, expected 1 channel of uint8 or a palette: give the "
-                "file of class ids, not a coloured or an instance map"
+                "file of class ids, not a colored or an instance map"
             )
         return ids
     wide = not channel.endswith(_EIGHT_BITS)
@@ -75,7 +75,7 @@ def read_raw_ids(path: str, channel: str | None = None) -> npt.NDArray[Any]:
     if ids.dtype != (np.uint16 if wide else np.uint8) or num_channels not in expected[1]:
         raise ValueError(
             f"the label {path} has {found}, expected {expected[0]} with the id in the "
-            f"{channel} one: give the published file, not a coloured or re-saved one"
+            f"{channel} one: give the published file, not a colored or re-saved one"
         )
     return ids[..., _CHANNELS[channel.removesuffix(_EIGHT_BITS)]]
 
@@ -115,9 +115,9 @@ def read_train_ids(
 class LoadImage(BaseTransform):
     """Load an image as blue, green, red of 8 bits.
 
-    Grey images are repeated in all channels, 16-bit colours keep their high byte and EXIF rotation
+    Gray images are repeated in all channels, 16-bit colors keep their high byte and EXIF rotation
     is left alone, since label files know none. Files that are no photograph are refused: 1-bit,
-    16-bit grey (a depth or instance map), transparent pixels, a side beyond `MAX_SIDE`.
+    16-bit gray (a depth or instance map), transparent pixels, a side beyond `MAX_SIDE`.
 
     Required key: `img_path`. Added keys: `img` (uint8, shape (H, W, 3)), `img_shape` and
     `ori_shape` (both (H, W)).
@@ -238,7 +238,7 @@ def _read_bytes(path: str) -> bytes:
 
 
 def _palette_indices(data: bytes, path: str) -> npt.NDArray[Any]:
-    """Decode with Pillow, since OpenCV gives a palette's colours rather than its indices."""
+    """Decode with Pillow, since OpenCV gives a palette's colors rather than its indices."""
     try:
         with Image.open(io.BytesIO(data)) as image:
             return np.asarray(image)
@@ -258,7 +258,7 @@ def _check_photograph(header: ImageHeader, path: str) -> None:
 
 
 def _check_opaque(encoded: npt.NDArray[np.uint8], path: str) -> None:
-    """Refuse transparent pixels, whose colour is undefined."""
+    """Refuse transparent pixels, whose color is undefined."""
     decoded = cv2.imdecode(encoded, cv2.IMREAD_UNCHANGED)
     if decoded is not None and decoded.ndim == 3 and decoded.shape[2] == 4:
         opacity = np.asarray(decoded)[..., 3]
@@ -267,7 +267,7 @@ def _check_opaque(encoded: npt.NDArray[np.uint8], path: str) -> None:
         )
         if transparent:
             raise ValueError(
-                f"the image {path} has {transparent} transparent pixels, whose colour is undefined: "
+                f"the image {path} has {transparent} transparent pixels, whose color is undefined: "
                 "save it without an alpha channel"
             )
 

@@ -55,7 +55,7 @@ class RandomGaussianNoise(BaseTransform):
 
     Args:
         prob: Probability, in [0, 1].
-        std: Range of the standard deviation in grey levels, 0 <= low <= high.
+        std: Range of the standard deviation in gray levels, 0 <= low <= high.
 
     Raises:
         ValueError: An argument is outside its range.

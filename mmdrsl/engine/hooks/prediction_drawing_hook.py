@@ -10,7 +10,7 @@ from mmseg.engine.hooks import SegVisualizationHook
 from mmseg.registry import HOOKS
 from mmseg.structures import SegDataSample
 
-from ...datasets.transforms.loading import LoadImage
+from mmdrsl.datasets.transforms.loading import LoadImage
 
 
 @HOOKS.register_module()

@@ -14,7 +14,7 @@ from mmengine.hooks import Hook
 from mmengine.runner import Runner
 from mmseg.registry import HOOKS
 
-from ...self_training.artefact import write_atomically
+from mmdrsl.atomic_files import write_atomically
 
 COST_FILE = "cost.json"
 SECONDS_KEY = "run_cost_seconds"
@@ -28,14 +28,14 @@ class RunCostHook(Hook):
 
     The figures so far are in every checkpoint, so a run that was killed and resumed ends with those of one that was
     not: steps that are done again count once, the start of the process not at all. Seconds are wall-clock
-    time of training and labelling. Memory is the most that was allocated on the GPU, or without one the largest
+    time of training and labeling. Memory is the most that was allocated on the GPU, or without one the largest
     resident set of the training process, loaders apart.
 
     Args:
-        warmup_iterations: Steps after which `warmup_seconds` is taken, before the first labelling.
+        warmup_iterations: Steps after which `warmup_seconds` is taken, before the first labeling.
     """
 
-    # Before the labelling and the checkpoint that follow the same step.
+    # Before the labeling and the checkpoint that follow the same step.
     priority = "HIGH"
 
     def __init__(self, *, warmup_iterations: int) -> None:

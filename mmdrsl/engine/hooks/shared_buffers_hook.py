@@ -6,7 +6,7 @@ from mmengine.hooks import Hook
 from mmengine.runner import Runner
 from mmseg.registry import HOOKS
 
-from ...models.normalisation import share_buffers
+from mmdrsl.models.batch_norm import share_buffers
 
 
 @HOOKS.register_module()

@@ -12,7 +12,7 @@ from mmseg.models.backbones.mobilenet_v2 import MobileNetV2
 from mmseg.registry import MODELS
 from torch import Tensor, nn
 
-from .segnet_encoder import VGG16_STAGES
+from mmdrsl.models.backbones.segnet_encoder import VGG16_STAGES
 
 BACKBONES: dict[str, dict[str, Any]] = {
     "vgg16_bn": {"type": "SegNetEncoder"},

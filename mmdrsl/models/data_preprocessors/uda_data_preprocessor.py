@@ -18,7 +18,7 @@ class UDADataPreprocessor(SegDataPreProcessor):
     """
 
     def forward(self, data: dict, training: bool = False) -> dict[str, Any]:
-        """Order, normalise, pad and stack a batch.
+        """Order, normalize, pad and stack a batch.
 
         Args:
             data: Collated batch with ``inputs`` and ``data_samples``.

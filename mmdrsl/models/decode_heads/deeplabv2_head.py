@@ -22,6 +22,7 @@ class SummedConvolutions(nn.Module):
 
     def __init__(self, in_channels: int, out_channels: int, dilations: Sequence[int]) -> None:
         super().__init__()
+        self.in_channels = in_channels
         self.branches = nn.ModuleList(
             nn.Conv2d(in_channels, out_channels, 3, padding=dilation, dilation=dilation)
             for dilation in dilations
@@ -65,7 +66,7 @@ class DeepLabV2Head(BaseDecodeHead):
         super().__init__(
             in_channels=in_channels, channels=in_channels, num_classes=num_classes, **base_options
         )
-        # Under the base's name, so that its dropout, its initialisation and the rates of heads hold for it.
+        # Under the base's name, so that its dropout, its initialization and the rates of heads hold for it.
         self.conv_seg = SummedConvolutions(in_channels, self.out_channels, dilations)
 
     def forward(self, inputs: Sequence[Tensor]) -> Tensor:

@@ -8,7 +8,7 @@ from mmseg.registry import MODELS
 from torch import Tensor, nn
 from torch.nn.functional import max_unpool2d
 
-from ..backbones.segnet_encoder import VGG16_STAGES, conv_stack
+from mmdrsl.models.backbones.segnet_encoder import VGG16_STAGES, conv_stack
 
 
 @MODELS.register_module()

@@ -14,7 +14,7 @@ class DomainDiscriminator(nn.Module):
     """Scores every place of a map: source or target (AdaptSegNet, Tsai et al. 2018, section 4.1; after DCGAN).
 
     ``conv - LeakyReLU`` for each of the hidden widths, then a ``conv`` to one channel. The defaults are those of
-    AdaptSegNet and ADVENT: 4 x 4, stride 2, widths 64, 128, 256, 512. No normalisation, since its batches hold one
+    AdaptSegNet and ADVENT: 4 x 4, stride 2, widths 64, 128, 256, 512. No normalization, since its batches hold one
     domain each. It has no say in prediction: neither the teacher nor an exported checkpoint contains it.
 
     Args:

@@ -1,4 +1,4 @@
-"""The judgement of a network that must not learn from it."""
+"""The judgment of a network that must not learn from it."""
 
 from __future__ import annotations
 

@@ -1,12 +1,5 @@
-"""Losses: `functional` holds all mathematics, each other module one thin registered loss."""
+"""Losses that several methods use: pure functions, and the registered cross entropy."""
 
-from .mode_alignment_loss import StochasticModeAlignmentLoss
-from .mode_metric_loss import ModeMetricLoss
-from .segmentation_losses import ReverseCrossEntropyLoss, WeightedCrossEntropyLoss
+from .segmentation_losses import WeightedCrossEntropyLoss
 
-__all__ = [
-    "ModeMetricLoss",
-    "ReverseCrossEntropyLoss",
-    "StochasticModeAlignmentLoss",
-    "WeightedCrossEntropyLoss",
-]
+__all__ = ["WeightedCrossEntropyLoss"]

@@ -37,7 +37,7 @@ def domain_loss(scores: Tensor, *, of_source: bool, kind: str = "cross_entropy")
     return F.mse_loss(scores, wanted)
 
 
-def right_share(source_scores: Tensor, target_scores: Tensor, kind: str) -> Tensor:
+def domain_accuracy(source_scores: Tensor, target_scores: Tensor, kind: str) -> Tensor:
     """Share of places judged rightly, both domains counting the same; 0.5 is guessing.
 
     Args:

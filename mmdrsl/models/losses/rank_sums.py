@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import torch
 from mmengine.dist import all_reduce, get_world_size
 from torch import Tensor
 
@@ -25,3 +26,21 @@ def sum_over_ranks(local: Tensor) -> Tensor:
     total = local.detach().clone()
     all_reduce(total)
     return total + world_size * (local - local.detach())
+
+
+def mean_over_ranks(total: Tensor, divisor: Tensor) -> Tensor:
+    """Divide a rank's sum by the mean of all ranks' divisors; every rank must call it, in the same order.
+
+    With gradients averaged over the ranks this is the gradient of one process with the joint batch, however unevenly
+    labels are spread.
+
+    Args:
+        total: The sum of this rank.
+        divisor: Its divisor, >= 0.
+
+    Returns:
+        A scalar; a connected zero where the divisor is 0.
+    """
+    divisor = divisor.detach().clone()
+    all_reduce(divisor, op="mean")
+    return total / torch.where(divisor > 0, divisor, torch.ones_like(divisor))

@@ -9,7 +9,7 @@ import torch
 from mmengine.config import Config
 from mmengine.runner.checkpoint import _load_checkpoint
 
-from .uda_segmentor import SEGMENTOR_PREFIX, TEACHER_PREFIX
+from mmdrsl.models.segmentors.uda_segmentor import SEGMENTOR_PREFIX, TEACHER_PREFIX
 
 TEST_KEYS = (
     "custom_imports",
@@ -62,10 +62,10 @@ def plain_config(cfg: Config) -> Config:
 
 
 def evaluates_teacher(cfg: Config) -> bool:
-    """Whether a config evaluates the averaged copy of its `TeacherHook` instead of the trained network."""
+    """Whether a config evaluates the averaged copy of its `MeanTeacherHook` instead of the trained network."""
     hooks = [*cfg.get("default_hooks", {}).values(), *cfg.get("custom_hooks", [])]
     return any(
-        hook is not None and hook["type"] == "TeacherHook" and hook.get("evaluate", False)
+        hook is not None and hook["type"] == "MeanTeacherHook" and hook.get("evaluate", False)
         for hook in hooks
     )
 
@@ -79,7 +79,7 @@ def export_segmentor(
         cfg: Config of the adaptation.
         checkpoint: Its training checkpoint.
         out: Folder to write to.
-        teacher: Export the averaged copy that `TeacherHook` keeps (True) or the trained network (False); None takes
+        teacher: Export the averaged copy that `MeanTeacherHook` keeps (True) or the trained network (False); None takes
             the one that the config evaluates.
 
     Returns:
@@ -98,7 +98,7 @@ def export_segmentor(
         teacher = evaluates_teacher(cfg) and started
     if teacher and not started:
         raise ValueError(
-            f"{checkpoint} holds no teacher that a TeacherHook has updated: export the trained network, or a later "
+            f"{checkpoint} holds no teacher that a MeanTeacherHook has updated: export the trained network, or a later "
             "checkpoint."
         )
     prefix = f"{TEACHER_PREFIX}module.{SEGMENTOR_PREFIX}" if teacher else SEGMENTOR_PREFIX
@@ -110,12 +110,12 @@ def export_segmentor(
     if not weights:
         raise ValueError(
             f"{checkpoint} holds no weights below {prefix!r}; expected a checkpoint of a UDASegmentor"
-            f"{' that was trained with a TeacherHook' if teacher else ''}. A plain checkpoint needs no export."
+            f"{' that was trained with a MeanTeacherHook' if teacher else ''}. A plain checkpoint needs no export."
         )
     meta = loaded.get("meta", {}).get("dataset_meta", {})
     dataset_meta = {
         "classes": [str(name) for name in meta.get("classes", ())],
-        "palette": [[int(value) for value in colour] for colour in meta.get("palette", ())],
+        "palette": [[int(value) for value in color] for color in meta.get("palette", ())],
     }
     out.mkdir(parents=True, exist_ok=True)
     plain_config(cfg).dump(str(out / "config.py"))

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections import OrderedDict
+from collections.abc import Sequence
 from contextlib import nullcontext
+from functools import partial
 from typing import Any
 
 import torch
@@ -14,30 +16,30 @@ from mmseg.models.segmentors.encoder_decoder import EncoderDecoder
 from mmseg.registry import MODELS
 from torch import Tensor, nn
 
-from ..backbones import check_backbone_file
-from ..feature_maps import FeatureMaps, decode
-from ..normalisation import frozen_statistics, running_statistics_of_target
-from ..terms.adaptation_term import AdaptationProgress, AdaptationStep, DomainBatch
+from mmdrsl.datasets.label_spaces import get_label_space
+from mmdrsl.models.adaptation_step import AdaptationProgress, AdaptationStep, DomainBatch
+from mmdrsl.models.backbones.weight_conversion import check_backbone_file
+from mmdrsl.models.batch_norm import frozen_statistics, running_statistics_of_target
+from mmdrsl.models.feature_maps import FeatureMaps, decode
+from mmdrsl.models.segmentors.completion import complete_beside, complete_segmentor
 
+BN_MODES = ("joint", "domain_specific", "frozen")
 SEGMENTOR_PREFIX = "segmentor."
 TEACHER_PREFIX = "teacher."
 
 
-def _built_aside(configs: dict[str, dict] | None) -> nn.ModuleDict:
-    """Modules that a method adds to a segmentor.
+def _build_aside(cfg: dict) -> nn.Module:
+    """A module that a method adds to a segmentor.
 
-    Each draws its first weights aside: every method starts from the same segmentor, and every module from the same
+    It draws its first weights aside: every method starts from the same segmentor, and every module from the same
     weights, whatever is beside it.
     """
-    modules = nn.ModuleDict()
-    for name, cfg in (configs or {}).items():
-        with torch.random.fork_rng(devices=[]):
-            module = MODELS.build(cfg)
-            # Only here: the segmentor's own heads are initialised by the Runner, in the main stream.
-            if isinstance(module, BaseDecodeHead) or getattr(module, "init_cfg", None) is not None:
-                module.init_weights()
-        modules[name] = module
-    return modules
+    with torch.random.fork_rng(devices=[]):
+        module = MODELS.build(cfg)
+        # Only here: the segmentor's own heads are initialized by the Runner, in the main stream.
+        if isinstance(module, BaseDecodeHead) or getattr(module, "init_cfg", None) is not None:
+            module.init_weights()
+    return module
 
 
 @MODELS.register_module()
@@ -49,17 +51,25 @@ class UDASegmentor(BaseSegmentor):
     ``<term>.<value>``; each term draws its random numbers as if it were alone. Prediction is the wrapped segmentor's
     alone, and a checkpoint of the wrapped segmentor loads directly.
 
-    `TeacherHook` may add ``teacher``, an averaged copy of segmentor and heads that is saved with the model. Training
+    `MeanTeacherHook` may add ``teacher``, an averaged copy of segmentor and heads that is saved with the model. Training
     never changes it inside a step, and a model without one reads a checkpoint that has one.
+
+    What the configs of the parts leave out is filled in: ``num_classes`` from the label space, ``in_channels`` of heads
+    from a look at backbone and neck, a discriminator's input, class weights. What they say is checked.
 
     Args:
         segmentor: Config of an ``EncoderDecoder`` or of a subclass with one decode head.
-        normalisation: ``joint`` runs both domains in one pass, so that batch statistics cover them together;
-            ``per_domain`` runs one pass for each, normalised by its own statistics, of which the target's go into the
-            running ones that prediction uses (after DSBN, Chang et al. 2019), the source's where a batch has no target
-            image; ``frozen`` runs one pass which in the rounds is normalised by the running statistics that the warm-up
-            left, so that the target's mixture of classes does not shift the features on which the source was learnt (a
-            head that the warm-up does not train has none yet: no normalisation there).
+        label_space: The classes that the model predicts, a key of `LABEL_SPACES` or a mapping, see `get_label_space`;
+            None takes the number of classes that the segmentor's decode head has.
+        crop_size: (height, width) of the training images, with which backbone and neck are looked at; None takes 256 x
+            256, which networks of a fixed size may refuse.
+        class_weight: Weight per class of the cross entropy of every classifier whose own config has none.
+        bn_mode: ``joint`` runs both domains in one pass, so that batch statistics cover them together;
+            ``domain_specific`` runs one pass for each, normalized by its own statistics, of which the target's go into
+            the running ones that prediction uses (after DSBN, Chang et al. 2019), the source's where a batch has no
+            target image; ``frozen`` runs one pass which in the rounds is normalized by the running statistics that the
+            warm-up left, so that the target's mixture of classes does not shift the features on which the source was
+            learned (a head that the warm-up does not train has none yet: no normalization there).
         terms: Configs of `AdaptationTerm` modules by name.
         heads: Configs of further heads on the features by name, read by terms.
         discriminators: Configs of domain discriminators by name, such as `DomainDiscriminator`, trained by adversarial
@@ -72,12 +82,12 @@ class UDASegmentor(BaseSegmentor):
             learn beside it: the segmentor's warm-up is then, bit for bit, that of source-only training with the same
             seed, and whatever follows is compared from one starting point.
         data_preprocessor: Config of `UDADataPreprocessor`.
-        init_cfg: MMEngine weight initialisation.
+        init_cfg: MMEngine weight initialization.
 
     Raises:
         TypeError: The segmentor has no single decode head with a ``loss_by_feat``.
-        ValueError: Unknown normalisation, a further head has another number of classes than the segmentor, or a
-            term's name contains "loss".
+        ValueError: Unknown ``bn_mode``, a part has another number of classes or channels, or a term's name contains
+            "loss".
     """
 
     segmentor: EncoderDecoder
@@ -85,28 +95,38 @@ class UDASegmentor(BaseSegmentor):
     discriminators: nn.ModuleDict
     terms: nn.ModuleDict
     progress: AdaptationProgress
+    phases: tuple
     teacher: BaseAveragedModel | None
     predict_with_teacher: bool
+    calls_after_step: bool
 
     def __init__(
         self,
         *,
         segmentor: dict,
+        label_space: str | dict | None = None,
+        crop_size: Sequence[int] | None = None,
+        class_weight: Sequence[float] | None = None,
         terms: dict[str, dict] | None = None,
         heads: dict[str, dict] | None = None,
         discriminators: dict[str, dict] | None = None,
         heads_shape_warmup: bool = True,
-        normalisation: str = "joint",
+        bn_mode: str = "joint",
         data_preprocessor: dict | None = None,
         init_cfg: dict | list | None = None,
     ) -> None:
         super().__init__(data_preprocessor=data_preprocessor, init_cfg=init_cfg)
-        if normalisation not in ("joint", "per_domain", "frozen"):
-            raise ValueError(
-                f"model.normalisation must be 'joint', 'per_domain' or 'frozen', found {normalisation!r}."
-            )
-        self.normalisation = normalisation
-        self.segmentor = MODELS.build(segmentor)
+        if bn_mode not in BN_MODES:
+            raise ValueError(f"model.bn_mode must be one of {list(BN_MODES)}, found {bn_mode!r}.")
+        self.bn_mode = bn_mode
+        classes = None if label_space is None else get_label_space(label_space).classes
+        cfg, channels = complete_segmentor(
+            segmentor,
+            num_classes=None if classes is None else len(classes),
+            class_weight=class_weight,
+            crop_size=crop_size,
+        )
+        self.segmentor = MODELS.build(cfg)
         decode_head = getattr(self.segmentor, "decode_head", None)
         if not hasattr(decode_head, "loss_by_feat"):
             raise TypeError(
@@ -114,28 +134,35 @@ class UDASegmentor(BaseSegmentor):
                 f"with any BaseDecodeHead; found {segmentor.get('type')!r} with {type(decode_head).__name__}."
             )
         self.heads_shape_warmup = heads_shape_warmup
-        self.heads = _built_aside(heads)
-        self.discriminators = _built_aside(discriminators)
-        for name, head in self.heads.items():
-            classes = getattr(head, "num_classes", self.segmentor.num_classes)
-            if classes != self.segmentor.num_classes:
-                raise ValueError(
-                    f"model.heads.{name} has num_classes={classes}, the segmentor has "
-                    f"{self.segmentor.num_classes}; set both to the number of classes of the data."
-                )
+
+        def built(modules: dict[str, dict] | None) -> nn.ModuleDict:
+            complete = partial(
+                complete_beside,
+                segmentor=self.segmentor,
+                channels=channels,
+                class_weight=class_weight,
+            )
+            return nn.ModuleDict(
+                {name: _build_aside(complete(entry)) for name, entry in (modules or {}).items()}
+            )
+
+        self.heads = built(heads)
+        self.discriminators = built(discriminators)
         for name in terms or {}:
             if "loss" in name:
                 raise ValueError(
-                    f"model.terms.{name}: MMEngine would optimise every value of a term whose name contains 'loss', "
+                    f"model.terms.{name}: MMEngine would optimize every value of a term whose name contains 'loss', "
                     "diagnostics too; give it another name."
                 )
         self.terms = nn.ModuleDict({name: MODELS.build(cfg) for name, cfg in (terms or {}).items()})
         self.progress = AdaptationProgress()
+        self.phases = ()
         self.register_module("teacher", None)
         self.predict_with_teacher = False
+        self.calls_after_step = False
 
     def init_weights(self) -> None:
-        """Initialise the weights; refuse a backbone file that does not fit, where MMEngine would only warn.
+        """Initialize the weights; refuse a backbone file that does not fit, where MMEngine would only warn.
 
         Raises:
             FileNotFoundError: The file of ``backbone.init_cfg`` does not exist.
@@ -150,7 +177,7 @@ class UDASegmentor(BaseSegmentor):
         super().init_weights()
 
     def add_teacher(self, average: dict) -> None:
-        """Add an averaged copy of segmentor and heads; `TeacherHook` keeps it up to date.
+        """Add an averaged copy of segmentor and heads; `MeanTeacherHook` keeps it up to date.
 
         Args:
             average: Config of one of MMEngine's averaged models, such as ``ExponentialMovingAverage``.
@@ -174,7 +201,7 @@ class UDASegmentor(BaseSegmentor):
             return nn.ModuleDict(dict(segmentor=self.segmentor, heads=self.heads))
         if self.teacher is None:
             raise ValueError(
-                "The model has no teacher; add default_hooks=dict(teacher=dict(type='TeacherHook'))."
+                "The model has no teacher; add default_hooks=dict(teacher=dict(type='MeanTeacherHook'))."
             )
         return self.teacher.module if self.teacher.steps > 0 else self.networks()
 
@@ -209,7 +236,7 @@ class UDASegmentor(BaseSegmentor):
         """Feature maps of backbone and neck.
 
         Args:
-            inputs: Normalised images, shape (B, 3, H, W).
+            inputs: Normalized images, shape (B, 3, H, W).
 
         Returns:
             One tensor per stage, each (B, ...).
@@ -224,15 +251,16 @@ class UDASegmentor(BaseSegmentor):
         """Values of all terms for one two-domain batch.
 
         Args:
-            inputs: Normalised images, source images first, shape (B, 3, H, W).
+            inputs: Normalized images, source images first, shape (B, 3, H, W).
             data_samples: One sample per image whose metainfo has ``domain``.
 
         Returns:
-            ``<term>.<value>``; keys with a last part that begins with ``loss_`` are optimised.
+            ``<term>.<value>``; keys with a last part that begins with ``loss_`` are optimized.
 
         Raises:
-            ValueError: The batch is not ordered, or no term had anything to do.
+            ValueError: The batch is not ordered, no term had anything to do, or nobody keeps the state of one.
         """
+        self._check_state_is_kept()
         domains = [sample.metainfo.get("domain", "source") for sample in data_samples]
         if domains != sorted(domains):
             raise ValueError(
@@ -242,7 +270,7 @@ class UDASegmentor(BaseSegmentor):
         num_source = domains.count("source")
         parts = {"source": slice(None, num_source), "target": slice(num_source, None)}
         parts = {name: part for name, part in parts.items() if domains[part]}
-        frozen = self.normalisation == "frozen" and self.progress.round > 0
+        frozen = self.bn_mode == "frozen" and self.progress.round > 0
         with frozen_statistics(self) if frozen else nullcontext():
             features, batches = self._run_domains(inputs, data_samples, parts)
             step = AdaptationStep(
@@ -253,12 +281,14 @@ class UDASegmentor(BaseSegmentor):
                 domains=batches,
                 progress=self.progress,
                 detach_heads=not self.heads_shape_warmup and self.progress.round == 0,
-                teacher=self.teacher.module if self.teacher and self.teacher.steps > 0 else None,
+                teacher=self._teacher_of_terms(),
             )
             values = {}
             # Every term draws as if it were alone: what a head learns does not depend on the heads beside it.
             devices = [inputs.device] if inputs.is_cuda else []
             for name, term in self.terms.items():
+                if not term.domains <= batches.keys():
+                    continue
                 with torch.random.fork_rng(devices=devices):
                     values.update({f"{name}.{key}": value for key, value in term(step).items()})
             # Their draws are not to come again in the next step, where no StepSeedHook seeds it.
@@ -270,11 +300,26 @@ class UDASegmentor(BaseSegmentor):
             )
         return values
 
+    def _teacher_of_terms(self) -> nn.ModuleDict | None:
+        """The teacher, where it has begun and a term says that it reads it."""
+        if self.teacher is None or self.teacher.steps == 0:
+            return None
+        return self.teacher.module if any(t.needs_teacher for t in self.terms.values()) else None
+
+    def _check_state_is_kept(self) -> None:
+        """Refuse terms whose state nobody would change."""
+        kept = [name for name, term in self.terms.items() if term.changes_after_step]
+        if kept and not self.calls_after_step:
+            raise ValueError(
+                f"The terms {kept} change between steps and no hook calls them: add "
+                "default_hooks=dict(after_step=dict(type='AfterStepHook'))."
+            )
+
     def _run_domains(
         self, inputs: Tensor, data_samples: list, parts: dict[str, slice]
     ) -> tuple[FeatureMaps | None, dict[str, DomainBatch]]:
         """Feature maps of the joint pass (None where each domain had its own), and each domain's share."""
-        if self.normalisation != "per_domain":
+        if self.bn_mode != "domain_specific":
             logits, features = decode(self.segmentor, self.extract_feat(inputs))
             return features, {
                 name: DomainBatch(

@@ -30,7 +30,7 @@ def expect_error(path, *texts, error=ValueError, **options):
 
 def save_palette(path, ids):
     image = Image.fromarray(ids)
-    # Colours unlike the ids, so that reading colours instead of indices shows.
+    # Colors unlike the ids, so that reading colors instead of indices shows.
     image.putpalette([(37 * value + 11) % 256 for value in range(768)])
     image.save(path)
 
@@ -69,7 +69,7 @@ def test_small_palette_packs_bits(tmp_path):
     np.testing.assert_array_equal(load(path)["gt_seg_map"], TRAIN)
 
 
-def test_grey_gives_the_value(tmp_path):
+def test_gray_gives_the_value(tmp_path):
     path = tmp_path / "label.png"
     cv2.imwrite(str(path), RAW)
     np.testing.assert_array_equal(load(path)["gt_seg_map"], TRAIN)

@@ -5,7 +5,7 @@ from mmcv.transforms import Compose
 from mmseg.registry import TRANSFORMS
 from PIL import Image
 
-from mmdrsl.self_training import PseudoLabelArtefact
+from mmdrsl.pseudo_labels.artifact import PseudoLabelArtifact
 
 
 def build(name, **options):
@@ -32,9 +32,9 @@ def test_blur_smooths_and_keeps_labels():
 
 
 def test_noise_has_the_wanted_strength():
-    grey = dict(img=np.full((200, 200, 3), 128, dtype=np.uint8))
+    gray = dict(img=np.full((200, 200, 3), 128, dtype=np.uint8))
     np.random.seed(0)
-    after = build("RandomGaussianNoise", prob=1.0, std=(7.0, 7.0))(grey)["img"]
+    after = build("RandomGaussianNoise", prob=1.0, std=(7.0, 7.0))(gray)["img"]
     assert after.astype(float).std() == pytest.approx(7, rel=0.03)
     assert after.astype(float).mean() == pytest.approx(128, abs=0.2)
     black = build("RandomGaussianNoise", prob=1.0, std=(7.0, 7.0))(dict(img=np.zeros((9, 9, 3), np.uint8)))  # fmt: skip
@@ -63,16 +63,16 @@ def test_values_out_of_range(name, options):
 
 
 @pytest.fixture
-def labelled(tmp_path):
-    artefact = PseudoLabelArtefact(tmp_path / "round_1")
+def labeled(tmp_path):
+    artifact = PseudoLabelArtifact(tmp_path / "round_1")
     labels = np.random.default_rng(1).integers(10, size=(40, 50), dtype=np.uint8)
     # Confidence tells its own place, so that a shifted map would show.
     confidence = (labels.astype(np.float32) + 1) / 20
-    artefact.write_image("city/a.b", labels, confidence, [[0, 0, 0]] * 10)
+    artifact.write_image("city/a.b", labels, confidence, [[0, 0, 0]] * 10)
     path = tmp_path / "image.png"
     Image.fromarray(image()).save(path)
     return dict(
-        img_path=str(path), pseudo_label_path=str(artefact.label_path("city/a.b")),
+        img_path=str(path), pseudo_label_path=str(artifact.label_path("city/a.b")),
         sample_id="city/a.b", num_classes=10, seg_fields=[], reduce_zero_label=False, label_map=None,
     )  # fmt: skip
 
@@ -84,7 +84,7 @@ GEOMETRY = [
 ]
 
 
-def test_confidence_moves_with_the_labels(labelled):
+def test_confidence_moves_with_the_labels(labeled):
     pipeline = Compose(
         [dict(type="LoadImage"), dict(type="LoadPseudoLabels"),
          dict(type="LoadPseudoLabelConfidence"), *GEOMETRY,
@@ -92,34 +92,34 @@ def test_confidence_moves_with_the_labels(labelled):
     )  # fmt: skip
     for seed in range(6):
         np.random.seed(seed)
-        sample = pipeline(dict(labelled, seg_fields=[]))["data_samples"]
+        sample = pipeline(dict(labeled, seg_fields=[]))["data_samples"]
         labels, confidence = sample.gt_sem_seg.data.float(), sample.gt_confidence.data.float()
         assert confidence.shape == labels.shape == (1, 24, 32)
         assert ((labels + 1) / 20 * 255 - confidence).abs().max() <= 0.5
 
 
-def test_confidence_without_labels_is_zero(labelled):
+def test_confidence_without_labels_is_zero(labeled):
     loaded = Compose([dict(type="LoadImage"), dict(type="LoadPseudoLabels"),
                       dict(type="LoadPseudoLabelConfidence")])(
-        dict(labelled, pseudo_label_path=None, seg_fields=[])
+        dict(labeled, pseudo_label_path=None, seg_fields=[])
     )  # fmt: skip
     assert (loaded["gt_confidence_map"] == 0).all()
     assert loaded["seg_fields"] == ["gt_seg_map", "gt_confidence_map"]
 
 
-def test_confidence_of_another_size_is_refused(labelled, tmp_path):
+def test_confidence_of_another_size_is_refused(labeled, tmp_path):
     path = tmp_path / "round_1" / "confidence" / "city" / "a.b.png"
     Image.new("L", (3, 3)).save(path)
     with pytest.raises(ValueError, match=r"has shape \(3, 3\)"):
         Compose([dict(type="LoadImage"), dict(type="LoadPseudoLabels"),
-                 dict(type="LoadPseudoLabelConfidence")])(dict(labelled, seg_fields=[]))  # fmt: skip
+                 dict(type="LoadPseudoLabelConfidence")])(dict(labeled, seg_fields=[]))  # fmt: skip
     path.unlink()
     with pytest.raises(FileNotFoundError, match="confidence/city/a"):
         Compose([dict(type="LoadImage"), dict(type="LoadPseudoLabels"),
-                 dict(type="LoadPseudoLabelConfidence")])(dict(labelled, seg_fields=[]))  # fmt: skip
+                 dict(type="LoadPseudoLabelConfidence")])(dict(labeled, seg_fields=[]))  # fmt: skip
 
 
-def test_strong_noise_of_the_configs_runs(labelled):
+def test_strong_noise_of_the_configs_runs(labeled):
     from pathlib import Path
 
     from mmengine.config import Config
@@ -133,7 +133,7 @@ def test_strong_noise_of_the_configs_runs(labelled):
     cut = 0
     for seed in range(8):
         np.random.seed(seed)
-        sample = pipeline(dict(labelled, seg_fields=[]))
+        sample = pipeline(dict(labeled, seg_fields=[]))
         assert sample["inputs"].shape == (3, 24, 32)
         cut += int((sample["data_samples"].gt_sem_seg.data == 255).any())
         assert sample["inputs"].dtype == torch.uint8

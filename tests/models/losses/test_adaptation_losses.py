@@ -5,12 +5,9 @@ import math
 import pytest
 import torch
 
+from mmdrsl.methods.seg_uncertainty import prediction_variance, rectified_cross_entropy
 from mmdrsl.models.losses.adversarial import domain_loss, right_share
 from mmdrsl.models.losses.entropy import mean_entropy, self_information
-from mmdrsl.models.losses.variance_rectification import (
-    prediction_variance,
-    rectified_cross_entropy,
-)
 
 CLASSES, IGNORED = 4, 255
 SHAPE = (2, CLASSES, 3, 5)
@@ -73,7 +70,7 @@ def test_domain_loss_against_loops(of_source):
     assert found == pytest.approx(squares / scores.numel(), rel=1e-5)
 
 
-def test_share_of_right_judgements():
+def test_share_of_right_judgments():
     source, target = torch.tensor([2.0, 0.4, -1.0, 1.0]), torch.tensor([-1.0, 0.7])
     assert right_share(source, target, "cross_entropy").item() == pytest.approx((3 / 4 + 1 / 2) / 2)
     assert right_share(source, target, "least_squares").item() == pytest.approx((2 / 4 + 1 / 2) / 2)
@@ -102,7 +99,7 @@ def test_rectified_cross_entropy_against_loops():
     )
 
 
-def test_gradients_reach_both_classifiers_at_labelled_pixels_alone():
+def test_gradients_reach_both_classifiers_at_labeled_pixels_alone():
     p_logits, q_logits, labels = example(0), example(1), labels_of()
     rectified, variance, _ = rectified_cross_entropy(p_logits, q_logits, labels)
     (rectified + variance).backward()
@@ -131,7 +128,7 @@ def test_gradient_of_the_rectification_by_differences():
     assert along.item() == pytest.approx(((ends[0] - ends[1]) / (2 * step)).item(), rel=2e-2)
 
 
-def test_nothing_labelled_is_a_connected_zero():
+def test_nothing_labeled_is_a_connected_zero():
     p_logits, q_logits = example(0), example(1)
     labels = torch.full((2, 3, 5), IGNORED)
     rectified, variance, count = rectified_cross_entropy(p_logits, q_logits, labels)

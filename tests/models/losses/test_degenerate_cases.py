@@ -9,18 +9,19 @@ from mmengine.config import Config
 from mmengine.structures import PixelData
 from mmseg.registry import MODELS
 
-import mmdrsl.models.losses.functional as F
-from mmdrsl.datasets import LABEL_SPACES
-from mmdrsl.engine.hooks import ModeMaintenanceHook
-from mmdrsl.engine.hooks.mode_maintenance_hook import (
+import mmdrsl.methods.drsl.functional as F
+from mmdrsl.datasets.label_spaces import LABEL_SPACES
+from mmdrsl.methods.drsl.mmdl_head import MMDLHead
+from mmdrsl.methods.drsl.mode_alignment import StochasticModeAlignmentLoss
+from mmdrsl.methods.drsl.mode_maintenance_hook import (
     SAMPLES_PER_MODE,
+    ModeMaintenanceHook,
     kmeans_representatives,
     revive_dead_modes,
 )
-from mmdrsl.engine.source_sample import SourceSample
-from mmdrsl.models.decode_heads import MMDLHead
+from mmdrsl.methods.drsl.mode_metric import ModeMetricLoss
+from mmdrsl.methods.drsl.source_sample import SourceSample
 from mmdrsl.models.label_maps import resize_labels
-from mmdrsl.models.losses import ModeMetricLoss, StochasticModeAlignmentLoss
 
 ROWS = {
     "class absent": "test_absent_class",
@@ -44,7 +45,7 @@ DISTANCES = ("pair", "energy", "mean")
 
 
 def unit(*shape, seed=0):
-    return F.normalise(torch.randn(*shape, generator=torch.Generator().manual_seed(seed)))
+    return F.normalize(torch.randn(*shape, generator=torch.Generator().manual_seed(seed)))
 
 
 def domain(seed=0, classes=CLASSES, size=(12, 14)):
@@ -104,9 +105,9 @@ def test_no_valid_target_pixel(side):
     if side != "source":
         assert all(value == 0 for value in values.values())
         assert (target[0].grad == 0).all()
-    regulariser = F.model_regulariser(target[0], torch.full((2, 12, 14), 255))
-    assert regulariser == 0
-    assert regulariser.requires_grad
+    regularizer = F.model_regularizer(target[0], torch.full((2, 12, 14), 255))
+    assert regularizer == 0
+    assert regularizer.requires_grad
 
 
 def test_one_class_only():
@@ -154,7 +155,7 @@ def test_dead_mode(monkeypatch):
     with torch.no_grad():
         head.representatives[0, 0], head.representatives[0, 1] = alive, -alive
     head.remember(torch.stack([alive, -alive]), torch.zeros(2, dtype=torch.long))
-    vectors = F.normalise(alive + 0.3 * unit(60, DIM, seed=3))
+    vectors = F.normalize(alive + 0.3 * unit(60, DIM, seed=3))
     labels = torch.zeros(60, dtype=torch.long)
     _, replaced = revive_dead_modes(vectors, labels, head.modes().detach(), usage_floor=0.1)
     assert replaced.tolist() == [[False, True]]
@@ -175,7 +176,7 @@ def test_dead_mode(monkeypatch):
     for name in ("exp_avg", "exp_avg_sq"):
         assert (state[name][0, 1] == 0).all()
         assert (state[name][0, 0] != 0).all()
-    farthest = (vectors - F.normalise(kept)).square().sum(1).argmax()
+    farthest = (vectors - F.normalize(kept)).square().sum(1).argmax()
     torch.testing.assert_close(head.representatives[0, 1], vectors[farthest])
     assert torch.equal(head.representatives[0, 0], kept)
     # What was remembered of the place that the mode left is gone.
@@ -235,8 +236,8 @@ def test_zero_vector():
         target[0][:, :, :6] = 0
         modes[2] = 0
     raw = (source[0], target[0], modes)
-    on_sphere = [F.normalise(x.movedim(1, -1)).movedim(-1, 1) for x in raw[:2]]
-    sphere_modes = F.normalise(modes)
+    on_sphere = [F.normalize(x.movedim(1, -1)).movedim(-1, 1) for x in raw[:2]]
+    sphere_modes = F.normalize(modes)
     for tensor in (*on_sphere, sphere_modes):
         tensor.retain_grad()
     losses((on_sphere[0], source[1]), (on_sphere[1], target[1]), sphere_modes)
@@ -280,7 +281,7 @@ def test_one_mode_per_class():
 
 
 def test_mrkld_and_segmentation_terms_without_labels():
-    term = MODELS.build(dict(type="ModelRegularisationTerm"))
+    term = MODELS.build(dict(type="ModelRegularizationTerm"))
     logits = torch.randn(1, CLASSES, 4, 4, requires_grad=True)
     sample = SimpleNamespace(gt_sem_seg=PixelData(data=torch.full((1, 8, 8), 255)))
     batch = SimpleNamespace(labels=sample.gt_sem_seg.data, logits=logits)

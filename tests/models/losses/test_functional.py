@@ -6,7 +6,7 @@ import torch
 from hypothesis import given
 from torch.autograd import gradcheck
 
-import mmdrsl.models.losses.functional as F
+import mmdrsl.methods.drsl.functional as F
 
 BANDWIDTH = 0.4
 PIXELS, CLASSES, MODES, DIM = 11, 3, 2, 5
@@ -14,7 +14,7 @@ PIXELS, CLASSES, MODES, DIM = 11, 3, 2, 5
 
 def unit(*shape, seed=0):
     generator = torch.Generator().manual_seed(seed)
-    return F.normalise(torch.randn(*shape, generator=generator, dtype=torch.float64))
+    return F.normalize(torch.randn(*shape, generator=generator, dtype=torch.float64))
 
 
 def case(seed=0):
@@ -34,19 +34,19 @@ def naive_density(distance, bandwidth=BANDWIDTH):
     return math.exp(-distance / (2 * bandwidth**2))
 
 
-def test_normalise():
+def test_normalize():
     vectors = torch.randn(4, 3, dtype=torch.float64)
-    for row, result in zip(vectors.tolist(), F.normalise(vectors).tolist(), strict=True):
+    for row, result in zip(vectors.tolist(), F.normalize(vectors).tolist(), strict=True):
         length = math.sqrt(sum(value**2 for value in row))
         assert result == pytest.approx([value / length for value in row])
-    assert gradcheck(F.normalise, vectors.requires_grad_())
+    assert gradcheck(F.normalize, vectors.requires_grad_())
     for dtype in (torch.float16, torch.bfloat16):
-        assert F.normalise(vectors.to(dtype)).dtype == torch.float32
+        assert F.normalize(vectors.to(dtype)).dtype == torch.float32
 
 
-def test_normalise_zero_vector():
+def test_normalize_zero_vector():
     zero = torch.zeros(2, 3, requires_grad=True)
-    result = F.normalise(zero)
+    result = F.normalize(zero)
     result.sum().backward()
     assert (result == 0).all()
     assert zero.grad.isfinite().all()
@@ -57,13 +57,13 @@ def test_squared_distances():
     expected = torch.tensor(naive_distances(embeddings, modes), dtype=torch.float64)
     torch.testing.assert_close(F.squared_distances(embeddings, modes), expected)
     assert gradcheck(
-        lambda e, r: F.squared_distances(F.normalise(e), F.normalise(r)),
+        lambda e, r: F.squared_distances(F.normalize(e), F.normalize(r)),
         (embeddings.requires_grad_(), modes.requires_grad_()),
     )
 
 
 def test_squared_distances_are_never_negative():
-    embeddings = F.normalise(torch.randn(500, 7))
+    embeddings = F.normalize(torch.randn(500, 7))
     distances = F.squared_distances(embeddings, embeddings[:, None])
     assert distances.min() >= 0
     assert distances.max() <= 4 + 1e-6
@@ -205,7 +205,7 @@ def test_mode_usage_penalty_extremes():
 
 
 def test_mode_spread_penalty():
-    modes = F.normalise(unit(1, 1, DIM) + 0.15 * unit(CLASSES, 3, DIM, seed=5))
+    modes = F.normalize(unit(1, 1, DIM) + 0.15 * unit(CLASSES, 3, DIM, seed=5))
     expected = []
     for of_class in modes.tolist():
         for i in range(3):
@@ -311,7 +311,7 @@ def naive_alignment(source, source_groups, target, target_groups, num_groups, di
 @pytest.mark.parametrize("weighted", [False, True])
 def test_mode_alignment(distance, weighted):
     generator = torch.Generator().manual_seed(0)
-    source, target = unit(30, 4), F.normalise(unit(36, 4, seed=1) + 0.7)
+    source, target = unit(30, 4), F.normalize(unit(36, 4, seed=1) + 0.7)
     source_groups = torch.randint(5, (30,), generator=generator)
     target_groups = torch.randint(5, (36,), generator=generator) % 4
     weights = torch.rand(36, generator=generator, dtype=torch.float64)
@@ -386,7 +386,7 @@ def test_pair_partners_within_a_mode_differ():
     }
 
 
-def test_model_regulariser():
+def test_model_regularizer():
     logits = torch.randn(2, 3, 2, 4, dtype=torch.float32)
     labels = torch.randint(3, (2, 2, 4))
     labels[0, 0] = 255
@@ -398,15 +398,15 @@ def test_model_regulariser():
                     scores = logits[b, :, y, x].tolist()
                     total = sum(math.exp(score) for score in scores)
                     values.append(-sum(math.log(math.exp(s) / total) for s in scores) / 3)
-    result = F.model_regulariser(logits, labels)
+    result = F.model_regularizer(logits, labels)
     assert result.item() == pytest.approx(sum(values) / len(values), rel=1e-5)
     logits.requires_grad_()
-    F.model_regulariser(logits, labels).backward()
+    F.model_regularizer(logits, labels).backward()
     valid = (labels != 255).sum()
     # The derivative of the mean of -log p_c is p - 1/C.
     expected = (logits.detach().softmax(dim=1) - 1 / 3) * (labels != 255)[:, None] / valid
     torch.testing.assert_close(logits.grad, expected)
-    nothing = F.model_regulariser(logits, torch.full_like(labels, 255))
+    nothing = F.model_regularizer(logits, torch.full_like(labels, 255))
     nothing.backward()
     assert nothing == 0
 
@@ -542,7 +542,7 @@ def test_a_step_along_the_gradient_aligns(seed, distance):
 @given(seeds, st.sampled_from([-1, 250, 255]))
 def test_ignored_pixels_get_exactly_no_gradient(seed, ignored):
     generator = torch.Generator().manual_seed(seed)
-    embeddings = F.normalise(torch.randn(1, 6, 8, DIM, generator=generator)).movedim(-1, 1)
+    embeddings = F.normalize(torch.randn(1, 6, 8, DIM, generator=generator)).movedim(-1, 1)
     embeddings.requires_grad_()
     labels = torch.randint(CLASSES, (1, 6, 8), generator=generator)
     drop = torch.rand(1, 6, 8, generator=generator) < 0.4
@@ -604,7 +604,7 @@ def test_small_bandwidth_gives_the_nearest_mode(seed):
 @given(seeds)
 def test_identical_domains_have_no_energy_distance(seed):
     values, groups = unit(600, 8, seed=seed), torch.arange(600) % 2
-    shifted = F.normalise(values + torch.eye(8, dtype=torch.float64)[0])
+    shifted = F.normalize(values + torch.eye(8, dtype=torch.float64)[0])
 
     def energy(target):
         generator = torch.Generator().manual_seed(seed)

@@ -7,8 +7,9 @@ from pytorch_metric_learning.losses import TripletMarginLoss
 from pytorch_metric_learning.miners import BatchHardMiner
 from pytorch_metric_learning.reducers import MeanReducer
 
-import mmdrsl.models.losses.functional as F
-from mmdrsl.models.losses import ModeMetricLoss, StochasticModeAlignmentLoss
+import mmdrsl.methods.drsl.functional as F
+from mmdrsl.methods.drsl.mode_alignment import StochasticModeAlignmentLoss
+from mmdrsl.methods.drsl.mode_metric import ModeMetricLoss
 
 BANDWIDTH = 0.3
 CLASSES, MODES, DIM = 4, 3, 8
@@ -29,7 +30,7 @@ def maps(seed=0, *, shape=(2, 10, 12), classes=CLASSES, dtype=torch.float32):
 def modes(num_modes=MODES, classes=CLASSES, seed=9, dtype=torch.float32):
     generator = torch.Generator().manual_seed(seed)
     raw = torch.randn(classes, num_modes, DIM, generator=generator, dtype=dtype)
-    return F.normalise(raw).requires_grad_()
+    return F.normalize(raw).requires_grad_()
 
 
 def on_sphere(pixels, representatives):
@@ -239,9 +240,9 @@ def test_metric_loss_is_finite(degenerate, num_modes, class_distance):
             representatives[:] = representatives[:1, :1].clone()
         else:
             embeddings[:] = representatives[labels.clamp(max=CLASSES - 1), 0].movedim(-1, 1)
-    normal = F.normalise(embeddings.movedim(1, -1)).movedim(-1, 1)
+    normal = F.normalize(embeddings.movedim(1, -1)).movedim(-1, 1)
     loss = ModeMetricLoss(class_distance=class_distance)
-    result = loss(normal, labels, F.normalise(representatives), BANDWIDTH)
+    result = loss(normal, labels, F.normalize(representatives), BANDWIDTH)
     backward(result, embeddings, representatives)
     if degenerate == "nothing valid":
         assert result == 0

@@ -88,7 +88,7 @@ def test_gradients_and_ignored_pixels(name):
 
 
 @pytest.mark.parametrize("name", ["WeightedCrossEntropyLoss", "ReverseCrossEntropyLoss"])
-def test_nothing_labelled_is_a_connected_zero(name):
+def test_nothing_labeled_is_a_connected_zero(name):
     logits, labels, _ = example()
     value = build(name)(logits, torch.full_like(labels, IGNORED))
     assert value.item() == 0

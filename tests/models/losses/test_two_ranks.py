@@ -1,4 +1,4 @@
-"""Two gloo processes with synchronised class counts against one process with the whole batch."""
+"""Two gloo processes with synchronized class counts against one process with the whole batch."""
 
 import subprocess
 import sys

@@ -12,13 +12,15 @@ from mmseg.utils import register_all_modules
 from torch import nn
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+from mmdrsl.engine.hooks.mode_memory_hook import ModeMemoryHook
 from test_uda_segmentor import batch as packed_batch
 from test_uda_segmentor import build as build_adaptor
 
-import mmdrsl.models.losses.functional as F
-from mmdrsl.engine.hooks import ModeMaintenanceHook, ModeMemoryHook
-from mmdrsl.models.decode_heads import MMDLHead
-from mmdrsl.models.losses import ModeMetricLoss, StochasticModeAlignmentLoss
+import mmdrsl.methods.drsl.functional as F
+from mmdrsl.methods.drsl.mmdl_head import MMDLHead
+from mmdrsl.methods.drsl.mode_alignment import StochasticModeAlignmentLoss
+from mmdrsl.methods.drsl.mode_maintenance_hook import ModeMaintenanceHook
+from mmdrsl.methods.drsl.mode_metric import ModeMetricLoss
 from mmdrsl.models.losses.rank_sums import sum_over_ranks
 
 CLASSES, MODES, CHANNELS, DIM = 4, 2, 6, 5
@@ -71,7 +73,7 @@ def pair_case(rank):
     """Leaf embeddings and groups of one rank for the pair distances."""
     generator = torch.Generator().manual_seed(10 + rank)
     values = [
-        F.normalise(torch.randn(30, DIM, generator=generator, dtype=torch.float64)).requires_grad_()
+        F.normalize(torch.randn(30, DIM, generator=generator, dtype=torch.float64)).requires_grad_()
         for _ in range(2)
     ]
     groups = [torch.randint(5 - 2 * rank, (30,), generator=generator) for _ in range(2)]

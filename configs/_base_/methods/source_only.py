@@ -1,0 +1,6 @@
+"""Cross entropy on the source and nothing else: the lower bound.
+
+A config of it takes the runtime's hooks alone: no rounds, no teacher, no statistics of the target.
+"""
+
+method = dict(terms=dict(source=dict(type="SegmentationTerm", domain="source")))

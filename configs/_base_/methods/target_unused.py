@@ -1,0 +1,8 @@
+"""The control: target images in the batch, no loss on them, the warm-up's statistics of batch normalization."""
+
+method = dict(
+    bn_mode="frozen",
+    terms=dict(source=dict(type="SegmentationTerm", domain="source")),
+)
+# Rounds set the share of target images and make no labels.
+method_hooks = dict(self_training=dict(online=True))

@@ -1,9 +1,0 @@
-"""DeepLabV3+ (MobileNetV2), CARLA to CamVid, DRSL ablation: mode learning on both domains and alignment: pairs, sampled modes.
-
-python tools/train.py configs/drsl/ablations/deeplabv3plus_carla2camvid_alignment_pair.py
-
-Not run here yet.
-"""
-
-_base_ = ["../deeplabv3plus_carla2camvid.py"]
-model = dict(terms=dict(alignment=dict(loss=dict(distance="pair", stochastic=True))))

@@ -1,9 +1,0 @@
-"""DeepLabV3+ (MobileNetV2), CARLA to CamVid, DRSL ablation: modes of the backbone's last feature map instead of the decoder's.
-
-python tools/train.py configs/drsl/ablations/deeplabv3plus_carla2camvid_backbone_features.py
-
-Not run here yet.
-"""
-
-_base_ = ["../deeplabv3plus_carla2camvid.py"]
-model = dict(heads=dict(mmdl=dict(in_index=3, in_channels=320)))

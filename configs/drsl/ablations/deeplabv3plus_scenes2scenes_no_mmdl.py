@@ -1,8 +1,0 @@
-"""Small DeepLabV3+ on the procedural scenes, DRSL ablation: no mode learning and no alignment, which leaves self-training.
-
-python tools/train.py configs/drsl/ablations/deeplabv3plus_scenes2scenes_no_mmdl.py
-
-Not run here yet.
-"""
-
-_base_ = ["../../self_training/deeplabv3plus_scenes2scenes.py"]

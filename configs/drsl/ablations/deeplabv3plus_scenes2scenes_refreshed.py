@@ -1,9 +1,0 @@
-"""Small DeepLabV3+ on the procedural scenes, DRSL ablation: modes brought back to where their pixels are, by k-means every 100 steps.
-
-python tools/train.py configs/drsl/ablations/deeplabv3plus_scenes2scenes_refreshed.py
-
-Not run here yet.
-"""
-
-_base_ = ["../deeplabv3plus_scenes2scenes.py"]
-default_hooks = dict(modes=dict(refresh_interval=100))

@@ -1,0 +1,112 @@
+"""CyCADA's translator on the procedural scenes, game look to camera look: for trying the stages out.
+
+python tools/train.py configs/translation/cycada_scenes2scenes.py
+python tools/translate_dataset.py configs/translation/cycada_scenes2scenes.py CHECKPOINT --out data/translated/scenes2scenes
+
+Needs a segmentor trained on the source:
+python tools/train.py configs/source_only/deeplabv3plus_scenes2scenes.py --work-dir work_dirs/source_only/deeplabv3plus_scenes2scenes
+Recipe of cycada_carla2camvid.py with square crops, fewer blocks and more steps. Not run here yet.
+"""
+
+_base_ = [
+    "../_base_/models/deeplabv3plus_small.py",
+    "../_base_/pairs/scenes2scenes.py",
+]
+# Often changed: the segmentor that judges, the size of the networks, the length of the training.
+segmentor_checkpoint = "work_dirs/source_only/deeplabv3plus_scenes2scenes/iter_1080.pth"
+base_channels = 16
+num_blocks = 3
+max_iters = 1500
+load_scale = (256, 128)
+crop_size = (96, 96)
+custom_imports = dict(imports=["mmdrsl", "mmdrsl.translation.cycada"], allow_failed_imports=False)
+augmentation = [
+    dict(type="Resize", scale=load_scale, keep_ratio=True),
+    dict(type="RandomCrop", crop_size=crop_size),
+    dict(type="RandomFlip", prob=0.5),
+    dict(type="PackSegInputs"),
+]
+train_dataloader = dict(
+    batch_size=2,
+    sampler=dict(_delete_=True, type="UnpairedSampler"),
+    dataset=dict(
+        source=dict(pipeline=[dict(type="LoadImage"), dict(type="LoadLabels"), *augmentation]),
+        target=dict(
+            pipeline=[dict(type="LoadImage"), dict(type="LoadPseudoLabels"), *augmentation]
+        ),
+    ),
+)
+model = dict(
+    _delete_=True,
+    type="mmagic.CyCADA",
+    generator=dict(
+        # Begins as the identity: a training this short does not make MMagic's ResnetGenerator sharp.
+        type="mmagic.ShortcutGenerator",
+        in_channels=3,
+        out_channels=3,
+        base_channels=base_channels,
+        num_blocks=num_blocks,
+        norm_cfg=dict(type="IN"),
+        use_dropout=False,
+    ),
+    discriminator=dict(
+        type="mmagic.PatchDiscriminator",
+        in_channels=3,
+        base_channels=base_channels,
+        num_conv=3,
+        norm_cfg=dict(type="GN", num_groups=1),
+    ),
+    data_preprocessor=dict(
+        type="UnpairedDataPreprocessor",
+        mean=[127.5, 127.5, 127.5],
+        std=[127.5, 127.5, 127.5],
+        bgr_to_rgb=True,
+        size_divisor=4,
+    ),
+    # Low enough to leave the identity, see cycada_carla2camvid.py.
+    cycle_weight=1.0,
+    identity_weight=0.0,
+    semantic=dict(
+        segmentor=dict(
+            type="EncoderDecoder",
+            data_preprocessor=dict(
+                type="SegDataPreProcessor",
+                mean=_base_.model.data_preprocessor.mean,
+                std=_base_.model.data_preprocessor.std,
+                bgr_to_rgb=True,
+                size_divisor=8,
+            ),
+            backbone=_base_.model.segmentor.backbone,
+            decode_head=dict(_base_.model.segmentor.decode_head, num_classes=19),
+            test_cfg=dict(mode="whole"),
+        ),
+        checkpoint=segmentor_checkpoint,
+        weight=1.0,
+        begin=0,
+        ramp=200,
+    ),
+)
+optimizer = dict(type="Adam", lr=2e-4, betas=(0.5, 0.999))
+optim_wrapper = dict(
+    constructor="mmagic.MultiOptimWrapperConstructor",
+    generators=dict(type="OptimWrapper", optimizer=optimizer),
+    discriminators=dict(type="OptimWrapper", optimizer=optimizer),
+)
+# Constant for the first half, then linearly to 0.
+param_scheduler = dict(
+    type="LinearLR",
+    start_factor=1.0,
+    end_factor=0.0,
+    begin=max_iters // 2,
+    end=max_iters,
+    by_epoch=False,
+)
+train_cfg = dict(type="IterBasedTrainLoop", max_iters=max_iters)
+# Nothing is evaluated while a translator trains; tools/analysis_tools/evaluate_translation.py does it afterwards.
+val_cfg = None
+val_dataloader = None
+val_evaluator = None
+test_cfg = None
+test_dataloader = None
+test_evaluator = None
+default_hooks = dict(samples=dict(type="SampleSheetHook", interval=max_iters // 20))

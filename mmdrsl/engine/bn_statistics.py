@@ -1,0 +1,181 @@
+"""Takes the statistics of batch normalization from images of a dataset, whole or as drawn for training."""
+
+from __future__ import annotations
+
+import copy
+import math
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any
+
+import numpy as np
+from mmengine.dataset import Compose, pseudo_collate
+from mmengine.dist import get_dist_info
+from torch import Tensor, nn
+from torch.utils.data import Dataset
+
+from mmdrsl.datasets.two_domain import DomainSample, TwoDomainDataset
+from mmdrsl.datasets.unlabeled import WHOLE_IMAGE_PIPELINE, UnlabelledDataset
+from mmdrsl.models.batch_norm import calibrate_running_statistics
+from mmdrsl.models.feature_maps import auxiliary_heads, feature_maps
+from mmdrsl.models.segmentors.uda_segmentor import UDASegmentor
+
+
+def check_sample(*, target_weight: float, num_images: int, batch_size: int) -> None:
+    """Refuse impossible numbers.
+
+    Args:
+        target_weight: Weight of the target in the statistics.
+        num_images: Images of a domain to take.
+        batch_size: Images per forward pass.
+
+    Raises:
+        ValueError: A number is below 2, or the weight outside (0, 1].
+    """
+    if num_images < 2 or batch_size < 2:
+        raise ValueError(
+            f"num_images and batch_size must be >= 2, found {num_images} and {batch_size}: a single image has no "
+            "statistics where a layer sees one value per channel."
+        )
+    if not 0 < target_weight <= 1:
+        raise ValueError(f"target_weight must be in (0, 1], found {target_weight}.")
+
+
+def check_target(dataset: UnlabelledDataset) -> None:
+    """Refuse a dataset that has no statistics.
+
+    Args:
+        dataset: The target images.
+
+    Raises:
+        ValueError: It has a single image.
+    """
+    if len(dataset) < 2:
+        raise ValueError(
+            f"the target has {len(dataset)} image: statistics of normalization need two. Add images, or leave the hook "
+            "out."
+        )
+
+
+def take_statistics(
+    networks: nn.ModuleDict, batches: Iterable[Tensor], *, weight: float = 1.0
+) -> None:
+    """Take the running statistics of a segmentor and its heads from images; see `calibrate_running_statistics`.
+
+    Args:
+        networks: Modules ``segmentor``, its auxiliary heads too, and ``heads``, in training mode.
+        batches: Normalized images, each (B, 3, H, W).
+        weight: Weight of the images in the new statistics, in (0, 1].
+    """
+    segmentor: Any = networks["segmentor"]
+    heads: Any = networks["heads"]
+
+    def forward(images: Tensor) -> None:
+        features = feature_maps(segmentor, images)
+        for head in (*auxiliary_heads(segmentor), *heads.values()):
+            head(features)
+
+    calibrate_running_statistics(networks, forward, batches, weight=weight)
+
+
+def evenly_spaced(count: int, wanted: int) -> np.ndarray:
+    """Numbers of images, evenly spaced over a dataset, its first and last among them.
+
+    Args:
+        count: Images of the dataset.
+        wanted: How many to take at most.
+    """
+    return np.linspace(0, count - 1, min(wanted, count)).astype(int)
+
+
+def target_batches(
+    model: UDASegmentor,
+    target: UnlabelledDataset,
+    *,
+    num_images: int,
+    batch_size: int,
+    pipeline: Sequence[dict] | None = None,
+) -> Iterator[Tensor]:
+    """Whole images, evenly spaced over the dataset, shared out over the ranks.
+
+    Args:
+        model: Its preprocessor normalizes the images.
+        target: The dataset; its pipeline is not used.
+        num_images: How many to take at most.
+        batch_size: Images of a batch, one more where one would be left over; those of different size are cut to the
+            smallest.
+        pipeline: Transforms that load an image; by default the whole one at its own size.
+
+    Yields:
+        Normalized images (B, 3, H, W).
+    """
+    rank, world_size = get_dist_info()
+    chosen = evenly_spaced(len(target), num_images)
+    shard = chosen[rank::world_size] if len(chosen) >= 2 * world_size else chosen
+    return images_of(model, target, shard.tolist(), batch_size=batch_size, pipeline=pipeline)
+
+
+def images_of(
+    model: UDASegmentor,
+    target: UnlabelledDataset,
+    numbers: Sequence[int],
+    *,
+    batch_size: int = 1,
+    pipeline: Sequence[dict] | None = None,
+) -> Iterator[Tensor]:
+    """Some whole images of a dataset.
+
+    Args:
+        model: Its preprocessor normalizes the images.
+        target: The dataset; its pipeline is not used.
+        numbers: Of the images.
+        batch_size: As in `target_batches`.
+        pipeline: As there.
+
+    Yields:
+        Normalized images (B, 3, H, W).
+    """
+    dataset = copy.copy(target)
+    dataset.pipeline = Compose(pipeline or WHOLE_IMAGE_PIPELINE)
+    return _batches(model, dataset, list(numbers), batch_size)
+
+
+def source_batches(
+    model: UDASegmentor,
+    dataset: TwoDomainDataset,
+    *,
+    seed: Sequence[int],
+    num_images: int,
+    batch_size: int,
+) -> Iterator[Tensor]:
+    """Source images with the transforms of training, shared out over the ranks; all images are equally likely.
+
+    Args:
+        model: Its preprocessor normalizes the images.
+        dataset: The training data.
+        seed: What the draw depends on, beside the rank.
+        num_images: How many to draw, over all ranks.
+        batch_size: As in `target_batches`.
+
+    Yields:
+        Normalized images (B, 3, H, W).
+    """
+    rank, world_size = get_dist_info()
+    rng = np.random.default_rng([*seed, rank])
+    count = max(min(num_images, 2), num_images // world_size)
+    chosen = rng.integers(len(dataset.domains["source"]), size=count)
+    draws = [DomainSample("source", int(index), int(rng.integers(2**32))) for index in chosen]
+    return _batches(model, dataset, draws, batch_size)
+
+
+def _batches(
+    model: UDASegmentor, dataset: Dataset, keys: Sequence[Any], batch_size: int
+) -> Iterator[Tensor]:
+    count = math.ceil(len(keys) / batch_size)
+    if batch_size > 1:
+        # A single image left over has no statistics where a layer sees one value per channel.
+        count = min(count, max(1, len(keys) // 2))
+    for part in np.array_split(np.arange(len(keys)), count):
+        batch = pseudo_collate([dataset[keys[index]] for index in part])
+        height, width = np.min([image.shape[1:] for image in batch["inputs"]], axis=0)
+        batch["inputs"] = [image[:, :height, :width] for image in batch["inputs"]]
+        yield model.data_preprocessor(batch, False)["inputs"]

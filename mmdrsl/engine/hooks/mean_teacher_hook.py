@@ -1,0 +1,81 @@
+"""Keeps a teacher: an average of the trained network over the steps."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from mmengine.hooks import Hook
+from mmengine.model import BaseTTAModel, is_model_wrapper
+from mmengine.runner import Runner
+from mmseg.registry import HOOKS
+
+from mmdrsl.models.segmentors.uda_segmentor import UDASegmentor
+
+# The weight of the newest network at step t is max(0.001, 1 / (t + 1)): a plain mean at first (Tarvainen and Valpola
+# 2017), so that the teacher does not remember the untrained network.
+AVERAGE = dict(type="MomentumAnnealingEMA", momentum=0.001, gamma=1, update_buffers=True)
+
+
+@HOOKS.register_module()
+class MeanTeacherHook(Hook):
+    """Adds a teacher to a `UDASegmentor` and updates it after every step.
+
+    The teacher is one of MMEngine's averaged models over segmentor and heads, and a part of the model: checkpoints hold
+    its weights and its step count, so a resumed run continues it exactly. `SelfTrainingHook(label_with='teacher')`
+    labels with it, consistency terms read it, and inference never needs it.
+
+    Args:
+        average: Config of MMEngine's averaged model. ``momentum`` there is the weight of the newest network (a small
+            number); ``update_buffers=True`` averages batch statistics too, False copies them from the student.
+        begin: Step after which the teacher starts as a copy of the student; until then it is the student.
+        evaluate: Evaluate the teacher instead of the student, in training and in testing.
+    """
+
+    # After hooks that move weights between steps (NORMAL).
+    priority = "BELOW_NORMAL"
+
+    def __init__(
+        self, *, average: dict | None = None, begin: int = 0, evaluate: bool = False
+    ) -> None:
+        self.average = dict(average or AVERAGE)
+        self.begin = begin
+        self.evaluate = evaluate
+
+    def before_run(self, runner: Runner) -> None:
+        """Add the teacher before a checkpoint is loaded, and after the optimizer collected its parameters.
+
+        Raises:
+            TypeError: The model is not a `UDASegmentor`.
+        """
+        model = runner.model.module if is_model_wrapper(runner.model) else runner.model
+        model = model.module if isinstance(model, BaseTTAModel) else model
+        if not isinstance(model, UDASegmentor):
+            raise TypeError(
+                f"MeanTeacherHook needs a model of type UDASegmentor, found {type(model).__name__}."
+            )
+        if model.teacher is None:
+            model.add_teacher(self.average)
+        model.predict_with_teacher = self.evaluate
+
+    def before_train(self, runner: Runner) -> None:
+        """Say where a resumed checkpoint brought no teacher; begin one where that is its first step."""
+        model = self._model(runner)
+        if runner.iter == self.begin > 0 and model.teacher.steps == 0:
+            # The warm-up is that of a run without a teacher: the copy that it would have ended with.
+            model.teacher.update_parameters(model.networks())
+        if runner.iter > self.begin and model.teacher.steps == 0:
+            runner.logger.warning(
+                "The checkpoint holds no teacher that was updated; it starts as a copy of the student."
+            )
+
+    def after_train_iter(
+        self, runner: Runner, batch_idx: int, data_batch: Any = None, outputs: Any = None
+    ) -> None:
+        """Average the student's new weights in; the first time, copy them."""
+        if runner.iter + 1 >= self.begin:
+            model = self._model(runner)
+            model.teacher.update_parameters(model.networks())
+
+    @staticmethod
+    def _model(runner: Runner) -> Any:
+        return runner.model.module if is_model_wrapper(runner.model) else runner.model

@@ -1,0 +1,148 @@
+"""Sets a labeling up from a training config, for tools that label outside training."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from mmengine.config import Config
+from mmengine.dataset import Compose
+from mmengine.device import get_device
+from mmengine.registry import build_from_cfg
+from mmengine.runner.checkpoint import _load_checkpoint
+from mmseg.registry import DATASETS, MODELS
+from torch import Tensor, nn
+
+from mmdrsl.datasets.unlabeled import WHOLE_IMAGE_PIPELINE, UnlabelledDataset
+from mmdrsl.engine.hooks.mean_teacher_hook import AVERAGE
+from mmdrsl.pseudo_labels.labeler import PseudoLabeler
+
+
+@dataclass
+class Labeling:
+    """Everything that a labeling needs.
+
+    Attributes:
+        model: The model in evaluation mode, on its device.
+        networks: What predicts: segmentor and heads, of the student or of the teacher.
+        dataset: The target images, with the labeler's pipeline.
+        labeler: The labeler as the config's `SelfTrainingHook` has it.
+        num_workers: Loader processes that the hook uses.
+        of_teacher: Whether the networks are the teacher's.
+    """
+
+    model: Any
+    networks: Any
+    dataset: UnlabelledDataset
+    labeler: PseudoLabeler
+    num_workers: int
+    of_teacher: bool
+
+
+def build_labeling(
+    cfg: Config,
+    *,
+    checkpoint: str | None = None,
+    portion: float | None = None,
+    teacher: bool | None = None,
+) -> Labeling:
+    """Build model, target dataset and labeler of a self-training config.
+
+    Args:
+        cfg: Config with a `UDASegmentor`, a target dataset and a `SelfTrainingHook`.
+        checkpoint: Checkpoint to load; None keeps random weights.
+        portion: Share of pixels to label per predicted class; None takes that of the last round with labels.
+        teacher: Whether to predict with the teacher that the checkpoint holds; None does as the hook's `label_with`
+            says, where the checkpoint holds one.
+
+    Returns:
+        The labeling.
+
+    Raises:
+        FileNotFoundError: There is no such checkpoint.
+        ValueError: The config lacks one of its parts, the checkpoint holds no teacher that was updated, or lacks
+            weights.
+    """
+    hook = cfg.get("default_hooks", {}).get("self_training")
+    target = cfg.train_dataloader.dataset.get("target")
+    if hook is None or target is None or cfg.model.type != "UDASegmentor":
+        raise ValueError(
+            "Expected a config with model.type UDASegmentor, default_hooks.self_training and "
+            f"train_dataloader.dataset.target; found the model {cfg.model.type}, the hooks "
+            f"{sorted(cfg.get('default_hooks', {}))} and {'a' if target else 'no'} target."
+        )
+    if portion is None:
+        portions = [each.get("portion") for each in hook.rounds if each.get("labeled", True)]
+        portion = portions[-1] if portions else None
+    model = MODELS.build(cfg.model)
+    weights = None if checkpoint is None else _read(checkpoint)
+    holds_teacher = weights is not None and int(weights.get("teacher.steps", 0)) > 0
+    if teacher and not holds_teacher:
+        raise ValueError(
+            f"{checkpoint or 'a network of random weights'} holds no teacher that was updated by a "
+            "MeanTeacherHook: leave --teacher out, or give a checkpoint of a run that keeps one."
+        )
+    if teacher is None:
+        teacher = holds_teacher and hook.get("label_with") == "teacher"
+    if teacher:
+        model.add_teacher(AVERAGE)
+    pipeline = list(hook.get("pipeline") or WHOLE_IMAGE_PIPELINE)
+    labeler = PseudoLabeler(portion=portion, pipeline=pipeline, **(hook.get("labeler") or {}))
+    missing = set() if weights is None else _load(model, weights)
+    # A teacher without steps is the student, so that this comes after its weights.
+    networks = model.networks(of_teacher=teacher)
+    _check_complete(model, missing, needed=labeler.predictor(networks), source=str(checkpoint))
+    dataset = build_from_cfg(target, DATASETS)
+    dataset.pipeline = Compose(pipeline)
+    return Labeling(
+        model=model.to(torch.device(get_device())).eval(),
+        networks=networks,
+        dataset=dataset,
+        labeler=labeler,
+        num_workers=hook.get("num_workers", 0),
+        of_teacher=teacher,
+    )
+
+
+def _read(checkpoint: str) -> dict[str, Tensor]:
+    """Return the weights of a checkpoint, as one process names them."""
+    loaded = _load_checkpoint(checkpoint, map_location="cpu")
+    return {
+        name.removeprefix("module."): value
+        for name, value in loaded.get("state_dict", loaded).items()
+    }
+
+
+def _load(model: Any, weights: dict[str, Tensor]) -> set[str]:
+    """Load the weights that fit the model, and return the names of those that it lacks."""
+    own = model.state_dict()
+    # A plain segmentor's checkpoint has its names.
+    shapes = {name: value.shape for name, value in own.items()}
+    shapes |= {name: value.shape for name, value in model.segmentor.state_dict().items()}
+    fitting = {
+        name: value
+        for name, value in weights.items()
+        if name not in shapes or value.shape == shapes[name]
+    }
+    return set(model.load_state_dict(fitting, strict=False).missing_keys)
+
+
+def _check_complete(model: Any, missing: set[str], *, needed: nn.Module, source: str) -> None:
+    """Raise an error where weights of what labels are missing; those of the rest of the model may be."""
+    wanted = {
+        id(value)
+        for name, value in needed.state_dict(keep_vars=True).items()
+        # A segmentor's auxiliary heads label only where they are the policy's second head.
+        if "auxiliary_head." not in name
+    }
+    lacking = [
+        name
+        for name, value in model.state_dict(keep_vars=True).items()
+        if name in missing and id(value) in wanted
+    ]
+    if lacking:
+        raise ValueError(
+            f"{source} lacks {len(lacking)} weights of what labels, or has them in another shape, such as "
+            f"{lacking[0]}: give a checkpoint of a run of this config, or a label policy that reads no further head."
+        )

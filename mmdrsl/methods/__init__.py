@@ -1,0 +1,28 @@
+"""The methods: a file each, or a folder where it takes several. A method is a list of these terms in a config."""
+
+from .adaptation_term import AdaptationTerm
+from .adaptsegnet import AdversarialTerm
+from .advent import EntropyAdversarialTerm
+from .crst import ModelRegularizationTerm
+from .cycada_features import FeatureAdaptationTerm
+from .dacs import ClassMixTerm
+from .drsl import DRSLHead, MMDLHead, ModeAlignmentTerm, ModeMetricTerm
+from .minent import EntropyTerm
+from .seg_uncertainty import RectifiedCrossEntropyTerm
+from .self_training import SegmentationTerm
+
+__all__ = [
+    "AdaptationTerm",
+    "AdversarialTerm",
+    "ClassMixTerm",
+    "DRSLHead",
+    "EntropyAdversarialTerm",
+    "EntropyTerm",
+    "FeatureAdaptationTerm",
+    "MMDLHead",
+    "ModeAlignmentTerm",
+    "ModeMetricTerm",
+    "ModelRegularizationTerm",
+    "RectifiedCrossEntropyTerm",
+    "SegmentationTerm",
+]

@@ -1,0 +1,93 @@
+"""DACS: a teacher labels the target images of every batch, and ClassMix pastes source classes into them.
+
+Paper: Tranheden et al., "DACS: Domain Adaptation via Cross-domain Mixed Sampling" (WACV 2021), algorithm 1. Defaults:
+threshold 0.968, half of the classes of each source image, weight of target pixels by the share of confident ones.
+Jitter per channel of the normalized images and one blur for the whole batch stand in for the release's color jitter and
+blur of images in [0, 255]; its other way to weigh, 1 for a confident pixel and 0 for any other, is left out.
+"""
+
+from __future__ import annotations
+
+import torch
+from mmseg.registry import MODELS
+from torch import Tensor
+from torchvision.transforms.functional import gaussian_blur
+
+from mmdrsl.methods.adaptation_term import AdaptationTerm
+from mmdrsl.models.adaptation_step import AdaptationStep, full_size_logits
+from mmdrsl.models.batch_norm import running_statistics_of_target
+from mmdrsl.models.class_mix import choose_classes, color_jitter, paste
+
+
+@MODELS.register_module()
+class ClassMixTerm(AdaptationTerm):
+    """Cross entropy on target images with half of a source image's classes pasted in.
+
+    The teacher labels the target images of the batch; nothing is read from disk. Pixels that come from the source keep
+    their labels and weight 1; those of the target have the teacher's class, weighted by the share of the image's pixels
+    about which the teacher is confident, so that early labels count little. The mixed images are jittered and blurred,
+    and go through the student in a forward pass of their own. Each source image is pasted into one target image; of
+    the domain that has more images the last ones are left out. Heads with batch norm on pooled features (ASPP) need at
+    least two images of each domain per rank for it.
+
+    Args:
+        weight: Factor, >= 0.
+        pseudo_threshold: Probability above which the teacher counts as confident, in [0, 1).
+        jitter: Strength of the color jitter in units of the normalized images, in [0, 1).
+        blur: Probability of blurring a mixed batch, in [0, 1].
+
+    Raises:
+        ValueError: An argument is outside its range.
+    """
+
+    needs_teacher = True
+
+    def __init__(
+        self,
+        *,
+        weight: float = 1.0,
+        pseudo_threshold: float = 0.968,
+        jitter: float = 0.25,
+        blur: float = 0.5,
+    ) -> None:
+        super().__init__(domains=("source", "target"))
+        if not 0 <= pseudo_threshold < 1 or not 0 <= jitter < 1 or not 0 <= blur <= 1:
+            raise ValueError(
+                "pseudo_threshold and jitter must be in [0, 1) and blur in [0, 1], found "
+                f"{pseudo_threshold}, {jitter} and {blur}."
+            )
+        self.weight = weight
+        self.pseudo_threshold = pseudo_threshold
+        self.jitter = jitter
+        self.blur = blur
+        self.loss = MODELS.build(dict(type="WeightedCrossEntropyLoss"))
+
+    def forward(self, step: AdaptationStep) -> dict[str, Tensor]:
+        """Loss on the mixed images and the teacher's confident share.
+
+        Raises:
+            ValueError: There is no teacher yet.
+        """
+        source, target = step.domains["source"], step.domains["target"]
+        count = min(len(source.samples), len(target.samples))
+        confidence, classes = step.teacher_probabilities()[:count].max(dim=1)
+        weights = (confidence > self.pseudo_threshold).float().mean(dim=(1, 2))
+        labels = source.labels[:count]
+        mask = torch.stack([choose_classes(each) for each in labels])
+        images = paste(mask, source.inputs[:count], target.inputs[:count])
+        images = color_jitter(images, self.jitter)
+        if torch.rand(()) < self.blur:
+            width = 0.15 + float(torch.rand(()))
+            images = gaussian_blur(images, kernel_size=9, sigma=width)
+        # Where the domains are normalized apart, running statistics are the target's: mixed images stay out of them.
+        counted = "target" if step.features is not None else "source"
+        with running_statistics_of_target(step.segmentor, counted, step.domains):
+            logits = full_size_logits(step.segmentor, images)
+        pixel_weights = weights[:, None, None].expand(mask.shape)
+        loss = self.loss(
+            logits,
+            paste(mask, labels, classes),
+            weight=paste(mask, torch.ones_like(pixel_weights), pixel_weights),
+            ignore_index=step.segmentor.decode_head.ignore_index,
+        )
+        return {"loss_mix": self.weight * loss, "confident_share": weights.mean()}

@@ -1,0 +1,88 @@
+"""Supervision by labels and by pseudo labels: the source's cross entropy, and self-training.
+
+Paper: Zou et al., "Unsupervised Domain Adaptation for Semantic Segmentation via Class-Balanced Self-Training"
+(ECCV 2018), equation 6: cross entropy on target pixels with pseudo labels, which `SelfTrainingHook` renews every round
+and `ClassBalancedPolicy` selects. Defaults and what the released code does otherwise: docs/methods.md.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from mmseg.registry import MODELS
+from mmseg.utils import add_prefix
+from torch import Tensor, nn
+
+from mmdrsl.methods.adaptation_term import AdaptationTerm
+from mmdrsl.models.adaptation_step import AdaptationStep
+from mmdrsl.models.feature_maps import auxiliary_heads
+
+
+@MODELS.register_module()
+class SegmentationTerm(AdaptationTerm):
+    """Segmentation loss on one domain: on the target this is self-training with pseudo labels.
+
+    Args:
+        domain: ``source`` or ``target``.
+        weight: Factor of all its losses, >= 0.
+        loss: Config of a loss for the classifier's logits, or a list of them (such as cross entropy and reverse cross
+            entropy). None takes the losses that the segmentor's own heads carry, auxiliary heads included. Class
+            weights belong to the source: class-balanced pseudo labels are balanced already, and weighting them again
+            multiplies the errors of rare classes.
+        head: Train this classifier of ``model.heads`` instead of the segmentor's own heads; without a `loss`, by the
+            losses that it carries.
+
+    Raises:
+        ValueError: Unknown domain.
+    """
+
+    def __init__(
+        self,
+        *,
+        domain: str,
+        weight: float = 1.0,
+        loss: dict | list[dict] | None = None,
+        head: str | None = None,
+    ) -> None:
+        super().__init__(domains=(domain,))
+        self.domain = domain
+        self.weight = weight
+        losses = [loss] if isinstance(loss, dict) else loss or []
+        self.losses = nn.ModuleList(MODELS.build(each) for each in losses)
+        self.head = head
+
+    def forward(self, step: AdaptationStep) -> dict[str, Tensor]:
+        """Named losses and diagnostics."""
+        if len(self.losses):
+            values = self._given_losses(step)
+        elif self.head is not None:
+            logits = step.head_output(self.head, self.domain)
+            samples = step.domains[self.domain].samples
+            values = dict(step.head(self.head).loss_by_feat(logits, samples))
+        else:
+            values = self._own_losses(step)
+        return {
+            name: value * self.weight if "loss" in name else value for name, value in values.items()
+        }
+
+    def _given_losses(self, step: AdaptationStep) -> dict[str, Tensor]:
+        """What the losses of the config make of the classifier's logits."""
+        logits = step.full_size_logits(self.domain, self.head)
+        labels = step.domains[self.domain].labels
+        ignored = step.segmentor.decode_head.ignore_index
+        values: dict[str, Tensor] = {}
+        for loss in self.losses:
+            name = str(loss.loss_name)
+            values[name] = values.get(name, 0) + loss(logits, labels, ignore_index=ignored)
+        return values
+
+    def _own_losses(self, step: AdaptationStep) -> dict[str, Tensor]:
+        """What the segmentor's own heads make of a batch."""
+        batch, segmentor = step.domains[self.domain], step.segmentor
+        values: dict[str, Any] = dict(
+            segmentor.decode_head.loss_by_feat(batch.logits, batch.samples)
+        )
+        for index, head in enumerate(auxiliary_heads(segmentor)):
+            logits = step.auxiliary_output(index, self.domain)
+            values.update(add_prefix(head.loss_by_feat(logits, batch.samples), f"aux_{index}"))
+        return values

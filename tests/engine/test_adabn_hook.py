@@ -1,0 +1,184 @@
+"""Statistics of the target in rounds, in real runs of a few steps."""
+
+import shutil
+
+import pytest
+import torch
+from mmengine.config import Config
+from short_runs import CONFIG, ROOT, assert_equal, weights
+
+
+def statistics(work_dir, iteration, *, teacher=False):
+    state = torch.load(work_dir / f"iter_{iteration}.pth", weights_only=False)["state_dict"]
+    own = {name: value for name, value in state.items() if teacher or "teacher." not in name}
+    return {name: value for name, value in own.items() if "running_" in name}
+
+
+def restart_from_the_warm_up(finished, work_dir):
+    """A copy of a run of four steps that was cut off after the first."""
+    shutil.copytree(finished, work_dir)
+    for iteration in (2, 3, 4):
+        (work_dir / f"iter_{iteration}.pth").unlink()
+    (work_dir / "last_checkpoint").write_text(str(work_dir / "iter_1.pth"))
+    shutil.rmtree(work_dir / "pseudo_labels", ignore_errors=True)
+
+
+def test_rounds_under_statistics_of_both_domains(train, tmp_path):
+    options = {"model.normalization": "frozen", "default_hooks.checkpoint.interval": 1}
+    key = "default_hooks.normalization.target_share"
+    plain, mixed = tmp_path / "plain", tmp_path / "mixed"
+    train(plain, **options, **{"default_hooks.normalization": None})
+    train(tmp_path / "target", **options)
+    train(tmp_path / "quarter", **options, **{key: 0.25})
+    whole = train(mixed, **options, **{key: 0.5})
+    target, quarter, half = (
+        statistics(tmp_path / name, 1) for name in ("target", "quarter", "mixed")
+    )
+    for name in (name for name in half if name.endswith("running_mean")):
+        source = 2 * half[name] - target[name]
+        assert not torch.allclose(source, target[name], atol=1e-3)
+        torch.testing.assert_close(quarter[name], 0.75 * source + 0.25 * target[name])
+        variance = name.replace("mean", "var")
+        between = (source - target[name]) ** 2
+        of_source = 2 * (half[variance] - between / 4) - target[variance]
+        torch.testing.assert_close(
+            quarter[variance], 0.75 * of_source + 0.25 * target[variance] + 0.1875 * between
+        )
+    # Round 1 is the second step, round 2 the others.
+    for first, second, same in ((1, 2, False), (2, 3, True), (3, 4, False)):
+        before, after = statistics(mixed, first), statistics(mixed, second)
+        assert all(torch.equal(before[name], after[name]) == same for name in before)
+    # From the checkpoint that has them already, and from one of a warm-up without the hook.
+    for name, begin in (("resumed", mixed), ("shared", plain)):
+        restart_from_the_warm_up(begin, tmp_path / name)
+        resumed = train(tmp_path / name, resume=True, **options, **{key: 0.5})
+        assert_equal(weights(whole), weights(resumed))
+
+
+def test_target_statistics_mixed_into_running_ones(train, tmp_path):
+    options = {"model.normalization": "joint", "default_hooks.checkpoint.interval": 1}
+    half = {
+        "default_hooks.normalization.target_share": 0.5,
+        "default_hooks.normalization.rest": "running",
+    }
+    plain, mixed = tmp_path / "plain", tmp_path / "mixed"
+    train(plain, **options, **{"default_hooks.normalization": None})
+    train(tmp_path / "target", **options)
+    whole = train(mixed, **options, **half)
+    running, target, found = (
+        statistics(tmp_path / name, 1) for name in ("plain", "target", "mixed")
+    )
+    for name in (name for name in found if name.endswith("running_mean")):
+        torch.testing.assert_close(found[name], (running[name] + target[name]) / 2)
+        variance = name.replace("mean", "var")
+        between = (running[name] - target[name]) ** 2 / 4
+        torch.testing.assert_close(
+            found[variance], (running[variance] + target[variance]) / 2 + between
+        )
+    # A checkpoint that holds the mixture is not mixed again; one of a run without the hook is.
+    for name, begin in (("resumed", mixed), ("shared", plain)):
+        restart_from_the_warm_up(begin, tmp_path / name)
+        resumed = train(tmp_path / name, resume=True, **options, **half)
+        assert_equal(weights(whole), weights(resumed))
+        assert_equal(statistics(mixed, 4), statistics(tmp_path / name, 4))
+
+
+def test_statistics_of_images_as_they_are_labeled(train, tmp_path):
+    pipeline = [
+        dict(type="LoadImage"),
+        dict(type="Resize", scale=(64, 32), keep_ratio=True),
+        dict(type="PackSegInputs", meta_keys=("img_path", "ori_shape", "img_shape")),
+    ]
+    options = {"default_hooks.checkpoint.interval": 1}
+    train(tmp_path / "whole", **options)
+    train(tmp_path / "small", **options, **{"default_hooks.normalization.pipeline": pipeline})
+    whole, small = (statistics(tmp_path / name, 1) for name in ("whole", "small"))
+    assert not any(torch.equal(whole[name], small[name]) for name in whole)
+
+
+def test_no_statistics_are_taken_before_evaluations_begin(train, tmp_path):
+    cfg = Config.fromfile(str(ROOT / CONFIG))
+    options = {key: cfg[key] for key in ("val_cfg", "val_dataloader", "val_evaluator")} | {
+        "model.normalization": "joint",
+        "default_hooks.checkpoint.interval": 1,
+        "default_hooks.self_training.rounds": [dict(iterations=3, target_share=0.5, labeled=False)],
+        "train_cfg.val_interval": 1,
+        "train_cfg.val_begin": 3,
+    }
+    share = {
+        "default_hooks.normalization.target_share": 0.5,
+        "default_hooks.normalization.rest": "running",
+    }
+    train(tmp_path / "taken", **options, **share)
+    train(tmp_path / "plain", **options, **{"default_hooks.normalization": None})
+    # After the first step the round begins.
+    for iteration, same in ((1, False), (2, True), (3, False)):
+        taken, plain = (statistics(tmp_path / name, iteration) for name in ("taken", "plain"))
+        means = [name for name in taken if name.endswith("running_mean")]
+        assert all(torch.equal(taken[name], plain[name]) for name in means) == same
+
+
+def test_no_mixture_enters_the_next_one(train, tmp_path):
+    rounds = [dict(iterations=1, target_share=0.5, labeled=False)] * 3
+    options = {
+        "model.normalization": "joint",
+        "default_hooks.checkpoint.interval": 1,
+        # Without labels no weight depends on the statistics of prediction.
+        "default_hooks.self_training.rounds": rounds,
+        "default_hooks.teacher.begin": 0,
+        "default_hooks.teacher.average.momentum": 0.01,
+    }
+    share = {
+        "default_hooks.normalization.target_share": 0.5,
+        "default_hooks.normalization.rest": "running",
+    }
+    plain, mixed = tmp_path / "plain", tmp_path / "mixed"
+    train(plain, **options, **{"default_hooks.normalization": None})
+    train(tmp_path / "target", **options)
+    whole = train(mixed, **options, **share)
+    # The fourth mixture, of student and teacher.
+    running, target, found = (
+        statistics(tmp_path / name, 4, teacher=True) for name in ("plain", "target", "mixed")
+    )
+    means = [name for name in found if name.endswith("running_mean")]
+    assert any(name.startswith("teacher.") for name in means)
+    for name in means:
+        assert not torch.allclose(running[name], target[name], atol=1e-3)
+        torch.testing.assert_close(found[name], (running[name] + target[name]) / 2)
+    restart_from_the_warm_up(mixed, tmp_path / "resumed")
+    resumed = train(tmp_path / "resumed", resume=True, **options, **share)
+    assert_equal(weights(whole), weights(resumed))
+    assert_equal(found, statistics(tmp_path / "resumed", 4, teacher=True))
+
+
+def test_frozen_statistics_are_not_mixed_into_themselves(train, tmp_path):
+    options = {
+        "model.normalization": "frozen",
+        "default_hooks.normalization.target_share": 0.5,
+        "default_hooks.normalization.rest": "running",
+    }
+    with pytest.raises(ValueError, match="use rest='source'"):
+        train(tmp_path / "run", **options)
+
+
+@pytest.mark.parametrize("warmup_iterations", [0, 1])
+def test_layers_that_the_model_freezes_keep_their_statistics(train, tmp_path, warmup_iterations):
+    rounds = [dict(iterations=4 - warmup_iterations, portion=0.5, target_share=0.5)]
+    options = {
+        "model.segmentor.backbone.norm_eval": True,
+        "default_hooks.self_training.warmup_iterations": warmup_iterations,
+        "default_hooks.self_training.rounds": rounds,
+    }
+    state = weights(train(tmp_path / "run", **options))
+    # The teacher has not begun.
+    own = (name for name in state if not name.startswith("teacher."))
+    names = [name for name in own if name.endswith("running_mean")]
+    frozen = {name for name in names if (state[name] == 0).all()}
+    assert frozen == {name for name in names if ".backbone." in name}
+
+
+def test_a_single_target_image_is_refused_before_the_first_step(train, tmp_path):
+    options = {"train_dataloader.dataset.target.indices": 1}
+    with pytest.raises(ValueError, match="the target has 1 image: statistics"):
+        train(tmp_path / "run", **options)
+    assert not list((tmp_path / "run").glob("*.pth"))
