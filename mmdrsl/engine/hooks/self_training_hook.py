@@ -202,8 +202,6 @@ class SelfTrainingHook(Hook):
             runner.iter < finished
             and finished >= loop.val_begin
             and finished % loop.val_interval == 0
-            # After a restart the loop would evaluate the warm-up.
-            and not self._phase_of(finished).restart
         )
         if not self.evaluate_rounds or runner.val_loop is None or done or loops_own:
             return
@@ -219,9 +217,6 @@ class SelfTrainingHook(Hook):
         """Keep the metrics with the round that they belong to."""
         if self.phases and metrics:
             number = self._phase_of(runner.iter - 1).number
-            if self._read_record(runner).get(str(number), {}).get("iteration") == runner.iter:
-                # The model may have restarted since.
-                return
             # JSON has no NaN; a class that does not occur has no IoU.
             plain = {name: float(value) for name, value in metrics.items()}
             plain = {name: None if isnan(value) else value for name, value in plain.items()}

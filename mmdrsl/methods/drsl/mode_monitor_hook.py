@@ -106,7 +106,7 @@ def mode_figures(
     size = embeddings.shape[2:]
     logits = torch.nn.functional.interpolate(logits, size=size, mode="bilinear")
     labels = resize_labels(stack_labels(data["data_samples"]), size)
-    agreement = functional.two_head_agreement(head.log_posterior(embeddings), logits)
+    agreement = head.log_posterior(embeddings).argmax(dim=1) == logits.argmax(dim=1)
     num_groups = head.num_classes * head.num_modes
     figures: dict[str, float | Tensor] = {}
     shares, members, pixels = [], [], {}
