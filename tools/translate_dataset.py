@@ -1,8 +1,8 @@
 """Translate all source images of a config to the look of its target.
 
-python tools/translate_dataset.py CONFIG fourier --out DIR [--band 0.01]     # FDA: Fourier amplitude swap
-python tools/translate_dataset.py CONFIG lab --out DIR                       # LAB color statistics
-python tools/translate_dataset.py CONFIG CHECKPOINT --out DIR                # a trained translator, see configs/cycada
+python tools/translate_dataset.py CONFIG fourier --out DIR [--band 0.01]  # FDA: Fourier amplitude swap
+python tools/translate_dataset.py CONFIG lab --out DIR                    # LAB color statistics
+python tools/translate_dataset.py CONFIG CHECKPOINT --out DIR             # a trained translator, see configs/translation
 
 The first two take any config with a source and a target and need no training. With --keep-lightness any of them gives
 its colors alone, for a target whose exposure is far from the source's. DIR holds images/<name>.png of the original

@@ -1,6 +1,6 @@
 """How much labeling costs beyond the prediction itself, and whether its memory grows with the number of images.
 
-python tools/analysis_tools/benchmark_labeling.py CONFIG [--images 60] [--few 100] [--many 1000] [--json]
+python tools/analysis_tools/benchmark_labeling.py CONFIG [--num-images 60] [--few 100] [--many 1000] [--json]
 
 Throughput: images labeled end to end (decode, views, choice, writing) against bare inference (the same views, decoded
 tensors, argmax only) on the same images, in turns in one process. Memory: peak resident memory for `--many` images (the
@@ -63,7 +63,7 @@ def parse_args() -> argparse.Namespace:
     """Read the command line."""
     parser = argparse.ArgumentParser(description="Benchmark the labeling")
     parser.add_argument("config", help="config of a self-training")
-    parser.add_argument("--images", type=int, default=60, help="images of the throughput")
+    parser.add_argument("--num-images", type=int, default=60, help="images of the throughput")
     parser.add_argument("--turns", type=int, default=3, help="turns of the throughput; the median")
     parser.add_argument("--few", type=int, default=100, help="images of the small memory run")
     parser.add_argument("--many", type=int, default=1000, help="images of the large memory run")
@@ -158,8 +158,12 @@ def main() -> None:
         label(job, args.memory_of, num_workers)
         print(peak_memory())
         return
-    result: dict[str, Any] = {"config": args.config, "images": args.images, "workers": num_workers}
-    result.update(measure_throughput(job, args.images, args.turns, num_workers))
+    result: dict[str, Any] = {
+        "config": args.config,
+        "images": args.num_images,
+        "workers": num_workers,
+    }
+    result.update(measure_throughput(job, args.num_images, args.turns, num_workers))
     few, many = measure_memory(args, args.few), measure_memory(args, args.many)
     result.update(few_megabytes=few / 1024, many_megabytes=many / 1024, memory_ratio=many / few)
     for name, value in result.items():

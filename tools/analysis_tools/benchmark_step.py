@@ -30,6 +30,7 @@ from mmseg.structures import SegDataSample
 from torch import Tensor
 
 import mmdrsl  # noqa: F401 - registers everything before a config is built
+from mmdrsl.engine.hooks.mean_teacher_hook import AVERAGE
 from mmdrsl.engine.launch import resolve_mmseg_bases
 from mmdrsl.methods.drsl.mmdl_head import MMDLHead
 from mmdrsl.models.adaptation_step import AdaptationProgress
@@ -88,24 +89,19 @@ def plain_model(cfg: Config, heads: list[str], terms: list[str]) -> dict:
 
 
 def build_candidate(model: dict, cfg: Config, device: torch.device, amp: bool) -> Candidate:
-    """Build a model in training mode, after the warm-up, and its optimizer."""
+    """Build a model in training mode as it is in the rounds, and its optimizer."""
     torch.manual_seed(0)
     built = MODELS.build(model).to(device).train()
     built.progress = AdaptationProgress(round=1, adaptation_iteration=ADAPTATION_ITERATION)
-    for head in built.heads.values():
-        if isinstance(head, MMDLHead) and head.memory_size:
-            fill_memory(head)
+    # What hooks do between steps is not measured.
+    built.calls_after_step = True
+    if any(term.needs_teacher for term in built.terms.values()):
+        built.add_teacher(AVERAGE)
+        built.teacher.update_parameters(built.networks())
     wrapper = copy.deepcopy(cfg.optim_wrapper)
     if amp:
         wrapper.type, wrapper.loss_scale = "AmpOptimWrapper", "dynamic"
     return Candidate(built, build_optim_wrapper(built, wrapper))
-
-
-def fill_memory(head: MMDLHead) -> None:
-    """Fill the memory of every mode, as `ModeMemoryHook` would over many steps."""
-    head.memory.copy_(head.modes().detach()[:, :, None].expand_as(head.memory))
-    head.memory_written.fill_(head.memory_size)
-    head.memory_followed = True
 
 
 def synthetic_batch(

@@ -1,6 +1,6 @@
 """Draw training samples after their transforms: labels over images, source and target side by side.
 
-python tools/analysis_tools/browse_dataset.py CONFIG [--number 8] [--out DIR] [--pseudo-labels DIR]
+python tools/analysis_tools/browse_dataset.py CONFIG [--num-images 8] [--out DIR] [--pseudo-labels DIR]
     [--cfg-options KEY=VALUE ...]
 
 CONFIG is any config of mmdrsl or MMSegmentation with train_dataloader, also one of datasets only. --pseudo-labels names
@@ -29,7 +29,7 @@ def parse_args() -> argparse.Namespace:
     """Read the command line."""
     parser = argparse.ArgumentParser(description="Draw training samples")
     parser.add_argument("config", help="config file")
-    parser.add_argument("--number", type=int, default=8, help="number of pictures")
+    parser.add_argument("--num-images", type=int, default=8, help="how many samples to draw")
     parser.add_argument("--seed", type=int, default=0, help="seed of choice and transforms")
     parser.add_argument("--out", type=Path, help="folder of the pictures")
     parser.add_argument("--pseudo-labels", help="folder of one labeling round")
@@ -55,7 +55,7 @@ def main() -> int:
                 raise ValueError("--pseudo-labels needs a TwoDomainDataset with a target")
             dataset.set_pseudo_labels(args.pseudo_labels)
         folder = args.out or Path("work_dirs", "browse_dataset", Path(args.config).stem)
-        paths = save_pictures(dataset, folder, args.number, args.seed)
+        paths = save_pictures(dataset, folder, args.num_images, args.seed)
     except (OSError, ValueError, KeyError, TypeError) as error:
         print(f"browse_dataset: {args.config}: {error}", file=sys.stderr)
         return 2

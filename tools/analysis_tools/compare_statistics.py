@@ -1,12 +1,12 @@
-"""Which share of the target's statistics should a network predict with? Scores that need no label.
+"""Which weight of the target's statistics should a network predict with? Scores that need no label.
 
-python tools/analysis_tools/compare_statistics.py CONFIG CHECKPOINT [--shares 0 0.25 0.5 0.75 1] [--num-images 64]
-    [--num-scored 24]
+python tools/analysis_tools/compare_statistics.py CONFIG CHECKPOINT [--target-weights 0 0.25 0.5 0.75 1]
+    [--num-images 64] [--num-scored 24]
 
-For every share the statistics of normalization are mixed with those of the config's unlabeled target images, as
+For every weight the statistics of batch normalization are mixed with those of the config's unlabeled target images, as
 `TestTimeBNHook` does it, and other images of the target are predicted. Printed are percentages of pixels that
 get the same class twice: from the segmentation head and the modes (where the model has them), from the image and its
-mirror image, from the image and the image at 0.7 of its size; and the mean entropy, which falls with any share and
+mirror image, from the image and the image at 0.7 of its size; and the mean entropy, which falls with any weight and
 chooses nothing. Where the first three are highest, labels and predictions are most consistent.
 """
 
@@ -36,21 +36,21 @@ SCALE = 0.7
 SECOND_HEAD = "mmdl"
 
 
-def with_share(
+def with_target_weight(
     model: UDASegmentor,
     target: UnlabelledDataset,
-    share: float,
+    weight: float,
     num_images: int,
     pipeline: Sequence[dict] | None = None,
 ) -> UDASegmentor:
-    """A copy of a model under statistics with a share of the target; share 0 leaves them."""
+    """A copy of a model under statistics in which the target has a weight; 0 leaves them as they are."""
     model = copy.deepcopy(model)
-    if share > 0:
+    if weight > 0:
         networks = model.networks().train()
         batches = target_batches(
             model, target, num_images=num_images, batch_size=8, pipeline=pipeline
         )
-        take_statistics(networks, batches, share=share)
+        take_statistics(networks, batches, weight=weight)
     return model.eval()
 
 
@@ -107,18 +107,18 @@ def held_out(count: int, num_images: int, num_scored: int) -> list[int]:
 
 
 def main() -> None:
-    """Score every share and print one line each."""
-    parser = argparse.ArgumentParser(description="Label-free scores of shares of the target")
+    """Score every weight and print one line each."""
+    parser = argparse.ArgumentParser(description="Label-free scores of weights of the target")
     parser.add_argument("config", help="config of the run, with unlabeled target images")
     parser.add_argument("checkpoint", help="its checkpoint")
-    parser.add_argument("--shares", nargs="+", type=float, default=[0, 0.25, 0.5, 0.75, 1])
+    parser.add_argument("--target-weights", nargs="+", type=float, default=[0, 0.25, 0.5, 0.75, 1])
     parser.add_argument("--num-images", type=int, default=64, help="images for the statistics")
     parser.add_argument("--num-scored", type=int, default=24, help="images to predict")
     args = parser.parse_args()
     if min(args.num_images, args.num_scored) < 1:
         parser.error("--num-images and --num-scored must be at least 1")
-    if not all(0 <= share <= 1 for share in args.shares):
-        parser.error(f"--shares must be in [0, 1], found {args.shares}")
+    if not all(0 <= weight <= 1 for weight in args.target_weights):
+        parser.error(f"--target-weights must be in [0, 1], found {args.target_weights}")
     resolve_mmseg_bases()
     cfg = Config.fromfile(args.config)
     if "target" not in cfg.train_dataloader.dataset:
@@ -135,15 +135,15 @@ def main() -> None:
     header = None
     # Images as the network labels them, where that is not at their own size.
     pipeline = cfg.get("labeling_pipeline")
-    for share in args.shares:
-        own = with_share(model, target, share, args.num_images, pipeline)
+    for weight in args.target_weights:
+        own = with_target_weight(model, target, weight, args.num_images, pipeline)
         found = consistency(own, images_of(own, target, scored, pipeline=pipeline))
         if header is None:
             header = list(found)
-            print(f"| share of the target | {' | '.join(header)} |")
+            print(f"| weight of the target | {' | '.join(header)} |")
             print("| --- " * (len(header) + 1) + "|")
         cells = [f"{100 * found[name]:.1f}" for name in header]
-        print(f"| {share} | {' | '.join(cells)} |", flush=True)
+        print(f"| {weight} | {' | '.join(cells)} |", flush=True)
 
 
 if __name__ == "__main__":

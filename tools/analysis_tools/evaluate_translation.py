@@ -161,7 +161,7 @@ def main() -> None:
     ]
     if missing:
         raise ValueError(
-            f"The config has no {', '.join(missing)}; take one that builds on configs/_base_/datasets."
+            f"The config has no {', '.join(missing)}; take one that builds on configs/_base_/pairs."
         )
     dataset = TranslatedDataset(dataset=cfg.source_dataset, translations=args.translations)
     target = DATASETS.build(cfg.target_dataset)

@@ -1,7 +1,7 @@
 """Are discovered modes real? Their agreement with the true sub-types of the procedural scenes.
 
 python tools/analysis_tools/mode_purity.py CONFIG CHECKPOINT [CHECKPOINT ...] [--plain CONFIG CHECKPOINT]
-    [--out FILE.json] [--max-images N]
+    [--out FILE.json] [--num-images N]
 
 The renderer knows whether a pixel of a building is brick or glass; nothing in training does. For each checkpoint (its
 number of modes K is read from it) and each class with several sub-types: normalized mutual information (NMI, 0..1)
@@ -93,14 +93,14 @@ def subtype_path(label_path: str) -> Path:
 
 @torch.no_grad()
 def collect(
-    model: UDASegmentor, dataset: Dataset, max_images: int, feature_index: int | str
+    model: UDASegmentor, dataset: Dataset, num_images: int, feature_index: int | str
 ) -> Pixels:
     """Features, modes, classes and sub-types of the labeled cells of a dataset.
 
     Args:
         model: Adaptor in evaluation mode, with or without an `MMDLHead` named ``mmdl``.
         dataset: Labeled dataset of the scenes with a pipeline of whole images.
-        max_images: How many images, spread evenly.
+        num_images: How many images at most, evenly spread.
         feature_index: Which feature map is the plain one.
 
     Returns:
@@ -109,7 +109,7 @@ def collect(
     head: Any = dict(model.heads.items()).get("mmdl")
     columns: list[list[Tensor]] = [[], [], [], [], []]
     count = len(dataset)  # type: ignore[arg-type]
-    for index in np.unique(np.linspace(0, count - 1, min(count, max_images)).astype(int)):
+    for index in np.unique(np.linspace(0, count - 1, min(count, num_images)).astype(int)):
         packed = dataset[int(index)]
         path = subtype_path(packed["data_samples"].metainfo["seg_map_path"])
         subtypes = torch.from_numpy(np.array(Image.open(path)))[None].long()
@@ -144,14 +144,14 @@ def collect(
     return Pixels(*(cell[kept] for cell in cells))
 
 
-def with_statistics_of(model: UDASegmentor, dataset: Dataset, max_images: int) -> UDASegmentor:
+def with_statistics_of(model: UDASegmentor, dataset: Dataset, num_images: int) -> UDASegmentor:
     """The model for one domain: a checkpoint whose domains are normalized apart has the target's statistics only."""
-    if model.normalization != "domain_specific":
+    if model.bn_mode != "domain_specific":
         return model
     model = copy.deepcopy(model).train()
     preprocess: Any = model.data_preprocessor
     count = len(dataset)  # type: ignore[arg-type]
-    chosen = np.linspace(0, count - 1, min(count, max_images)).astype(int)
+    chosen = np.linspace(0, count - 1, min(count, num_images)).astype(int)
 
     def forward(images: Tensor) -> None:
         features = feature_maps(model, images)
@@ -256,7 +256,7 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument(
         "--plain", nargs=2, metavar=("CONFIG", "CHECKPOINT"), help="run whose features to cluster"
     )
-    parser.add_argument("--max-images", type=int, default=60, help="images per domain")
+    parser.add_argument("--num-images", type=int, default=60, help="images per domain")
     parser.add_argument("--out", type=Path, help="write the scores as JSON")
     return parser.parse_args()
 
@@ -273,7 +273,7 @@ def main() -> None:
     def pixels_of(model: UDASegmentor) -> dict[str, Pixels]:
         return {
             domain: collect(
-                with_statistics_of(model, data, args.max_images), data, args.max_images, index
+                with_statistics_of(model, data, args.num_images), data, args.num_images, index
             )
             for domain, data in datasets.items()
         }

@@ -1,4 +1,4 @@
-"""CARLA frames and CamVid to the benchmark of configs/_base_/datasets/carla2camvid.py: 320 x 240, published ids.
+"""CARLA frames and CamVid to the benchmark of configs/_base_/pairs/carla2camvid.py: 320 x 240, published ids.
 
 python tools/dataset_converters/carla2camvid.py --carla-images DIR --carla-masks DIR --camvid DIR --out data/benchmark
 

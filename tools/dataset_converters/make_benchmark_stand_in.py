@@ -22,10 +22,10 @@ def main() -> int:
     parser.add_argument(
         "--shown", type=float, default=0.65, help="share of the sides that its targets show"
     )
-    arguments = parser.parse_args()
+    args = parser.parse_args()
     try:
         folder = write_benchmark_stand_in(
-            data=arguments.data, out_dir=arguments.out, shown=arguments.shown, progress=True
+            data=args.data, out_dir=args.out, shown=args.shown, progress=True
         )
     except (ValueError, FileExistsError, FileNotFoundError) as error:
         print(f"make_benchmark_stand_in: {error}", file=sys.stderr)

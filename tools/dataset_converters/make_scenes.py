@@ -13,7 +13,7 @@ from pathlib import Path
 from mmdrsl.scenes.writer import write_scenes
 
 
-def parse_arguments() -> argparse.Namespace:
+def parse_args() -> argparse.Namespace:
     """Read the command line."""
     parser = argparse.ArgumentParser(description="Render the street scenes.")
     parser.add_argument("--out", type=Path, required=True, help="folder of the set")
@@ -35,16 +35,16 @@ def parse_arguments() -> argparse.Namespace:
 
 def main() -> int:
     """Render the set that the command line asks for; return the exit status."""
-    arguments = parse_arguments()
+    args = parse_args()
     try:
         folder = write_scenes(
-            out_dir=arguments.out,
-            seed=arguments.seed,
-            num_game=arguments.num_game,
-            num_camera_train=arguments.num_camera_train,
-            num_camera_val=arguments.num_camera_val,
-            image_size=(arguments.size[0], arguments.size[1]),
-            overwrite=arguments.overwrite,
+            out_dir=args.out,
+            seed=args.seed,
+            num_game=args.num_game,
+            num_camera_train=args.num_camera_train,
+            num_camera_val=args.num_camera_val,
+            image_size=(args.size[0], args.size[1]),
+            overwrite=args.overwrite,
             progress=True,
         )
     except (ValueError, FileExistsError) as error:

@@ -23,13 +23,13 @@ def main() -> int:
     parser.add_argument(
         "--shown", type=float, default=1.0, help="below 1: show that share of the sides, enlarged"
     )
-    arguments = parser.parse_args()
+    args = parser.parse_args()
     try:
         folder = write_stand_in(
-            out_dir=arguments.out,
-            scenes=arguments.scenes,
-            seed=arguments.seed,
-            shown=arguments.shown,
+            out_dir=args.out,
+            scenes=args.scenes,
+            seed=args.seed,
+            shown=args.shown,
             progress=True,
         )
     except (ValueError, FileExistsError, FileNotFoundError) as error:
