@@ -9,8 +9,11 @@ from .environment import check_environment
 check_environment()
 
 from . import datasets, engine, evaluation, methods, models, translation  # noqa: E402
+from .renamed import register_old_types  # noqa: E402
 
-__version__ = "0.1.0"
+register_old_types()
+
+__version__ = "0.2.0"
 __all__ = [
     "__version__",
     "datasets",

@@ -1,13 +1,14 @@
 """Compare methods over networks and seeds, on CARLA to CamVid, data laid out like it, or another pair of domains.
 
 python tools/run_benchmark.py --data DIR --methods source_only oracle drsl --seeds 0 1 2 --out DIR [--models M ...]
-    [--pair gta2cs|scenes2scenes] [--eval-data DIR --eval-split NAME] [--jobs N] [--extras NAME ...]
+    [--pair gta2cs|scenes2scenes] [--eval-data DIR --eval-split NAME] [--jobs N] [--tricks NAME ...]
     [--translations DIR|fourier|lab]
+python tools/run_benchmark.py --data DIR --methods drsl mine=PATH/my_config.py --out DIR   # a method of your own
 python tools/run_benchmark.py --merge FILE ... --out DIR          # put several results.json together
 python tools/run_benchmark.py --report FILE ... [--page PAGE] [--figure SVG]   # their tables, printed or in a page
 
 A benchmark that was interrupted, or killed, continues with the same command; what is done is kept. --out receives
-results.json and results.md, after every run. Protocol and tables: docs/benchmark.md.
+results.json and results.md, after every run. Protocol: docs/protocol.md.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from mmengine.config import DictAction
@@ -31,18 +32,18 @@ from mmdrsl.benchmark.evaluation_set import (
     read_evaluation_set,
 )
 from mmdrsl.benchmark.execution import Execution, check_folders, finished_rows, row_of_plan
-from mmdrsl.benchmark.extras import EXTRAS, check_extras
 from mmdrsl.benchmark.figure import figure
 from mmdrsl.benchmark.jobs import run_jobs
-from mmdrsl.benchmark.methods import METHODS, config_file, method_config
-from mmdrsl.benchmark.networks import NETWORKS
-from mmdrsl.benchmark.pairs import DEFAULT_PAIR, PAIRS, Pair, check_data
+from mmdrsl.benchmark.methods import LOWER_BOUND, choose_methods, is_translated, read_methods
+from mmdrsl.benchmark.networks import network_names
+from mmdrsl.benchmark.pairs import DEFAULT_PAIR, Pair, check_data, pair_names, read_pair
 from mmdrsl.benchmark.plan import CONFIGS, BenchmarkRun, Settings, plan_runs
 from mmdrsl.benchmark.processes import Processes, StoppedError
 from mmdrsl.benchmark.report import fill_page, report
 from mmdrsl.benchmark.results import check_comparable, merge_rows, read_results, results_text
 from mmdrsl.benchmark.training_run import ROOT, TrainingError
-from mmdrsl.engine.launch import resolve_mmseg_bases
+from mmdrsl.benchmark.tricks import TRICKS, check_tricks
+from mmdrsl.engine.launch import read_config
 
 PROGRESS_SECONDS = 60.0
 CHEAP_TRANSLATORS = ("fourier", "lab")
@@ -60,16 +61,21 @@ def parse_args(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     )
     parser.add_argument(
         "--pair",
-        choices=list(PAIRS),
+        choices=pair_names(CONFIGS),
         default=DEFAULT_PAIR,
         help="the domains; data as in its configs",
     )
-    parser.add_argument("--methods", nargs="+", metavar="METHOD", help=", ".join(METHODS))
+    parser.add_argument(
+        "--methods",
+        nargs="+",
+        metavar="METHOD",
+        help="names of config folders, or NAME=PATH of a config of your own",
+    )
     parser.add_argument(
         "--models",
         nargs="+",
         metavar="MODEL",
-        help=f"{', '.join(NETWORKS)}; default: that of the pair's configs",
+        help=f"{', '.join(network_names(CONFIGS))}; default: that of the pair's configs",
     )
     parser.add_argument("--seeds", nargs="+", type=int, default=[0], help="training seeds")
     parser.add_argument("--out", type=Path, help="folder of runs and results")
@@ -80,16 +86,16 @@ def parse_args(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     )
     parser.add_argument("--eval-split", help="its list of images, without .txt, by default val")
     parser.add_argument(
-        "--target-statistics",
+        "--target-bn",
         type=float,
-        metavar="SHARE",
-        help="predict with this share of the unlabeled target in the statistics of normalization",
+        metavar="WEIGHT",
+        help="predict with this weight of the unlabeled target in the statistics of batch normalization",
     )
     parser.add_argument("--jobs", type=int, default=1, help="processes at a time")
     parser.add_argument(
         "--threads", type=int, help="CPU threads of each; default: the cores shared out"
     )
-    parser.add_argument("--extras", nargs="+", metavar="EXTRA", default=[], help=", ".join(EXTRAS))
+    parser.add_argument("--tricks", nargs="+", metavar="TRICK", default=[], help=", ".join(TRICKS))
     parser.add_argument(
         "--translations", help="folder of the translated source, or fourier or lab to make one"
     )
@@ -116,7 +122,6 @@ def parse_args(arguments: Sequence[str] | None = None) -> argparse.Namespace:
         "--figure", type=Path, metavar="SVG", help="--report: file for a drawing of the headline"
     )
     args = parser.parse_args(arguments)
-    args.models = args.models or [PAIRS[args.pair].network]
     if args.merge is not None and args.out is None:
         parser.error("--merge needs --out")
     needed = ("data", "methods", "out")
@@ -145,11 +150,11 @@ def read_pairs(pairs: Sequence[str]) -> dict[str, str]:
         File by model.
 
     Raises:
-        ValueError: One is no such pair, or names an unknown model.
+        ValueError: One is no such pair.
     """
-    wrong = [pair for pair in pairs if pair.partition("=")[0] not in NETWORKS or "=" not in pair]
+    wrong = [pair for pair in pairs if "=" not in pair]
     if wrong:
-        raise ValueError(f"--weights {wrong}: expected MODEL=FILE with MODEL of {list(NETWORKS)}.")
+        raise ValueError(f"--weights {wrong}: expected MODEL=FILE.")
     return dict(pair.split("=", 1) for pair in pairs)
 
 
@@ -189,7 +194,7 @@ def make_translations(name: str, *, pair: Pair, data: Path, out: Path) -> Path:
             )
         return Path(name).resolve()
     folder = out / "translated" / name
-    config = config_file("source_only", CONFIGS, pair.name)
+    config = choose_methods([LOWER_BOUND], CONFIGS, pair.name)[LOWER_BOUND]
     command = [sys.executable, str(ROOT / "tools/translate_dataset.py"), str(config), name]
     environment = {**os.environ, pair.variable: str(data)}
     done = subprocess.run([*command, "--out", str(folder)], cwd=ROOT, env=environment, check=False)
@@ -216,27 +221,28 @@ class Log:
             file.write(text + "\n")
 
 
-def check_used(args: argparse.Namespace) -> None:
+def check_used(
+    args: argparse.Namespace, models: Sequence[str], methods: Mapping[str, Path]
+) -> None:
     """Refuse options that would do nothing.
 
     Args:
         args: Parsed command line.
+        models: Names of the networks.
+        methods: Config file by method.
 
     Raises:
         ValueError: Nobody trains on the translations, or a model with weights is not trained.
     """
-    unused = sorted(set(read_pairs(args.weights)) - set(args.models))
+    unused = sorted(set(read_pairs(args.weights)) - set(models))
     if unused:
-        raise ValueError(f"--weights names {unused}, but --models are {args.models}.")
-    translated = {name for name, method in METHODS.items() if method.is_translated}
-    if (
-        args.translations is not None
-        and "translated" not in args.extras
-        and not translated & set(args.methods)
-    ):
+        raise ValueError(f"--weights names {unused}, but --models are {list(models)}.")
+    if args.translations is None or "translated_source" in args.tricks:
+        return
+    if not any(is_translated(cfg) for cfg in read_methods(dict(methods)).values()):
         raise ValueError(
-            f"--translations {args.translations}: of {args.methods} none trains on translated images; add --extras "
-            "translated, or leave it out."
+            f"--translations {args.translations}: of {list(methods)} none trains on translated images; add --tricks "
+            "translated_source, or leave it out."
         )
 
 
@@ -253,12 +259,13 @@ def read_settings(args: argparse.Namespace) -> Settings:
         ValueError: A name is unknown, or an option would do nothing.
         FileNotFoundError: Data are missing.
     """
-    check_used(args)
-    pair = PAIRS[args.pair]
+    pair = read_pair(args.pair, CONFIGS)
+    models = tuple(dict.fromkeys(args.models or [pair.network]))
+    methods = choose_methods(args.methods, CONFIGS, pair.name)
     data, out = args.data.resolve(), args.out.resolve()
     check_data(pair, data)
     os.environ[pair.variable] = str(data)
-    resolve_mmseg_bases()
+    check_used(args, models, methods)
     evaluation = read_evaluation(args, pair, data)
     out.mkdir(parents=True, exist_ok=True)
     translations = (
@@ -269,15 +276,15 @@ def read_settings(args: argparse.Namespace) -> Settings:
     return Settings(
         data=data,
         out=out,
-        methods=tuple(dict.fromkeys(args.methods)),
-        networks=tuple(dict.fromkeys(args.models)),
+        methods=methods,
+        networks=models,
         seeds=tuple(dict.fromkeys(args.seeds)),
         evaluation=evaluation,
-        extras=check_extras(args.extras),
+        tricks=check_tricks(args.tricks),
         weights=read_pairs(args.weights),
         translations=translations,
         options=args.cfg_options,
-        pair=pair.name,
+        pair=pair,
     )
 
 
@@ -296,7 +303,7 @@ def read_evaluation(args: argparse.Namespace, pair: Pair, data: Path) -> Evaluat
         ValueError: ``--eval-split`` names a list of nothing, or the labels do not fit.
         FileNotFoundError: Files are missing.
     """
-    template = method_config("source_only", CONFIGS, pair.name)
+    template = read_config(CONFIGS / "_base_/pairs" / f"{pair.name}.py")
     folder = args.eval_data or (pair.evaluation and data / pair.evaluation)
     if folder:
         return read_evaluation_set(
@@ -304,14 +311,14 @@ def read_evaluation(args: argparse.Namespace, pair: Pair, data: Path) -> Evaluat
             args.eval_split or "val",
             label_space=template.val_dataloader.dataset.label_space,
             data=data,
-            target_share=args.target_statistics,
+            target_weight=args.target_bn,
         )
     if args.eval_split is not None:
         raise ValueError(
             f"--eval-split {args.eval_split} is a list in --eval-data; without that, {pair.name} validates on the "
             "images of its configs."
         )
-    return configured_evaluation_set(template, target_share=args.target_statistics)
+    return configured_evaluation_set(template, target_weight=args.target_bn)
 
 
 def collect(out: Path, evaluation: EvaluationSet) -> None:
@@ -374,6 +381,11 @@ def run_benchmark(args: argparse.Namespace) -> int:
     say_plan(runs, settings, say)
     threads = args.threads or max(1, len(os.sched_getaffinity(0)) // args.jobs)
     variables = dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS"), str(threads))
+    # Modules of a method of one's own lie beside its config.
+    folders = [str(path.parent) for path in settings.methods.values()]
+    variables["PYTHONPATH"] = os.pathsep.join(
+        [*dict.fromkeys(folders), *filter(None, [os.environ.get("PYTHONPATH")])]
+    )
     processes = Processes(environment={**os.environ, **variables}, folder=ROOT)
     execution = Execution(
         processes=processes, evaluation=settings.evaluation, threads=threads, say=say

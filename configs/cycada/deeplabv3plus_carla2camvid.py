@@ -13,6 +13,7 @@ _base_ = [
     "../_base_/pairs/carla2camvid.py",
     "../_base_/methods/cycada_feature.py",
 ]
+title = "CyCADA"
 model = {**_base_.method, **_base_.pair_model}
 default_hooks = _base_.method_hooks
 translations = "data/translated/carla2camvid"

@@ -11,6 +11,7 @@ _base_ = [
     "../_base_/pairs/gta2cs.py",
     "../_base_/methods/cycada_feature.py",
 ]
+title = "CyCADA"
 model = {**_base_.method, **_base_.pair_model}
 default_hooks = _base_.method_hooks
 translations = "data/translated/gta2cs"

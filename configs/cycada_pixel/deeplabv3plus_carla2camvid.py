@@ -12,6 +12,7 @@ _base_ = [
     "../_base_/pairs/carla2camvid.py",
     "../_base_/methods/source_only.py",
 ]
+title = "CyCADA, pixels"
 model = {**_base_.method, **_base_.pair_model}
 default_hooks = dict(_base_.runtime_hooks, _delete_=True)
 translations = "data/translated/carla2camvid"

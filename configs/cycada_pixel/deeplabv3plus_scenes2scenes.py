@@ -11,6 +11,7 @@ _base_ = [
     "../_base_/pairs/scenes2scenes.py",
     "../_base_/methods/source_only.py",
 ]
+title = "CyCADA, pixels"
 model = {**_base_.method, **_base_.pair_model}
 default_hooks = dict(_base_.runtime_hooks, _delete_=True)
 translations = "data/translated/scenes2scenes"

@@ -10,6 +10,7 @@ _base_ = [
     "../_base_/pairs/scenes2scenes.py",
     "../_base_/methods/source_only.py",
 ]
+title = "Oracle"
 model = {**_base_.method, **_base_.pair_model}
 default_hooks = dict(_base_.runtime_hooks, _delete_=True)
 train_dataloader = dict(

@@ -38,8 +38,8 @@ def check_kept(cfg: Config, options: Mapping[str, Any], *, title: str) -> None:
         if not _holds(cfg, name.split("."), value):
             raise ValueError(
                 f"--cfg-options {name}={value!r} has no effect on {title}: the protocol of the comparison sets that "
-                "entry. Seeds, weights, data, and teacher, scales, noise and statistics of the target have options of "
-                "their own (--seeds, --weights, --data, --extras)."
+                "entry. Seeds, weights, data, and teacher, scales, augmentation and statistics of the target have "
+                "options of their own (--seeds, --weights, --data, --tricks)."
             )
 
 

@@ -32,10 +32,10 @@ class EvaluationSet:
         dataset: Config of their dataset, without pipeline and label space.
         images: Number of images.
         has_sequences: Whether all names begin with that of a sequence and an underscore, and not each with another.
-        identity: Hash of list, images, labels, share, and of the classes where the folder names them: equal where a
+        identity: Hash of list, images, labels, weight, and of the classes where the folder names them: equal where a
             network's results are.
-        target_share: Share of the unlabeled target in the statistics under which a network predicts; None for those of
-            its checkpoint.
+        target_weight: Weight of the unlabeled target in the statistics under which a network predicts; None for those
+            of its checkpoint.
     """
 
     name: str
@@ -43,18 +43,18 @@ class EvaluationSet:
     images: int
     has_sequences: bool
     identity: str
-    target_share: float | None = None
+    target_weight: float | None = None
 
     @property
     def title(self) -> str:
         """The name, and the statistics."""
-        if self.target_share is None:
+        if self.target_weight is None:
             return self.name
-        return f"{self.name}, a share {self.target_share} of the target in the statistics"
+        return f"{self.name}, weight {self.target_weight} of the target in the statistics"
 
 
 def read_evaluation_set(
-    folder: Path, split: str, *, label_space: str, data: Path, target_share: float | None = None
+    folder: Path, split: str, *, label_space: str, data: Path, target_weight: float | None = None
 ) -> EvaluationSet:
     """Read a labeled folder and map its classes onto those of a model.
 
@@ -67,16 +67,16 @@ def read_evaluation_set(
         split: Name of the list, without ``.txt``.
         label_space: Label space of the models.
         data: Folder of the benchmark.
-        target_share: Share of the unlabeled target in the statistics of prediction, in (0, 1]; None for none.
+        target_weight: Weight of the unlabeled target in the statistics of prediction, in (0, 1]; None for none.
 
     Returns:
         The set.
 
     Raises:
         FileNotFoundError: A file is missing.
-        ValueError: A class is unknown, the images are of several types, or the share is impossible.
+        ValueError: A class is unknown, the images are of several types, or the weight is impossible.
     """
-    _check_share(target_share)
+    _check_weight(target_weight)
     folder = folder.resolve()
     listed = _existing(folder / f"{split}.txt", "the list of images")
     description = json.loads(_existing(folder / "classes.json", "names of the ids").read_text())
@@ -104,8 +104,8 @@ def read_evaluation_set(
         label = _existing(folder / "labels" / f"{stem}.png", "a label")
         for file in (label, folder / "images" / f"{stem}{suffix}"):
             digest.update(bytes.fromhex(file_hash(file)))
-    if target_share is not None:
-        digest.update(f"target_share {target_share}".encode())
+    if target_weight is not None:
+        digest.update(f"target_weight {target_weight}".encode())
     return EvaluationSet(
         name=f"{folder.name}/{split}",
         dataset=dict(
@@ -119,35 +119,35 @@ def read_evaluation_set(
         images=len(names),
         has_sequences=_have_sequences(names),
         identity=digest.hexdigest()[:16],
-        target_share=target_share,
+        target_weight=target_weight,
     )
 
 
 def configured_evaluation_set(
-    template: Config, *, target_share: float | None = None
+    template: Config, *, target_weight: float | None = None
 ) -> EvaluationSet:
     """The validation images of a config.
 
     Args:
         template: A method's config.
-        target_share: As for `read_evaluation_set`.
+        target_weight: As for `read_evaluation_set`.
 
     Returns:
         The set.
 
     Raises:
         FileNotFoundError: Images or labels are missing.
-        ValueError: The share is impossible.
+        ValueError: The weight is impossible.
     """
-    _check_share(target_share)
+    _check_weight(target_weight)
     files = [info for dataset in datasets_of(template)["val"] for info in list_files(dataset)]
     digest = hashlib.sha256()
     for info in files:
         digest.update(Path(info["img_path"]).name.encode())
         for file in (info["img_path"], info["seg_map_path"]):
             digest.update(bytes.fromhex(file_hash(_existing(Path(file), "a file"))))
-    if target_share is not None:
-        digest.update(f"target_share {target_share}".encode())
+    if target_weight is not None:
+        digest.update(f"target_weight {target_weight}".encode())
     usual = dict(template.val_dataloader.dataset)
     return EvaluationSet(
         name=f"{Path(usual['data_root']).name}/val",
@@ -157,7 +157,7 @@ def configured_evaluation_set(
         images=len(files),
         has_sequences=_have_sequences([info["img_path"] for info in files]),
         identity=digest.hexdigest()[:16],
-        target_share=target_share,
+        target_weight=target_weight,
     )
 
 
@@ -188,27 +188,27 @@ def use_evaluation_set(cfg: Config, template: Config, chosen: EvaluationSet) -> 
     cfg.test_evaluator = {**template.val_evaluator, "group_pattern": pattern}
 
 
-def use_target_statistics(cfg: Config, template: Config, target_share: float) -> None:
-    """Let a config test under statistics of normalization that hold a share of the unlabeled target.
+def use_target_statistics(cfg: Config, template: Config, target_weight: float) -> None:
+    """Let a config test under statistics of normalization that hold the unlabeled target with a weight.
 
     Args:
         cfg: Config of a run, changed in place.
         template: The method's config, for the unlabeled target images and how they are labeled.
-        target_share: The share, in (0, 1].
+        target_weight: The weight, in (0, 1].
     """
     hook = dict(
         type="TestTimeBNHook",
         dataset=template.target_dataset,
-        target_share=target_share,
+        target_weight=target_weight,
         # At the size at which the network labels and predicts.
         pipeline=template.get("labeling_pipeline"),
     )
     cfg.custom_hooks = [*cfg.get("custom_hooks", ()), hook]
 
 
-def _check_share(target_share: float | None) -> None:
-    if target_share is not None and not 0 < target_share <= 1:
-        raise ValueError(f"the share of the target must be in (0, 1], found {target_share}.")
+def _check_weight(target_weight: float | None) -> None:
+    if target_weight is not None and not 0 < target_weight <= 1:
+        raise ValueError(f"the weight of the target must be in (0, 1], found {target_weight}.")
 
 
 def _existing(path: Path, what: str) -> Path:

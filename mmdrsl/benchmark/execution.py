@@ -249,13 +249,14 @@ def row_of_plan(run: BenchmarkRun, evaluation: EvaluationSet) -> dict[str, Any]:
         The beginning of the row.
     """
     statistics = (
-        {} if evaluation.target_share is None else {"target_share": evaluation.target_share}
+        {} if evaluation.target_weight is None else {"target_weight": evaluation.target_weight}
     )
     return {
         "method": run.method,
+        "title": run.title,
         "model": run.network,
         "seed": run.seed,
-        "extras": list(run.extras),
+        "tricks": list(run.tricks),
         "translations": run.translations,
         "evaluation": {"set": evaluation.title, "hash": evaluation.identity, **statistics},
         "protocol": run.protocol,

@@ -1,111 +1,111 @@
-"""The methods that a benchmark compares, and where their configs are."""
+"""The methods that a benchmark compares: the config folders of this project, and configs of a user's own."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from mmengine.config import Config
 
-from mmdrsl.benchmark.pairs import DEFAULT_PAIR
+from mmdrsl.engine.launch import read_config
 
-_CONFIG = "deeplabv3plus_{pair}.py"
-
-
-@dataclass(frozen=True, kw_only=True)
-class Method:
-    """A method of the comparison.
-
-    Whether it starts from the shared warm-up is no entry here: `warmup.warmup_config` reads it from the config.
-
-    Attributes:
-        title: How tables call it.
-        config: Its config below the folder of configs, with ``{pair}`` in place of the pair; None for
-            ``<id>/deeplabv3plus_{pair}.py``.
-        terms: Types that must be among its ``model.terms``, so that a config under its name is the method.
-        is_translated: Whether it trains on translated source images.
-    """
-
-    title: str
-    config: str | None = None
-    terms: tuple[str, ...] = ("SegmentationTerm",)
-    is_translated: bool = False
+# The two ends of the comparison, by the names of their folders.
+LOWER_BOUND, UPPER_BOUND = "source_only", "oracle"
 
 
-METHODS = {
-    "source_only": Method(title="Source only"),
-    "oracle": Method(title="Oracle"),
-    # The usual config of this project is that of mrkld.
-    "self_training": Method(
-        title="Self-training", config="self_training/deeplabv3plus_{pair}_plain.py"
-    ),
-    "drsl": Method(title="DRSL", terms=("SegmentationTerm", "ModeMetricTerm", "ModeAlignmentTerm")),
-    "adaptsegnet": Method(title="AdaptSegNet", terms=("SegmentationTerm", "AdversarialTerm")),
-    "adaptsegnet_multi": Method(
-        title="AdaptSegNet, two levels", terms=("SegmentationTerm", "AdversarialTerm")
-    ),
-    "seg_uncertainty": Method(
-        title="Seg-Uncertainty", terms=("SegmentationTerm", "RectifiedCrossEntropyTerm")
-    ),
-    "cycada_pixel": Method(title="CyCADA, pixels", is_translated=True),
-    "cycada_feature": Method(
-        title="CyCADA, features", terms=("SegmentationTerm", "FeatureAdaptationTerm")
-    ),
-    "cycada": Method(
-        title="CyCADA",
-        config=f"cycada_pixel_feature/{_CONFIG}",
-        terms=("SegmentationTerm", "FeatureAdaptationTerm"),
-        is_translated=True,
-    ),
-    "mrkld": Method(title="MRKLD", terms=("SegmentationTerm", "ModelRegularizationTerm")),
-    "minent": Method(title="MinEnt", terms=("SegmentationTerm", "EntropyTerm")),
-    "advent": Method(title="ADVENT", terms=("SegmentationTerm", "AdversarialTerm")),
-    "dacs": Method(title="DACS", terms=("SegmentationTerm", "ClassMixTerm")),
-}
-"""Methods by id, in the order of the tables."""
-
-
-def config_file(name: str, configs: Path, pair: str = DEFAULT_PAIR) -> Path:
-    """Where the config of a method is, or should be.
+def built_in_methods(configs: Path, pair: str) -> list[str]:
+    """Names of the methods that have a config of a pair: their folders below the configs.
 
     Args:
-        name: Key of `METHODS`.
         configs: Folder of the configs.
-        pair: Key of `PAIRS`.
+        pair: Name of the pair.
 
     Returns:
-        The file.
+        The names, the two ends of the comparison first.
     """
-    return configs / (METHODS[name].config or f"{name}/{_CONFIG}").format(pair=pair)
+    found = {path.parent.name for path in configs.glob(f"*/deeplabv3plus_{pair}.py")}
+    return sorted(found, key=lambda name: (name not in (LOWER_BOUND, UPPER_BOUND), name))
 
 
-def method_config(name: str, configs: Path, pair: str = DEFAULT_PAIR) -> Config:
-    """Load the config of a method.
+def choose_methods(asked: Sequence[str], configs: Path, pair: str) -> dict[str, Path]:
+    """Find the configs of the methods that are asked for.
 
     Args:
-        name: Key of `METHODS`.
+        asked: Names of built-in methods, or ``NAME=PATH`` of a config of one's own.
         configs: Folder of the configs.
-        pair: Key of `PAIRS`.
+        pair: Name of the pair.
 
     Returns:
-        The config, as `tools/train.py` would read it.
+        Config file by name, in the order of the tables.
 
     Raises:
-        ValueError: The name is unknown, or the config lacks a term of the method.
         FileNotFoundError: There is no such config.
+        ValueError: A name is unknown, or given twice with different configs.
     """
-    if name not in METHODS:
-        raise ValueError(f"unknown method {name!r}: use some of {list(METHODS)}.")
-    path = config_file(name, configs, pair)
-    if not path.is_file():
-        raise FileNotFoundError(
-            f"method {name!r} has no config {path}: add it, or leave {name!r} out of --methods."
-        )
-    cfg = Config.fromfile(path)
-    present = {term["type"] for term in cfg.model.get("terms", {}).values()}
-    missing = sorted(set(METHODS[name].terms) - present)
-    if missing:
-        raise ValueError(
-            f"{path} is no config of {name!r}: model.terms lacks {missing}, found {sorted(present)}."
-        )
-    return cfg
+    known = built_in_methods(configs, pair)
+    chosen: dict[str, Path] = {}
+    for entry in asked:
+        name, given, path = entry.partition("=")
+        if given and not Path(path).is_file():
+            raise FileNotFoundError(
+                f"--methods {entry}: there is no config {path}. Expected NAME=PATH of a config file."
+            )
+        if not given and name not in known:
+            raise ValueError(
+                f"unknown method {name!r}: use some of {known}, or NAME=PATH for a config of your own."
+            )
+        file = Path(path).resolve() if given else configs / name / f"deeplabv3plus_{pair}.py"
+        if chosen.setdefault(name, file) != file:
+            raise ValueError(
+                f"--methods has two configs of {name!r}: {chosen[name]} and {file}; rename one."
+            )
+    return dict(sorted(chosen.items(), key=lambda item: order_key(item[0])))
+
+
+def order_key(name: str) -> tuple[int, str]:
+    """Sort key of a method in tables: source-only training, the oracle, then by name."""
+    ends = (LOWER_BOUND, UPPER_BOUND)
+    return (ends.index(name) if name in ends else len(ends), name)
+
+
+def read_methods(methods: dict[str, Path]) -> dict[str, Config]:
+    """Load the configs of methods, as `tools/train.py` would read them.
+
+    Args:
+        methods: Config file by name.
+
+    Returns:
+        Config by name.
+    """
+    return {name: read_config(path) for name, path in methods.items()}
+
+
+def title_of(cfg: Config, name: str) -> str:
+    """How tables call a method.
+
+    Args:
+        cfg: Its config, which may say so by ``title``.
+        name: Its name.
+    """
+    return str(cfg.get("title", name))
+
+
+def titles_of(rows: Iterable[dict]) -> dict[str, str]:
+    """Titles by method, as rows say it, in the order of the tables.
+
+    Args:
+        rows: Rows of results.
+    """
+    found = {row["method"]: row.get("title", row["method"]) for row in rows}
+    return dict(sorted(found.items(), key=lambda item: order_key(item[0])))
+
+
+def is_translated(cfg: Config) -> bool:
+    """Whether a method trains on translated source images."""
+    return cfg.train_dataloader.dataset.source.type == "TranslatedDataset"
+
+
+def trains_on_target_labels(cfg: Config) -> bool:
+    """Whether a method trains on the labeled target in the source's place: the oracle."""
+    labeled = cfg.get("oracle_dataset")
+    return labeled is not None and cfg.train_dataloader.dataset.source == labeled

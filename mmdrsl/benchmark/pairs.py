@@ -1,23 +1,24 @@
-"""The pairs of domains on which a benchmark compares methods, and what lists their data."""
+"""The pairs of domains on which a benchmark compares methods: what their base configs say of the comparison."""
 
 from __future__ import annotations
 
 import hashlib
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from mmengine.config import Config
 
 from mmdrsl.atomic_files import file_hash
-from mmdrsl.benchmark.networks import DEFAULT_NETWORK
 from mmdrsl.datasets.inspection.config_domains import datasets_of
 from mmdrsl.datasets.inspection.domain_report import list_files
+
+DEFAULT_PAIR = "carla2camvid"
 
 
 @dataclass(frozen=True, kw_only=True)
 class Pair:
-    """A labeled source and an unlabeled target, for which every method has a config.
+    """A labeled source and an unlabeled target; ``benchmark`` in ``_base_/pairs/<name>.py`` has the entries.
 
     Attributes:
         name: How its configs are called: ``<method>/deeplabv3plus_<name>.py``.
@@ -27,60 +28,63 @@ class Pair:
         lists: Files in that folder which list training images and classes; their hashes are part of a run's. Without
             any, names and sizes of the image files that the configs find are.
         evaluation: Folder in that folder for `read_evaluation_set`; None for the validation images of the configs.
-        rare_class_pixels: Pixels of a class from which on an image is drawn for it, with the extra ``rare_classes``.
+        weights: File name in the folder ``weights`` of the data by network.
+        rare_class_pixels: Pixels of a class from which on an image is drawn for it by rare class sampling.
         checkpoint_interval: Steps between two checkpoints.
     """
 
     name: str
     network: str
     variable: str
-    folders: tuple[str, str]
+    folders: tuple[str, ...]
     lists: tuple[str, ...] = ()
     evaluation: str | None = None
+    weights: dict[str, str] = field(default_factory=dict)
     rare_class_pixels: int
     checkpoint_interval: int
 
 
-DEFAULT_PAIR = "carla2camvid"
-PAIRS = {
-    pair.name: pair
-    for pair in (
-        Pair(
-            name=DEFAULT_PAIR,
-            network=DEFAULT_NETWORK,
-            variable="MMDRSL_BENCHMARK",
-            folders=("carla", "camvid"),
-            lists=(
-                "carla/classes.json",
-                "carla/train.txt",
-                "camvid/classes.json",
-                "camvid/train.txt",
-            ),
-            evaluation="camvid",
-            # DAFormer's share of a crop would be 560: carla/train has that of signs in two images, of persons in eight.
-            rare_class_pixels=100,
-            checkpoint_interval=100,
-        ),
-        Pair(
-            name="scenes2scenes",
-            network="deeplabv3plus_small",
-            variable="MMDRSL_SCENES",
-            folders=("game", "camera"),
-            rare_class_pixels=100,
-            checkpoint_interval=100,
-        ),
-        Pair(
-            name="gta2cs",
-            network="deeplabv3plus_r50",
-            variable="MMDRSL_SAMPLES",
-            folders=("gta5", "cityscapes"),
-            # DAFormer's.
-            rare_class_pixels=3000,
-            checkpoint_interval=1000,
-        ),
+def pair_names(configs: Path) -> list[str]:
+    """Names of the pairs that have a base config; not each of them can be compared on.
+
+    Args:
+        configs: Folder of the configs.
+    """
+    return sorted(path.stem for path in (configs / "_base_/pairs").glob("*2*.py"))
+
+
+def read_pair(name: str, configs: Path) -> Pair:
+    """Read what a pair's base config says of the comparison.
+
+    Args:
+        name: Name of the pair.
+        configs: Folder of the configs.
+
+    Returns:
+        The pair.
+
+    Raises:
+        ValueError: There is no such pair, or its base config has no ``benchmark``.
+    """
+    path = configs / "_base_/pairs" / f"{name}.py"
+    if not path.is_file():
+        raise ValueError(f"unknown pair {name!r}: use some of {pair_names(configs)}.")
+    cfg = Config.fromfile(path)
+    if "benchmark" not in cfg:
+        raise ValueError(
+            f"{path} has no entry 'benchmark', which says where the data of a comparison are: add one, see "
+            "docs/add_a_pair.md."
+        )
+    entries = dict(cfg.benchmark)
+    return Pair(
+        name=name,
+        **{
+            **entries,
+            "folders": tuple(entries["folders"]),
+            "lists": tuple(entries.get("lists", ())),
+            "weights": dict(entries.get("weights", {})),
+        },
     )
-}
-"""Pairs by name."""
 
 
 def check_data(pair: Pair, data: Path) -> None:
@@ -97,7 +101,7 @@ def check_data(pair: Pair, data: Path) -> None:
     if missing:
         raise FileNotFoundError(
             f"--data {data} has no {' and no '.join(missing)}: --pair {pair.name} expects {' and '.join(pair.folders)} "
-            "in it; docs/datasets.md says how to get or make them, docs/benchmark.md how to render the scenes."
+            "in it; docs/datasets.md says how to get or make them, docs/protocol.md how to render the scenes."
         )
 
 
@@ -106,7 +110,7 @@ def training_data_identity(pair: Pair, template: Config, data: Path) -> list[str
 
     Args:
         pair: The pair.
-        template: Config of source-only training on it.
+        template: Config of a method on it that trains on the source and knows the target.
         data: Folder of the data, which the environment variable of the pair names.
 
     Returns:

@@ -14,21 +14,29 @@ from mmengine.config import Config
 import mmdrsl
 from mmdrsl.atomic_files import file_hash
 from mmdrsl.benchmark.config_options import check_kept, merge_options
-from mmdrsl.benchmark.evaluation_set import EvaluationSet, use_evaluation_set, use_target_statistics
-from mmdrsl.benchmark.extras import check_source_statistics, prediction_share, use_extras
-from mmdrsl.benchmark.methods import METHODS, method_config
+from mmdrsl.benchmark.evaluation_set import (
+    EvaluationSet,
+    use_evaluation_set,
+    use_target_statistics,
+)
+from mmdrsl.benchmark.methods import (
+    is_translated,
+    read_methods,
+    title_of,
+    trains_on_target_labels,
+)
 from mmdrsl.benchmark.networks import use_network, weights_of
-from mmdrsl.benchmark.pairs import DEFAULT_PAIR, PAIRS, training_data_identity
+from mmdrsl.benchmark.pairs import Pair, training_data_identity
 from mmdrsl.benchmark.protocol import check_equal, protocol_of, use_protocol
 from mmdrsl.benchmark.training_run import ROOT, TrainingRun, fingerprint
 from mmdrsl.benchmark.translations import (
     check_trained_translator,
-    is_translated,
     manifest_hash,
     translator_name,
     use_translations,
 )
-from mmdrsl.benchmark.warmup import RUN_KEYS, joined_warmup, warmup_config, warmup_iterations
+from mmdrsl.benchmark.tricks import check_source_statistics, prediction_weight, use_tricks
+from mmdrsl.benchmark.warmup import RUN_KEYS, joined_warmup, warmup_config
 
 CONFIGS = ROOT / "configs"
 # In a run's folder while it trains: its part of the warm-up's checkpoint.
@@ -47,30 +55,30 @@ class Settings:
     Attributes:
         data: Folder of the pair's data; ``weights/`` in it has those of backbones.
         out: Folder of runs and results.
-        methods: Keys of `METHODS`.
-        networks: Keys of `NETWORKS`.
+        methods: Config file by method, in the order of the tables.
+        networks: Names of networks.
         seeds: Training seeds.
         evaluation: Labeled images to evaluate on.
-        extras: Keys of `EXTRAS`, given to every method.
+        tricks: Keys of `TRICKS`, given to every method.
         weights: Backbone file by network, or ``scratch``.
         translations: Folder of the translated source.
         options: Config entries to override in every run that has them.
         configs: Folder of the configs.
-        pair: Key of `PAIRS`.
+        pair: The domains.
     """
 
     data: Path
     out: Path
-    methods: tuple[str, ...]
+    methods: Mapping[str, Path]
     networks: tuple[str, ...]
     seeds: tuple[int, ...]
     evaluation: EvaluationSet
-    extras: tuple[str, ...] = ()
+    tricks: tuple[str, ...] = ()
     weights: Mapping[str, str] = field(default_factory=dict)
     translations: Path | None = None
     options: Mapping[str, Any] = field(default_factory=dict)
     configs: Path = CONFIGS
-    pair: str = DEFAULT_PAIR
+    pair: Pair
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -96,10 +104,11 @@ class BenchmarkRun(PlannedRun):
     """A run of the comparison: a training with an evaluation.
 
     Attributes:
-        method: Key of `METHODS`.
-        network: Key of `NETWORKS`.
+        method: Name of the method.
+        title: How tables call it.
+        network: Name of the network.
         seed: Training seed.
-        extras: Keys of `EXTRAS`.
+        tricks: Keys of `TRICKS`.
         translations: What `translator_name` says of the source images; None where they are the originals.
         protocol: What `protocol_of` says.
         data_hash: Hash of what lists the training data.
@@ -108,9 +117,10 @@ class BenchmarkRun(PlannedRun):
     """
 
     method: str
+    title: str
     network: str
     seed: int
-    extras: tuple[str, ...]
+    tricks: tuple[str, ...]
     translations: str | None
     protocol: dict[str, Any]
     data_hash: str
@@ -133,51 +143,46 @@ def plan_runs(settings: Settings) -> list[BenchmarkRun]:
         ValueError: A name is unknown, an option fits no config, or the methods differ in what must be equal.
         FileNotFoundError: A config, the data or weights are missing.
     """
-    if settings.evaluation.target_share is not None and "target_statistics" in settings.extras:
+    if settings.evaluation.target_weight is not None and "target_bn" in settings.tricks:
         raise ValueError(
-            "the extra target_statistics sets the statistics of prediction: leave --target-statistics out."
+            "the trick target_bn sets the statistics of prediction: leave --target-bn out."
         )
     judged = [name for name in settings.options if name.startswith(_OF_EVALUATION)]
     if judged:
         raise ValueError(
             f"--cfg-options {judged} would change how runs are evaluated, which is equal for all: choose the images "
-            "with --eval-data and --eval-split, the statistics with --target-statistics."
+            "with --eval-data and --eval-split, the statistics with --target-bn."
         )
-    pair = PAIRS[settings.pair]
-    sources = {
-        method: method_config(method, settings.configs, pair.name) for method in settings.methods
-    }
-    # An option of one method is no mistake where only others are asked for: the same options fit every call.
-    others = {
-        method: method_config(method, settings.configs, pair.name)
-        for method in METHODS
-        if method not in sources
-    }
+    sources = read_methods(dict(settings.methods))
     missed = merge_options(
-        {**others, **sources},
-        {"default_hooks.checkpoint.interval": pair.checkpoint_interval, **settings.options},
+        sources,
+        {
+            "default_hooks.checkpoint.interval": settings.pair.checkpoint_interval,
+            **settings.options,
+        },
     )
-    template = method_config("source_only", settings.configs, pair.name)
-    identity = training_data_identity(pair, template, settings.data)
+    template = Config.fromfile(settings.configs / "_base_/pairs" / f"{settings.pair.name}.py")
+    identity = training_data_identity(settings.pair, template, settings.data)
     runs: list[BenchmarkRun] = []
     for network in settings.networks:
         for seed in settings.seeds:
-            runs += _plan_group(settings, sources, others, missed, network, seed, identity)
+            runs += _plan_group(settings, sources, missed, network, seed, identity)
     return runs
 
 
 def _plan_group(
     settings: Settings,
     sources: dict[str, Config],
-    others: dict[str, Config],
     missed: dict[str, list[str]],
     network: str,
     seed: int,
     identity: list[str],
 ) -> list[BenchmarkRun]:
     """Runs of one network and seed; warm-ups of one segmentor are one, in this call and in later ones."""
-    folder = settings.out / ("+".join(settings.extras) or "plain") / network / f"seed_{seed}"
-    weights = weights_of(network, data=settings.data, given=dict(settings.weights))
+    folder = settings.out / ("+".join(settings.tricks) or "plain") / network / f"seed_{seed}"
+    weights = weights_of(
+        network, usual=settings.pair.weights, data=settings.data, given=settings.weights
+    )
     paths = {str(settings.data): "DATA"}
     if settings.translations is not None:
         paths[str(settings.translations)] = "TRANSLATIONS"
@@ -185,35 +190,20 @@ def _plan_group(
         paths[str(weights)] = "WEIGHTS"
     initial_weights = "scratch" if weights is None else weights.name
     inputs_of, cfgs = {}, {}
-    # In the order of the table, so that a warm-up is the same whichever methods are asked for.
-    for method in METHODS:
-        if method in sources:
-            cfg = _run_config(settings, sources[method], method, network, seed, weights)
-            kept = {
-                name: value
-                for name, value in settings.options.items()
-                if name not in missed[method]
-            }
-            check_kept(cfg, kept, title=METHODS[method].title)
-        elif (
-            other := _other_config(settings, others[method], method, network, seed, weights)
-        ) is None:
-            continue
-        else:
-            cfg = other
+    for method, source in sources.items():
+        cfg = _run_config(settings, source, method, network, seed, weights)
+        kept = {n: value for n, value in settings.options.items() if n not in missed[method]}
+        check_kept(cfg, kept, title=title_of(source, method))
         translations = settings.translations if is_translated(cfg) else None
         manifest = [] if translations is None else [manifest_hash(translations)]
         cfgs[method], inputs_of[method] = cfg, [*identity, *manifest, _hash_of(weights)]
     warmups: dict[str, PlannedRun] = {}
     for members, warmup_cfg in _joined(cfgs, inputs_of):
-        asked = [METHODS[method].title for method in members if method in sources]
-        shared = _planned(
-            warmup_cfg,
-            f"warm-up for {', '.join(asked)}, {network}, seed {seed}",
-            folder,
-            "warmup_{hash}",
-            inputs_of[members[0]],
-            paths,
+        titles = ", ".join(title_of(sources[method], method) for method in members)
+        title = f"warm-up for {titles}, {network}, seed {seed}"
+        inputs = inputs_of[members[0]]
+        shared = _earlier_warmup(warmup_cfg, title, folder, inputs, paths) or _planned(
+            warmup_cfg, title, folder, "warmup_{hash}", inputs, paths
         )
         warmups.update(dict.fromkeys(members, shared))
     runs = []
@@ -222,13 +212,16 @@ def _plan_group(
         translations = settings.translations if is_translated(cfg) else None
         evaluation = _trimmed(cfg)
         use_evaluation_set(evaluation, source, settings.evaluation)
-        share = settings.evaluation.target_share or prediction_share(cfg, settings.extras)
-        if share is not None:
+        weight = settings.evaluation.target_weight or prediction_weight(
+            cfg, settings.tricks, configs=settings.configs
+        )
+        if weight is not None:
             check_source_statistics(source)
-            use_target_statistics(evaluation, source, share)
+            use_target_statistics(evaluation, source, weight)
+        title = title_of(source, method)
         planned = _planned(
             _trimmed(cfg),
-            f"{METHODS[method].title}, {network}, seed {seed}",
+            f"{title}, {network}, seed {seed}",
             folder,
             method,
             inputs_of[method],
@@ -242,9 +235,10 @@ def _plan_group(
                 recipe=planned.recipe,
                 warmup=warmup,
                 method=method,
+                title=title,
                 network=network,
                 seed=seed,
-                extras=settings.extras,
+                tricks=settings.tricks,
                 translations=None if translations is None else translator_name(translations),
                 protocol=protocol_of(cfg, initial_weights=initial_weights),
                 data_hash=fingerprint(identity),
@@ -262,8 +256,7 @@ def _joined(
     """Methods that begin with one warm-up, and its config; methods with a warm-up of their own are left out."""
     groups: list[tuple[list[str], Config]] = []
     for method, cfg in cfgs.items():
-        # Nobody else begins on the labeled target.
-        own = None if method == "oracle" else warmup_config(cfg)
+        own = None if trains_on_target_labels(cfg) else warmup_config(cfg)
         if own is None:
             continue
         for index, (members, warmup_cfg) in enumerate(groups):
@@ -276,41 +269,46 @@ def _joined(
     return groups
 
 
-def _other_config(
-    settings: Settings, source: Config, method: str, network: str, seed: int, weights: Path | None
-) -> Config | None:
-    """Config of a method that is not asked for, whose heads learn in the shared warm-up: it may be asked for later.
+def _earlier_warmup(
+    wanted: Config, title: str, folder: Path, inputs: list[str], paths: dict[str, str]
+) -> PlannedRun | None:
+    """A warm-up of an earlier call in which all that is wanted learns, perhaps beside heads of other methods."""
+    for file in sorted(folder.glob("warmup_*.py")):
+        found = Config.fromfile(file)
+        joined = joined_warmup(found, wanted)
+        if joined is None or not _same_modules(joined, found):
+            continue
+        planned = _planned(found, title, folder, "warmup_{hash}", inputs, paths)
+        # Of the same data and version.
+        if planned.training.config_file == file:
+            return planned
+    return None
 
-    None where it needs translated images and there are none of a trained translator, or where the options, which are
-    those of the methods asked for, leave it no run.
-    """
-    if METHODS[method].is_translated and settings.translations is None:
-        return None
-    try:
-        cfg = _run_config(settings, source, method, network, seed, weights)
-        warmup_iterations(cfg)
-    except ValueError:
-        return None
-    return cfg
+
+def _same_modules(first: Config, second: Config) -> bool:
+    """Whether two warm-ups of one segmentor hold the same heads, discriminators and terms."""
+    return all(
+        set(first.model.get(key) or ()) == set(second.model.get(key) or ())
+        for key in ("heads", "discriminators", "terms")
+    )
 
 
 def _run_config(
     settings: Settings, source: Config, method: str, network: str, seed: int, weights: Path | None
 ) -> Config:
-    """A method's config with network, seed, extras and protocol."""
+    """A method's config with network, seed, tricks and protocol."""
     # Config.copy is shallow: seeds and networks would change one config between them.
     cfg = copy.deepcopy(source)
-    pair = PAIRS[settings.pair]
+    pair = settings.pair
     use_network(cfg, network, configs=settings.configs, weights=weights, usual=pair.network)
-    if METHODS[method].is_translated:
+    if is_translated(cfg):
         use_translations(cfg, settings.translations)
         check_trained_translator(method, Path(cfg.train_dataloader.dataset.source.translations))
-    use_extras(
+    use_tricks(
         cfg,
-        settings.extras,
+        settings.tricks,
         configs=settings.configs,
         translations=settings.translations,
-        is_oracle=method == "oracle",
         rare_class_pixels=pair.rare_class_pixels,
     )
     use_protocol(cfg, seed=seed)

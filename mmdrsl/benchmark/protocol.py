@@ -8,7 +8,7 @@ from typing import Any
 
 from mmengine.config import Config
 
-from mmdrsl.benchmark.warmup import warmup_iterations
+from mmdrsl.benchmark.warmup import needs_teacher, warmup_iterations
 
 EQUAL = ("steps", "warmup_steps", "images_per_step", "crop", "initial_weights")
 """Entries of `protocol_of` that must be the same for all methods."""
@@ -46,7 +46,7 @@ def protocol_of(cfg: Config, *, initial_weights: str) -> dict[str, Any]:
 
     Returns:
         ``steps``, ``warmup_steps``, ``images_per_step``, ``crop`` (height and width in pixels of every random crop),
-        ``initial_weights``, ``normalization`` (of batches of two domains; None where there are none), ``optimizer``,
+        ``initial_weights``, ``bn_mode`` (of batches of two domains; None where there are none), ``optimizer``,
         ``labels`` (how target images are labeled) and ``network`` (which one is evaluated).
     """
     hooks = cfg.default_hooks
@@ -56,16 +56,12 @@ def protocol_of(cfg: Config, *, initial_weights: str) -> dict[str, Any]:
     if rounds is None:
         labels = "none"
     elif rounds.get("online", False):
-        mixes = any(term["type"] == "ClassMixTerm" for term in cfg.model.terms.values())
-        labels = "every batch, by the teacher" if mixes else "none"
+        labels = "every batch, by the teacher" if needs_teacher(cfg) else "none"
     else:
         labeler = rounds.get("labeler") or {}
         policy = dict(labeler.get("policy", {}))
         kind = policy.get("type", "ClassBalancedPolicy")
-        portions = [
-            entry.get("portion") if entry.get("labeled", True) else "no labels"
-            for entry in rounds.rounds
-        ]
+        portions = [entry.get("portion") for entry in rounds.rounds]
         views = "flip" if labeler.get("flip", False) else "one view"
         scales = [float(scale) for scale in labeler.get("scales", (1.0,))]
         if scales != [1.0]:
@@ -73,9 +69,9 @@ def protocol_of(cfg: Config, *, initial_weights: str) -> dict[str, Any]:
         labels = (
             f"{kind}, portions {portions}, {views}, by the {rounds.get('label_with', 'student')}"
         )
-        share = policy.get("second_weight", 0.0)
-        if share > 0:
-            labels += f", share {share} of the head {policy['second_head']!r}"
+        weight = policy.get("second_weight", 0.0)
+        if weight > 0:
+            labels += f", weight {weight} of the head {policy['second_head']!r}"
         if "highest_threshold" in policy:
             labels += f", thresholds up to {policy['highest_threshold']}"
     return {
@@ -84,22 +80,22 @@ def protocol_of(cfg: Config, *, initial_weights: str) -> dict[str, Any]:
         "images_per_step": int(cfg.train_dataloader.batch_size),
         "crop": [list(crop) for crop in sorted(set(_crops(cfg.train_dataloader.dataset)))],
         "initial_weights": initial_weights,
-        "normalization": None if rounds is None else _normalization(cfg),
+        "bn_mode": None if rounds is None else _bn_mode(cfg),
         "optimizer": cfg.optim_wrapper.optimizer.type,
         "labels": labels,
         "network": "teacher" if teacher is not None and teacher.get("evaluate") else "student",
     }
 
 
-def _normalization(cfg: Config) -> str:
+def _bn_mode(cfg: Config) -> str:
     """How two domains in a batch are normalized, and whose statistics are taken anew."""
-    found = cfg.model.get("normalization", "joint")
-    hook = cfg.default_hooks.get("normalization")
+    found = cfg.model.get("bn_mode", "joint")
+    hook = cfg.default_hooks.get("adabn")
     if hook is None:
         return found
-    share, rest = hook.get("target_share", 1.0), hook.get("rest", "source")
-    said = f"{found}, statistics with a share {share} of the target"
-    return f"{said}, the rest as they were" if rest == "running" and share < 1 else said
+    weight, rest = hook.get("target_weight", 1.0), hook.get("rest", "source")
+    said = f"{found}, statistics with weight {weight} of the target"
+    return f"{said}, the rest as they were" if rest == "running" and weight < 1 else said
 
 
 def _crops(node: Any) -> Iterator[tuple[int, ...]]:

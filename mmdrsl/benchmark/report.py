@@ -9,20 +9,19 @@ from pathlib import Path
 from typing import Any
 
 from mmdrsl.benchmark.aggregate import paired_differences, spread
-from mmdrsl.benchmark.methods import METHODS
+from mmdrsl.benchmark.methods import titles_of
 from mmdrsl.benchmark.networks import shown_network
 
 REFERENCE = "drsl"
-# Choices of extras that have a place of their own in a page.
-OWN_PLACES = {"statistics": ["target_statistics"], "scales": ["label_scales"]}
-NOT_MEASURED = "Not measured: {}."
+# Choices of tricks that have a place of their own in a page.
+OWN_PLACES = {"statistics": ["target_bn"], "scales": ["multi_scale_labels"]}
 NONE = "-"
 BEGIN, END = "<!-- benchmark:{} -->", "<!-- /benchmark:{} -->"
 Row = Mapping[str, Any]
 
 
 def report(rows: Iterable[Row]) -> str:
-    """All tables: one section per evaluation set, extras and model.
+    """All tables: one section per evaluation set, tricks and model.
 
     Args:
         rows: Rows with gaps.
@@ -42,9 +41,9 @@ def report(rows: Iterable[Row]) -> str:
 
 def _comparison(row: Row) -> tuple:
     """What rows of one table have in common; another translated set for all is another comparison."""
-    translations = row["translations"] if "translated" in row["extras"] else None
-    extras = tuple(row["extras"])
-    return (json.dumps(row["evaluation"]), extras, translations or "", row["model"])
+    translations = row["translations"] if "translated_source" in row["tricks"] else None
+    tricks = tuple(row["tricks"])
+    return (json.dumps(row["evaluation"]), tricks, translations or "", row["model"])
 
 
 def _comparisons(rows: Iterable[Row]) -> list[list[Row]]:
@@ -52,7 +51,7 @@ def _comparisons(rows: Iterable[Row]) -> list[list[Row]]:
     groups = {
         key: list(group) for key, group in groupby(sorted(rows, key=_comparison), key=_comparison)
     }
-    for key in [key for key in groups if "translated" in key[1] and not key[2]]:
+    for key in [key for key in groups if "translated_source" in key[1] and not key[2]]:
         sets = [
             other for other in groups if other[2] and (*other[:2], other[3]) == (*key[:2], key[3])
         ]
@@ -65,13 +64,13 @@ def _comparisons(rows: Iterable[Row]) -> list[list[Row]]:
 
 def _section(rows: list[Row]) -> list[str]:
     first = rows[0]
-    extras = ", ".join(first["extras"]) or "none"
+    tricks = ", ".join(first["tricks"]) or "none"
     return [
-        f"## {first['model']} on {first['evaluation']['set']}, extras: {extras}",
+        f"## {first['model']} on {first['evaluation']['set']}, tricks: {tricks}",
         "",
         *main_table(rows),
         "",
-        f"Difference to {METHODS[REFERENCE].title}, seed by seed:",
+        f"Difference to {titles_of(rows).get(REFERENCE, REFERENCE)}, seed by seed:",
         "",
         *difference_table(rows),
         "",
@@ -89,10 +88,10 @@ def main_table(rows: Sequence[Row]) -> list[str]:
     """Headline, mIoU, accuracy, every sequence and the gaps, one line per method.
 
     Args:
-        rows: Rows of one model, evaluation set and choice of extras; may be empty.
+        rows: Rows of one model, evaluation set and choice of tricks; may be empty.
 
     Returns:
-        Lines of Markdown; methods without rows are named below the table.
+        Lines of Markdown.
     """
     if not rows:
         return ["Nothing measured yet."]
@@ -110,9 +109,7 @@ def main_table(rows: Sequence[Row]) -> list[str]:
     for title, own in _by_title(rows).items():
         cells = [_text(spread(own, value)) for value in columns.values()]
         lines.append(_line([title, str(len(own)), *cells]))
-    measured = {row["method"] for row in rows}
-    missing = [method.title for name, method in METHODS.items() if name not in measured]
-    return [*lines, "", NOT_MEASURED.format("; ".join(missing))] if missing else lines
+    return lines
 
 
 def difference_table(rows: Sequence[Row]) -> list[str]:
@@ -168,7 +165,7 @@ def protocol_table(rows: Sequence[Row]) -> list[str]:
     """
     lines = _head(
         [
-            *("method", "labels", "normalization", "evaluated", "optimizer"),
+            *("method", "labels", "batch norm", "evaluated", "optimizer"),
             *("warm-up, min", "then, min", "memory, MB"),
         ]
     )
@@ -177,7 +174,7 @@ def protocol_table(rows: Sequence[Row]) -> list[str]:
         warmup = _text(spread(own, lambda row: row["warmup_minutes"]))
         cells = [
             protocol["labels"],
-            protocol["normalization"] or "one domain",
+            protocol["bn_mode"] or "one domain",
             protocol["network"],
             protocol["optimizer"],
             f"{warmup} ({'shared' if own[0]['shared_warmup'] else 'own'})",
@@ -191,11 +188,11 @@ def protocol_table(rows: Sequence[Row]) -> list[str]:
 def fill_page(page: Path, rows: Sequence[Row]) -> str:
     """Put tables of one network, `shown_network`, into a page, between its markers.
 
-    ``<!-- benchmark:summary -->`` gets the main table without extras, ``<!-- benchmark:plain -->`` also the differences
-    and classes; ``<!-- benchmark:statistics -->`` and ``<!-- benchmark:scales -->`` the same with the one extra
-    ``target_statistics`` or ``label_scales``, ``<!-- benchmark:extras -->`` for every other choice of extras that at
+    ``<!-- benchmark:summary -->`` gets the main table without tricks, ``<!-- benchmark:plain -->`` also the differences
+    and classes; ``<!-- benchmark:statistics -->`` and ``<!-- benchmark:scales -->`` the same with the one trick
+    ``target_bn`` or ``multi_scale_labels``, ``<!-- benchmark:tricks -->`` for every other choice of tricks that at
     least two methods were given. Each ends at ``<!-- /benchmark:... -->``; text outside stays. Rows of
-    ``--target-statistics`` are for `report` alone.
+    ``--target-bn`` are for `report` alone.
 
     Args:
         page: The page.
@@ -211,18 +208,18 @@ def fill_page(page: Path, rows: Sequence[Row]) -> str:
     text = page.read_text(encoding="utf-8")
     network = shown_network(rows)
     usual = [
-        row for row in rows if row["model"] == network and "target_share" not in row["evaluation"]
+        row for row in rows if row["model"] == network and "target_weight" not in row["evaluation"]
     ]
-    plain = [row for row in usual if not row["extras"]]
-    others = [row for row in usual if row["extras"] not in ([], *OWN_PLACES.values())]
+    plain = [row for row in usual if not row["tricks"]]
+    others = [row for row in usual if row["tricks"] not in ([], *OWN_PLACES.values())]
     tables = {
         "summary": main_table(plain),
         "plain": _tables(plain),
         **{
-            name: _tables([row for row in usual if row["extras"] == extras])
-            for name, extras in OWN_PLACES.items()
+            name: _tables([row for row in usual if row["tricks"] == tricks])
+            for name, tricks in OWN_PLACES.items()
         },
-        "extras": _tables(others, least_methods=2),
+        "tricks": _tables(others, least_methods=2),
     }
     wanted = [name for name in tables if BEGIN.format(name) in text]
     if not wanted:
@@ -241,27 +238,33 @@ def fill_page(page: Path, rows: Sequence[Row]) -> str:
 
 
 def _tables(rows: Sequence[Row], *, least_methods: int = 1) -> list[str]:
-    """All tables of every set and choice of extras, costs apart; an empty one without any."""
+    """All tables of every set and choice of tricks, costs apart; an empty one without any."""
     lines: list[str] = []
     for own in _comparisons(rows):
         if len({row["method"] for row in own}) < least_methods:
             continue
-        extras = f", extras: {', '.join(own[0]['extras'])}" if own[0]["extras"] else ""
-        lines += [f"On {own[0]['evaluation']['set']}{extras}:", "", *main_table(own), ""]
+        tricks = f", tricks: {', '.join(own[0]['tricks'])}" if own[0]["tricks"] else ""
+        lines += [f"On {own[0]['evaluation']['set']}{tricks}:", "", *main_table(own), ""]
         differences = difference_table(own)
         if len(differences) > len(_head([])):
-            lines += [f"Difference to {METHODS[REFERENCE].title}:", "", *differences, ""]
+            lines += [
+                f"Difference to {titles_of(own).get(REFERENCE, REFERENCE)}:",
+                "",
+                *differences,
+                "",
+            ]
         lines += ["IoU per class:", "", *class_table(own), ""]
     return lines[:-1] if lines else main_table([])
 
 
 def _by_title(rows: Sequence[Row]) -> dict[str, list[Row]]:
     """Rows by method, and by what made its source images."""
-    order = list(METHODS)
+    titles = titles_of(rows)
+    order = list(titles)
     found: dict[str, list[Row]] = {}
     for row in sorted(rows, key=lambda row: order.index(row["method"])):
         made_by = "" if row["translations"] is None else f" ({row['translations']})"
-        found.setdefault(METHODS[row["method"]].title + made_by, []).append(row)
+        found.setdefault(titles[row["method"]] + made_by, []).append(row)
     return found
 
 

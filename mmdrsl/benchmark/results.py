@@ -13,13 +13,13 @@ from typing import Any
 import torch
 
 import mmdrsl
-from mmdrsl.benchmark.methods import METHODS
+from mmdrsl.benchmark.methods import LOWER_BOUND, UPPER_BOUND, order_key
 from mmdrsl.benchmark.protocol import check_equal
 
-FORMAT = 3
+FORMAT = 4
 _IOU = "IoU."
 _OF_SEQUENCE = ".mIoU"
-_COMPARISON = ("evaluation", "extras", "model")
+_COMPARISON = ("evaluation", "tricks", "model")
 _RECIPE = (*_COMPARISON, "translations", "method")
 _KEY = (*_RECIPE, "seed")
 _RESULT = ("config_hash", "mIoU", "aAcc", "IoU", "sequences")
@@ -104,15 +104,15 @@ def with_gaps(rows: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
     any_set = {_key({**row, "translations": None}): row for row in reversed(found)}
     for row in found:
         ends = []
-        for method in ("source_only", "oracle"):
-            # Translated images are a method's own, or an extra that source-only training has as well.
+        for method in (LOWER_BOUND, UPPER_BOUND):
+            # Translated images are a method's own, or a trick that source-only training has as well.
             same, plain = (
                 {**row, "method": method, "translations": name}
                 for name in (row["translations"], None)
             )
             end = by_key.get(_key(same), by_key.get(_key(plain)))
             ends.append(
-                any_set.get(_key(plain)) if end is None and row["method"] == "oracle" else end
+                any_set.get(_key(plain)) if end is None and row["method"] == UPPER_BOUND else end
             )
         row.update(_gaps(row, *ends))
     return found
@@ -146,13 +146,12 @@ def _key(row: Mapping[str, Any]) -> tuple:
 
 
 def _sort_key(row: Mapping[str, Any]) -> tuple:
-    order = list(METHODS)
     return (
         json.dumps(row["evaluation"]),
-        row["extras"],
+        row["tricks"],
         row["model"],
         row["seed"],
-        order.index(row["method"]),
+        order_key(row["method"]),
         row["translations"] or "",
     )
 
@@ -186,7 +185,7 @@ def merge_rows(groups: Sequence[Iterable[Mapping[str, Any]]]) -> list[dict[str, 
 
 
 def check_comparable(rows: Iterable[Mapping[str, Any]]) -> None:
-    """Refuse rows of one evaluation set, choice of extras and network that differ in what `check_equal` wants equal.
+    """Refuse rows of one evaluation set, choice of tricks and network that differ in what `check_equal` wants equal.
 
     Rows of one method must be of one recipe, and all rows of the same data, where they say so.
 
@@ -247,8 +246,6 @@ def read_results(path: Path) -> list[dict[str, Any]]:
         if content["format"] != FORMAT:
             raise ValueError(f"format {content['format']}")
         for row in content["runs"]:
-            if row["method"] not in METHODS:
-                raise ValueError(f"method {row['method']!r}")
             _key(row)
         return list(content["runs"])
     except (KeyError, TypeError, ValueError) as error:

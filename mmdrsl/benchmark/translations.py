@@ -35,11 +35,6 @@ def use_translations(cfg: Config, translations: Path | None) -> None:
         )
 
 
-def is_translated(cfg: Config) -> bool:
-    """Whether a run draws its source from a translated set."""
-    return cfg.train_dataloader.dataset.source.type == "TranslatedDataset"
-
-
 def manifest_hash(translations: Path) -> str:
     """Hash of a set's manifest, which has those of all its images; ``no manifest`` where there is none.
 
@@ -84,5 +79,5 @@ def check_trained_translator(method: str, translations: Path) -> None:
     if (translations / MANIFEST).is_file() and not name.startswith(GENERATOR):
         raise ValueError(
             f"{method} takes the images of CyCADA's translator, {translations} was made by {name!r}. For those use "
-            "--methods source_only --extras translated."
+            "--methods source_only --tricks translated_source."
         )

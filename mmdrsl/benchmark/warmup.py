@@ -3,38 +3,14 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Mapping
 from typing import Any
 
 from mmengine.config import Config, ConfigDict
+from mmseg.registry import HOOKS, MODELS
 
-# Hooks that in the warm-up do nothing to the weights, or nothing that needs the target.
-_HARMLESS_HOOKS = {
-    "step_seed",
-    "timer",
-    "logger",
-    "param_scheduler",
-    "checkpoint",
-    "sampler_seed",
-    "buffers",
-    "visualization",
-    "cost",
-    "self_training",
-    "teacher",
-    "modes",
-    # Takes statistics where a round begins; nothing is evaluated in the warm-up.
-    "normalization",
-}
-_HARMLESS_CUSTOM_HOOKS = {"ModeMonitorHook", "DomainAccuracyHook"}
-# Terms that return nothing for a batch without target images.
-_TARGET_TERMS = {
-    "AdversarialTerm",
-    "ClassMixTerm",
-    "EntropyTerm",
-    "FeatureAdaptationTerm",
-    "ModeAlignmentTerm",
-    "ModelRegularizationTerm",
-    "RectifiedCrossEntropyTerm",
-}
+from mmdrsl.engine.adaptation_hook import AdaptationHook
+
 # Entries that may differ between warm-ups of one segmentor which no head shapes.
 _BESIDE_SEGMENTOR = ("heads", "discriminators", "terms")
 RUN_KEYS = (
@@ -82,43 +58,41 @@ def warmup_iterations(cfg: Config) -> int:
 def warmup_config(cfg: Config) -> Config | None:
     """Config of the first steps of a run: its model on the source, without all that acts on the target alone.
 
-    Further heads and discriminators are in it, since their state is in the checkpoint. Which runs share a warm-up says
+    Terms say which domains they read and whether they have a state, hooks whether they act in the warm-up. Further
+    heads and discriminators are in it, since their state is in the checkpoint. Which runs share a warm-up says
     `joined_warmup`.
 
     Args:
         cfg: Config of a run.
 
     Returns:
-        Config of the first `warmup_iterations` steps; None where a teacher begins before their end, or a hook is not
-        known to need the source alone: such a run has a warm-up of its own.
+        Config of the first `warmup_iterations` steps; None where a hook forbids sharing, or does not say what it does.
     """
     steps = warmup_iterations(cfg)
-    teacher = cfg.default_hooks.get("teacher")
-    custom_hooks = {hook["type"] for hook in cfg.get("custom_hooks") or ()}
-    if (
-        set(cfg.default_hooks) - _HARMLESS_HOOKS
-        or custom_hooks - _HARMLESS_CUSTOM_HOOKS
-        or (teacher is not None and teacher.get("begin", 0) < steps)
-    ):
+    stock = cfg.get("runtime_hooks", {})
+    hooks = {name: hook for name, hook in cfg.default_hooks.items() if hook is not None}
+    custom = list(cfg.get("custom_hooks") or ())
+    declared = [hook for name, hook in hooks.items() if name not in stock] + custom
+    if not all(_may_share(hook, steps) for hook in declared):
         return None
     warmup = Config({key: copy.deepcopy(cfg[key]) for key in RUN_KEYS if key in cfg})
-    terms = warmup.model.terms.items()
-    warmup.model.terms = ConfigDict(
-        {name: term for name, term in terms if _reads_source(term) or _has_state(term)}
+    warmup.default_hooks = ConfigDict(
+        {name: copy.deepcopy(h) for name, h in hooks.items() if name in stock or _acts(h)}
     )
-    keeps_gate = any(_has_state(term) for term in warmup.model.terms.values())
-    if "DomainAccuracyHook" in custom_hooks and not keeps_gate:
-        # It stops a run without a gate; that is for the method to hear, not for those that share its warm-up.
-        warmup.custom_hooks = [
-            hook for hook in warmup.custom_hooks if hook["type"] != "DomainAccuracyHook"
-        ]
+    if "custom_hooks" in warmup:
+        warmup.custom_hooks = [hook for hook in warmup.custom_hooks if _acts(hook)]
+    warmup.model.terms = ConfigDict(
+        {
+            name: term
+            for name, term in warmup.model.terms.items()
+            if _reads_source_alone(term) or built_term(term).has_state
+        }
+    )
     # Frozen statistics begin with the first round. Those of single domains matter where modes are placed.
-    if warmup.model.get("normalization") in ("joint", "frozen"):
-        warmup.model.pop("normalization")
+    if warmup.model.get("bn_mode") in ("joint", "frozen"):
+        warmup.model.pop("bn_mode")
     if not warmup.model.get("heads"):
         warmup.model.pop("heads_shape_warmup", None)
-    for key in ("self_training", "teacher", "normalization"):
-        warmup.default_hooks.pop(key, None)
     warmup.train_dataloader.dataset.pop("target", None)
     warmup.train_cfg.max_iters = steps
     return warmup
@@ -153,11 +127,53 @@ def joined_warmup(first: Config, second: Config) -> Config | None:
             own[key] = ConfigDict({**present, **added})
     if joined.model.get("heads"):
         joined.model.heads_shape_warmup = False
+    imports, further = (cfg.get("custom_imports", {}).get("imports", []) for cfg in (first, second))
+    if further:
+        joined.custom_imports.imports = list(dict.fromkeys([*imports, *further]))
     hooks = list(first.get("custom_hooks") or [])
     hooks += [hook for hook in second.get("custom_hooks") or [] if hook not in hooks]
     if hooks:
         joined.custom_hooks = hooks
     return joined
+
+
+def built_term(term: Mapping[str, Any]) -> Any:
+    """A term as its config describes it, for what it says of itself.
+
+    Args:
+        term: Config of the term.
+    """
+    return MODELS.build(copy.deepcopy(dict(term)))
+
+
+def needs_teacher(cfg: Config) -> bool:
+    """Whether a term of a run reads the teacher's prediction."""
+    return any(built_term(term).needs_teacher for term in cfg.model.terms.values())
+
+
+def _hook_class(hook: Mapping[str, Any]) -> type | None:
+    kind = hook["type"]
+    return HOOKS.get(kind) if isinstance(kind, str) else kind
+
+
+def _may_share(hook: Mapping[str, Any], steps: int) -> bool:
+    """Whether a hook says what it does in the warm-up, and that others may share it."""
+    kind = _hook_class(hook)
+    return (
+        kind is not None
+        and issubclass(kind, AdaptationHook)
+        and kind.allows_shared_warmup(hook, steps)
+    )
+
+
+def _acts(hook: Mapping[str, Any]) -> bool:
+    kind = _hook_class(hook)
+    return kind is None or not issubclass(kind, AdaptationHook) or kind.acts_in_warmup
+
+
+def _changes_segmentor(hook: Mapping[str, Any]) -> bool:
+    kind = _hook_class(hook)
+    return kind is None or not issubclass(kind, AdaptationHook) or kind.changes_segmentor
 
 
 def _is_shaped(cfg: Config) -> bool:
@@ -178,28 +194,18 @@ def _of_segmentor(cfg: Config) -> dict[str, Any]:
     model["terms"] = {
         name: term
         for name, term in model["terms"].items()
-        if not _reads_head(term) and (_reads_source(term) or not _has_state(term))
+        if _reads_source_alone(term) and built_term(term).trained_head is None
     }
-    entries["default_hooks"].pop("modes", None)
-    entries.pop("custom_hooks", None)
+    entries["default_hooks"] = {
+        name: hook for name, hook in entries["default_hooks"].items() if _changes_segmentor(hook)
+    }
+    entries["custom_hooks"] = [
+        hook for hook in entries.get("custom_hooks") or [] if _changes_segmentor(hook)
+    ]
+    entries.pop("custom_imports", None)
     return entries
 
 
-def _reads_head(term: dict[str, Any]) -> bool:
-    """Whether a term trains a further head and nothing else."""
-    kind = term["type"]
-    return kind == "ModeMetricTerm" or (kind == "SegmentationTerm" and term.get("head") is not None)
-
-
-def _has_state(term: dict[str, Any]) -> bool:
-    """Whether checkpoints hold something of a term: the gate of a discriminator."""
-    return term.get("gate") is not None
-
-
-def _reads_source(term: dict[str, Any]) -> bool:
-    """Whether a term may have something to do in a batch of source images."""
-    if "domain" in term:
-        return term["domain"] == "source"
-    if "domains" in term:
-        return "source" in term["domains"]
-    return term["type"] not in _TARGET_TERMS
+def _reads_source_alone(term: Mapping[str, Any]) -> bool:
+    """Whether a term has something to do in a batch of source images."""
+    return built_term(term).domains == {"source"}

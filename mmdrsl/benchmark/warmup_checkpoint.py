@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 import logging
-import os
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +15,8 @@ from mmengine.registry import init_default_scope
 from mmseg.registry import MODELS
 from torch import nn
 
+from mmdrsl.atomic_files import replacing
+from mmdrsl.checkpoints import read_checkpoint
 from mmdrsl.engine.hooks.run_cost_hook import MEMORY_KEY
 
 # What MMEngine's schedules hold for every group of parameters.
@@ -35,12 +36,11 @@ def write_part(whole: Path, whole_cfg: Config, part: Path, part_cfg: Config) -> 
 
     Raises:
         FileNotFoundError: There is no checkpoint of the warm-up.
-        ValueError: The checkpoint lacks something that the run has.
+        ValueError: The file is no checkpoint, or lacks something that the run has.
     """
     # A model builds its parts in this scope; the Runner, which sets it, is in another process.
     init_default_scope(part_cfg.get("default_scope", "mmseg"))
-    # Written by our own training process a moment ago, or found in the folder of one.
-    checkpoint = torch.load(whole, map_location="cpu", weights_only=False)
+    checkpoint = read_checkpoint(whole)
     model = MODELS.build(copy.deepcopy(part_cfg.model))
     missing = sorted(model.state_dict().keys() - checkpoint["state_dict"].keys())
     if missing:
@@ -62,9 +62,8 @@ def write_part(whole: Path, whole_cfg: Config, part: Path, part_cfg: Config) -> 
     hub = checkpoint["message_hub"]
     hub["log_scalars"] = type(hub["log_scalars"])()
     hub["runtime_info"].pop(MEMORY_KEY, None)
-    temporary = part.with_name(part.name + ".tmp")
-    torch.save(checkpoint, temporary)
-    os.replace(temporary, part)
+    with replacing(part) as temporary:
+        torch.save(checkpoint, temporary)
 
 
 def _parameter_groups(model: nn.Module, cfg: Config) -> list[list[str]]:

@@ -10,10 +10,10 @@ from mmengine.config import Config
 from mmengine.dataset import Compose
 from mmengine.device import get_device
 from mmengine.registry import build_from_cfg
-from mmengine.runner.checkpoint import _load_checkpoint
 from mmseg.registry import DATASETS, MODELS
 from torch import Tensor, nn
 
+from mmdrsl.checkpoints import read_checkpoint
 from mmdrsl.datasets.unlabeled import WHOLE_IMAGE_PIPELINE, UnlabelledDataset
 from mmdrsl.engine.hooks.mean_teacher_hook import AVERAGE
 from mmdrsl.pseudo_labels.labeler import PseudoLabeler
@@ -107,7 +107,7 @@ def build_labeling(
 
 def _read(checkpoint: str) -> dict[str, Tensor]:
     """Return the weights of a checkpoint, as one process names them."""
-    loaded = _load_checkpoint(checkpoint, map_location="cpu")
+    loaded = read_checkpoint(checkpoint)
     return {
         name.removeprefix("module."): value
         for name, value in loaded.get("state_dict", loaded).items()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from pathlib import Path
 
 import torch
@@ -10,7 +11,8 @@ from mmengine.config import Config, ConfigDict
 from mmengine.config import utils as config_utils
 from mmengine.device import get_device
 from mmengine.runner import find_latest_checkpoint
-from mmengine.runner.checkpoint import _load_checkpoint
+
+from mmdrsl.checkpoints import read_checkpoint
 
 
 def resolve_mmseg_bases() -> None:
@@ -20,6 +22,24 @@ def resolve_mmseg_bases() -> None:
     ``onedl-mmsegmentation``.
     """
     config_utils.MODULE2PACKAGE["mmseg"] = "onedl-mmsegmentation"
+
+
+def read_config(path: str | Path) -> Config:
+    """Read a config file as all tools of this project do.
+
+    Modules that its ``custom_imports`` name are found beside it, too.
+
+    Args:
+        path: The file.
+
+    Returns:
+        The config.
+    """
+    resolve_mmseg_bases()
+    folder = str(Path(path).resolve().parent)
+    if folder not in sys.path:
+        sys.path.append(folder)
+    return Config.fromfile(path)
 
 
 def join_cpu_process_group(launcher: str) -> None:
@@ -74,6 +94,10 @@ def prefer_own_checkpoint(cfg: Config) -> None:
 
     Args:
         cfg: Run config with ``work_dir``, changed in place.
+
+    Raises:
+        FileNotFoundError: There is no file ``load_from``.
+        ValueError: It is no checkpoint.
     """
     if not cfg.resume:
         return
@@ -89,7 +113,7 @@ def prefer_own_checkpoint(cfg: Config) -> None:
     if own is not None and not is_chosen:
         print(f"Resuming from {own}, not from load_from={cfg.load_from}.")
         cfg.load_from = own
-    elif "iter" not in _load_checkpoint(cfg.load_from, map_location="cpu").get("meta", {}):
+    elif "iter" not in read_checkpoint(cfg.load_from).get("meta", {}):
         cfg.resume = False
 
 

@@ -41,6 +41,14 @@ class AdaptationTerm(BaseModule, metaclass=ABCMeta):
         self.domains = frozenset(domains)
 
     @property
+    def trained_head(self) -> str | None:
+        """Name of the further head that the term trains, where it trains nothing else beside the features.
+
+        While heads learn beside the warm-up, such a term leaves the segmentor as it is.
+        """
+        return None
+
+    @property
     def has_state(self) -> bool:
         """Whether checkpoints hold something of the term."""
         return bool(self.state_dict())

@@ -1,8 +1,8 @@
 """AdaptSegNet: target segmentations shall look like source segmentations to a discriminator that learns to tell.
 
-Paper: Tsai et al., "Learning to Adapt Structured Output Space for Semantic Segmentation" (CVPR 2018), equations 1 to 5.
-Defaults: factor 1e-3 on the output, 2e-4 on a second classifier (two terms make the two-level variant), discriminator by
-Adam at 1e-4 with betas (0.9, 0.99).
+Paper: Tsai et al., "Learning to Adapt Structured Output Space for Semantic Segmentation" (CVPR 2018), equations 1 to
+5. Defaults: factor 1e-3 on the output, 2e-4 on a second classifier (two terms make the two-level variant),
+discriminator by Adam at 1e-4 with betas (0.9, 0.99).
 """
 
 from __future__ import annotations

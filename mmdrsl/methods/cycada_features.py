@@ -1,10 +1,10 @@
 """CyCADA's feature level: a discriminator between the domains that a segmentor hears only while it is right.
 
-Paper: Hoffman et al., "CyCADA: Cycle-Consistent Adversarial Domain Adaptation" (ICML 2018), equation 5. Defaults: factor
-0.1, gate above an accuracy of 0.6 over 100 steps (released code). The released code also pauses the source's cross
-entropy while the gate is closed, and skips batches whose source labels are all ignored; here that loss runs on, and is
-zero there. It steps with SGD of rate 1e-5 and momentum 0.99 on one image; here optimizer and batch are the config's. The
-pixel level is `mmdrsl.translation`.
+Paper: Hoffman et al., "CyCADA: Cycle-Consistent Adversarial Domain Adaptation" (ICML 2018), equation 5. Defaults:
+factor 0.1, gate above an accuracy of 0.6 over 100 steps (released code). The released code also pauses the source's
+cross entropy while the gate is closed, and skips batches whose source labels are all ignored; here that loss runs on,
+and is zero there. It steps with SGD of rate 1e-5 and momentum 0.99 on one image; here optimizer and batch are the
+config's. The pixel level is `mmdrsl.translation`.
 """
 
 from __future__ import annotations

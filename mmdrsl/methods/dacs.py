@@ -17,9 +17,11 @@ from mmdrsl.methods.adaptation_term import AdaptationTerm
 from mmdrsl.models.adaptation_step import AdaptationStep, full_size_logits
 from mmdrsl.models.batch_norm import running_statistics_of_target
 from mmdrsl.models.class_mix import choose_classes, color_jitter, paste
+from mmdrsl.renamed import renamed_arguments
 
 
 @MODELS.register_module()
+@renamed_arguments(confidence="pseudo_threshold")
 class ClassMixTerm(AdaptationTerm):
     """Cross entropy on target images with half of a source image's classes pasted in.
 

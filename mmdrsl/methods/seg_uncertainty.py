@@ -1,11 +1,11 @@
 """Seg-Uncertainty: pseudo labels are learned the less, the more two classifiers disagree.
 
 Paper: Zheng and Yang, "Rectifying Pseudo Label Learning via Uncertainty Estimation for Domain Adaptive Semantic
-Segmentation" (IJCV 2021), equations 6 to 9. Defaults: second classifier's loss counts half. The released code takes both
-means over all pixels; here they are over labeled ones. It also trains its second stage on target images alone, raises
-the weight of classes with few pixels in a batch (factor 7 in its command, 2 by default), and makes labels without a
-threshold for GTA5, of a mean score of at least 0.9 for SYNTHIA; here batches hold both domains and labels are those of
-every other method of this project.
+Segmentation" (IJCV 2021), equations 6 to 9. Defaults: second classifier's loss counts half. The released code takes
+both means over all pixels; here they are over labeled ones. It also trains its second stage on target images alone,
+raises the weight of classes with few pixels in a batch (factor 7 in its command, 2 by default), and makes labels
+without a threshold for GTA5, of a mean score of at least 0.9 for SYNTHIA; here batches hold both domains and labels
+are those of every other method of this project.
 """
 
 from __future__ import annotations

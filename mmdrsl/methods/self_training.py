@@ -51,6 +51,11 @@ class SegmentationTerm(AdaptationTerm):
         self.losses = nn.ModuleList(MODELS.build(each) for each in losses)
         self.head = head
 
+    @property
+    def trained_head(self) -> str | None:
+        """The further classifier, where there is one."""
+        return self.head
+
     def forward(self, step: AdaptationStep) -> dict[str, Tensor]:
         """Named losses and diagnostics."""
         if len(self.losses):

@@ -8,9 +8,11 @@ from torch import Tensor
 
 from mmdrsl.pseudo_labels.label_policy import IGNORE_INDEX, LabelPolicy
 from mmdrsl.pseudo_labels.score_histogram import ScoreHistogram
+from mmdrsl.renamed import renamed_arguments
 
 
 @TASK_UTILS.register_module()
+@renamed_arguments(second_share="second_weight")
 class ClassBalancedPolicy(LabelPolicy):
     """Keeps the most confident share of every predicted class, and labels by the ratio of probability to threshold.
 

@@ -32,6 +32,7 @@ from mmdrsl.pseudo_labels.label_policy import IGNORE_INDEX, build_policy
 from mmdrsl.pseudo_labels.score_histogram import ScoreHistogram
 from mmdrsl.pseudo_labels.unfinished_round import UnfinishedRound
 from mmdrsl.pseudo_labels.views import JointHeads, Views, inference_mode_of
+from mmdrsl.renamed import renamed_arguments
 
 # Scores are added up as integers of this unit, so that neither order nor number of ranks changes a sum.
 SCORE_UNIT = 1e-9
@@ -59,6 +60,7 @@ class _Image:
     image_size: tuple[int, int]
 
 
+@renamed_arguments(spool_stride="prediction_stride", max_spool_gigabytes="max_cache_gigabytes")
 class PseudoLabeler:
     """Pseudo labels for every image of a dataset, by a policy that the config chooses.
 

@@ -3,6 +3,7 @@
 The variant with least squares is ``model.terms.adversarial.kind=least_squares model.terms.adversarial.weight=0.01``.
 """
 
+title = "AdaptSegNet"
 method = dict(
     # No label holds the target: in the statistics of the batch it would move what the source taught.
     bn_mode="frozen",

@@ -4,6 +4,7 @@ The weights are those of the released code; its authors name 5e-5 and 5e-4 for P
 """
 
 _base_ = "auxiliary_classifier.py"
+title = "AdaptSegNet, two levels"
 method = dict(
     # No label holds the target: in the statistics of the batch it would move what the source taught.
     bn_mode="frozen",

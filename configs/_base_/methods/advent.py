@@ -1,6 +1,7 @@
 """AdvEnt (Vu et al. 2019): as adaptsegnet_multi.py, on weighted self-information maps instead of probabilities."""
 
 _base_ = "auxiliary_classifier.py"
+title = "ADVENT"
 method = dict(
     # No label holds the target: in the statistics of the batch it would move what the source taught.
     bn_mode="frozen",

@@ -1,5 +1,6 @@
 """CyCADA's feature level (Hoffman et al. 2018): a discriminator on the class scores, heard only while it is right."""
 
+title = "CyCADA, features"
 method = dict(
     # No label holds the target: in the statistics of the batch it would move what the source taught.
     bn_mode="frozen",

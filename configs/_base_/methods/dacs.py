@@ -1,5 +1,6 @@
 """DACS (Tranheden et al. 2021): an averaged teacher labels the target images of the batch, ClassMix mixes the domains."""
 
+title = "DACS"
 method = dict(
     terms=dict(
         source=dict(type="SegmentationTerm", domain="source"),

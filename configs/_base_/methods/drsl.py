@@ -5,6 +5,7 @@ Pseudo labels come from both heads. Monitors of the modes go into the log by the
 """
 
 _base_ = "mrkld.py"
+title = "DRSL"
 method = dict(
     heads=dict(mmdl=dict(type="MMDLHead", in_index="decoder")),
     heads_shape_warmup=False,

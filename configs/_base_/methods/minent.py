@@ -1,6 +1,7 @@
 """MinEnt (Vu et al. 2019): cross entropy on the source, entropy of two classifiers on the target."""
 
 _base_ = "auxiliary_classifier.py"
+title = "MinEnt"
 method = dict(
     # No label holds the target: in the statistics of the batch it would move what the source taught.
     bn_mode="frozen",

@@ -5,6 +5,7 @@ stay in the batch, as in every method of this comparison.
 """
 
 _base_ = "auxiliary_classifier.py"
+title = "Seg-Uncertainty"
 method = dict(
     terms=dict(
         source_auxiliary=dict(weight=0.5),

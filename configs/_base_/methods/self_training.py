@@ -1,5 +1,6 @@
 """Self-training (CBST, Zou et al. 2018): cross entropy on class-balanced pseudo labels that are renewed every round."""
 
+title = "Self-training"
 method = dict(
     terms=dict(
         source=dict(type="SegmentationTerm", domain="source"),

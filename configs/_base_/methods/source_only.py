@@ -3,4 +3,5 @@
 A config of it takes the runtime's hooks alone: no rounds, no teacher, no statistics of the target.
 """
 
+title = "Source only"
 method = dict(terms=dict(source=dict(type="SegmentationTerm", domain="source")))

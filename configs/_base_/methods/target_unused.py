@@ -1,5 +1,6 @@
 """The control: target images in the batch, no loss on them, the warm-up's statistics of batch normalization."""
 
+title = "Frozen statistics, target unused"
 method = dict(
     bn_mode="frozen",
     terms=dict(source=dict(type="SegmentationTerm", domain="source")),

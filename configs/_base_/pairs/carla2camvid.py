@@ -86,3 +86,15 @@ default_hooks = dict(
         labeler=dict(flip=True, scales=(0.75, 1.0, 1.25), prediction_stride=2),
     ),
 )
+# Where tools/run_benchmark.py finds the data of a comparison, and what is the same for all methods.
+benchmark = dict(
+    network="deeplabv3plus_mobilenetv2",
+    weights=dict(deeplabv3plus_mobilenetv2="mobilenet_v2_in1k.pth"),
+    variable="MMDRSL_BENCHMARK",
+    folders=("carla", "camvid"),
+    lists=("carla/classes.json", "carla/train.txt", "camvid/classes.json", "camvid/train.txt"),
+    evaluation="camvid",
+    # DAFormer's share of a crop would be 560: carla/train has that of signs in two images, of persons in eight.
+    rare_class_pixels=100,
+    checkpoint_interval=100,
+)

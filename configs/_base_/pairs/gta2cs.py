@@ -20,3 +20,12 @@ train_dataloader = dict(dataset=dict(source=source_dataset, target=target_datase
 val_dataloader = dict(dataset=dict(label_space=label_space))
 test_dataloader = val_dataloader
 pair_model = dict(label_space=label_space, crop_size=_base_.crop_size)
+# Where tools/run_benchmark.py finds the data of a comparison, and what is the same for all methods.
+benchmark = dict(
+    network="deeplabv3plus_r50",
+    variable="MMDRSL_SAMPLES",
+    folders=("gta5", "cityscapes"),
+    # DAFormer's.
+    rare_class_pixels=3000,
+    checkpoint_interval=1000,
+)

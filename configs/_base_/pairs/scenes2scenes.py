@@ -94,3 +94,11 @@ default_hooks = dict(
         labeler=dict(flip=True, prediction_stride=2),
     ),
 )
+# Where tools/run_benchmark.py finds the data of a comparison, and what is the same for all methods.
+benchmark = dict(
+    network="deeplabv3plus_small",
+    variable="MMDRSL_SCENES",
+    folders=("game", "camera"),
+    rare_class_pixels=100,
+    checkpoint_interval=100,
+)

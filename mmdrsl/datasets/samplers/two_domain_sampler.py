@@ -17,9 +17,11 @@ from mmdrsl.datasets.samplers.rare_class_sampling import (
     RareClassSampling,
 )
 from mmdrsl.datasets.two_domain import DomainSample, TwoDomainDataset, WantedClass
+from mmdrsl.renamed import renamed_arguments
 
 
 @DATA_SAMPLERS.register_module()
+@renamed_arguments(rare_classes="rare_class_sampling")
 class TwoDomainSampler(Sampler):
     """Endless stream of `DomainSample` with a share of target images that changes from phase to phase.
 

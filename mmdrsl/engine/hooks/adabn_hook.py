@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from mmengine.hooks import Hook
 from mmengine.runner import Runner
 from mmseg.registry import HOOKS
 from torch import Tensor, nn
 
+from mmdrsl.engine.adaptation_hook import AdaptationHook
 from mmdrsl.engine.bn_statistics import (
     check_sample,
     check_target,
@@ -19,6 +19,7 @@ from mmdrsl.engine.bn_statistics import (
 )
 from mmdrsl.engine.model_access import unwrapped
 from mmdrsl.models.segmentors.uda_segmentor import UDASegmentor
+from mmdrsl.renamed import renamed_arguments
 
 # Go into checkpoints: the step after which statistics were taken last, and what the layers held before.
 _CALIBRATED = "target_normalization_step"
@@ -26,7 +27,8 @@ _UNMIXED = "unmixed_statistics"
 
 
 @HOOKS.register_module()
-class AdaBNHook(Hook):
+@renamed_arguments(target_share="target_weight")
+class AdaBNHook(AdaptationHook):
     """Takes running statistics from target images, wholly or in part, for student and teacher.
 
     On target images alone this is AdaBN (Li et al. 2016). It acts before a model labels, before it is evaluated and at
@@ -48,6 +50,8 @@ class AdaBNHook(Hook):
     Raises:
         ValueError: A number is below 2, the share outside (0, 1], or `rest` is unknown.
     """
+
+    acts_in_warmup = False
 
     # Before CheckpointHook (VERY_LOW), so that the checkpoint of this step has the statistics.
     priority = "LOW"

@@ -4,19 +4,21 @@ from __future__ import annotations
 
 from typing import Any
 
-from mmengine.hooks import Hook
 from mmengine.runner import Runner
 from mmseg.registry import HOOKS
 
+from mmdrsl.engine.adaptation_hook import AdaptationHook
 from mmdrsl.engine.model_access import unwrapped
 
 
 @HOOKS.register_module()
-class AfterStepHook(Hook):
+class AfterStepHook(AdaptationHook):
     """Calls ``after_step`` of every term of a `UDASegmentor` after each step, and logs what it returns.
 
     The term ``NAME`` gets the values that it returned in the step; what it gives back is logged as ``NAME.<value>``.
     """
+
+    acts_in_warmup = True
 
     def before_train(self, runner: Runner) -> None:
         """Tell the model that its terms are called."""

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
-from mmengine.hooks import Hook
 from mmengine.model import BaseTTAModel, is_model_wrapper
 from mmengine.runner import Runner
 from mmseg.registry import HOOKS
 
+from mmdrsl.engine.adaptation_hook import AdaptationHook
 from mmdrsl.models.segmentors.uda_segmentor import UDASegmentor
 
 # The weight of the newest network at step t is max(0.001, 1 / (t + 1)): a plain mean at first (Tarvainen and Valpola
@@ -17,7 +18,7 @@ AVERAGE = dict(type="MomentumAnnealingEMA", momentum=0.001, gamma=1, update_buff
 
 
 @HOOKS.register_module()
-class MeanTeacherHook(Hook):
+class MeanTeacherHook(AdaptationHook):
     """Adds a teacher to a `UDASegmentor` and updates it after every step.
 
     The teacher is one of MMEngine's averaged models over segmentor and heads, and a part of the model: checkpoints hold
@@ -31,6 +32,8 @@ class MeanTeacherHook(Hook):
         evaluate: Evaluate the teacher instead of the student, in training and in testing.
     """
 
+    acts_in_warmup = False
+
     # After hooks that move weights between steps (NORMAL).
     priority = "BELOW_NORMAL"
 
@@ -40,6 +43,11 @@ class MeanTeacherHook(Hook):
         self.average = dict(average or AVERAGE)
         self.begin = begin
         self.evaluate = evaluate
+
+    @classmethod
+    def allows_shared_warmup(cls, cfg: Mapping[str, Any], steps: int) -> bool:
+        """Whether the teacher begins where the warm-up ends, or later."""
+        return cfg.get("begin", 0) >= steps
 
     def before_run(self, runner: Runner) -> None:
         """Add the teacher before a checkpoint is loaded, and after the optimizer collected its parameters.

@@ -10,11 +10,11 @@ from typing import Any
 
 import torch
 from mmengine.dist import is_main_process
-from mmengine.hooks import Hook
 from mmengine.runner import Runner
 from mmseg.registry import HOOKS
 
 from mmdrsl.atomic_files import write_atomically
+from mmdrsl.engine.adaptation_hook import AdaptationHook
 
 COST_FILE = "cost.json"
 SECONDS_KEY = "run_cost_seconds"
@@ -23,7 +23,7 @@ MEMORY_KEY = "run_cost_peak_memory_mb"
 
 
 @HOOKS.register_module()
-class RunCostHook(Hook):
+class RunCostHook(AdaptationHook):
     """Writes ``<work_dir>/cost.json`` at the end: ``seconds``, ``warmup_seconds``, ``peak_memory_mb``.
 
     The figures so far are in every checkpoint, so a run that was killed and resumed ends with those of one that was
@@ -34,6 +34,8 @@ class RunCostHook(Hook):
     Args:
         warmup_iterations: Steps after which `warmup_seconds` is taken, before the first labeling.
     """
+
+    acts_in_warmup = True
 
     # Before the labeling and the checkpoint that follow the same step.
     priority = "HIGH"

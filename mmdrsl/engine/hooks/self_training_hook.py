@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 from mmengine.dist import barrier, broadcast_object_list, is_main_process
-from mmengine.hooks import Hook
 from mmengine.runner import Runner
 from mmseg.registry import HOOKS
 
@@ -17,6 +16,7 @@ from mmdrsl.atomic_files import write_atomically
 from mmdrsl.datasets.samplers.two_domain_sampler import TwoDomainSampler
 from mmdrsl.datasets.two_domain import TwoDomainDataset
 from mmdrsl.datasets.unlabeled import WHOLE_IMAGE_PIPELINE, UnlabelledDataset
+from mmdrsl.engine.adaptation_hook import AdaptationHook
 from mmdrsl.engine.model_access import unwrapped
 from mmdrsl.engine.round_schedule import Phase, build_phases
 from mmdrsl.models.adaptation_step import AdaptationProgress
@@ -24,6 +24,7 @@ from mmdrsl.models.batch_norm import share_buffers
 from mmdrsl.pseudo_labels.artifact import PseudoLabelArtifact, RoundManifest
 from mmdrsl.pseudo_labels.label_analysis import artifact_quality, labeled_among
 from mmdrsl.pseudo_labels.labeler import PseudoLabeler, model_hash
+from mmdrsl.renamed import renamed_arguments
 
 RECORD = "rounds.json"
 LABELS_KEY = "pseudo_label_model_hash"
@@ -38,7 +39,8 @@ def _manifest_or_none(artifact: PseudoLabelArtifact) -> RoundManifest | None:
 
 
 @HOOKS.register_module()
-class SelfTrainingHook(Hook):
+@renamed_arguments(labeller="labeler")
+class SelfTrainingHook(AdaptationHook):
     """Labels the target training images at the start of every round and changes the batch's mixture.
 
     Labels of a round are an artifact in ``<work_dir>/pseudo_labels/round_<r>``. Everything the hook needs after an
@@ -64,6 +66,8 @@ class SelfTrainingHook(Hook):
     Raises:
         ValueError: `label_with` is something else, or the analysis lacks its dataset.
     """
+
+    acts_in_warmup = False
 
     # After CheckpointHook (VERY_LOW): a checkpoint at the end of a round exists before labeling begins.
     priority = "LOWEST"

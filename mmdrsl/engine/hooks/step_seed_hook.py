@@ -8,18 +8,21 @@ from typing import Any
 import numpy as np
 import torch
 from mmengine.dist import get_rank
-from mmengine.hooks import Hook
 from mmengine.runner import Runner
 from mmseg.registry import HOOKS
 
+from mmdrsl.engine.adaptation_hook import AdaptationHook
+
 
 @HOOKS.register_module()
-class StepSeedHook(Hook):
+class StepSeedHook(AdaptationHook):
     """Seeds Python, NumPy and torch before each step.
 
     A resumed run then draws the same dropout masks, modes and pixel pairs as an uninterrupted one; MMEngine's
     checkpoints hold no random state, and this needs none.
     """
+
+    acts_in_warmup = True
 
     priority = "HIGHEST"
 

@@ -4,18 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from mmengine.hooks import Hook
 from mmengine.model import BaseTTAModel
 from mmengine.runner import Runner
 from mmseg.registry import DATASETS, HOOKS
 
+from mmdrsl.engine.adaptation_hook import AdaptationHook
 from mmdrsl.engine.bn_statistics import check_sample, check_target, take_statistics, target_batches
 from mmdrsl.engine.model_access import unwrapped
 from mmdrsl.models.segmentors.uda_segmentor import UDASegmentor
+from mmdrsl.renamed import renamed_arguments
 
 
 @HOOKS.register_module()
-class TestTimeBNHook(Hook):
+@renamed_arguments(target_share="target_weight")
+class TestTimeBNHook(AdaptationHook):
     """Mixes statistics of target images into the running statistics of a checkpoint before it is tested.
 
     Adaptation of the statistics (after Schneider et al. 2020), on images of the target's training part: no weight is
@@ -24,8 +26,8 @@ class TestTimeBNHook(Hook):
 
     Args:
         dataset: Config of an `UnlabelledDataset`; its pipeline is not used.
-        target_weight: Weight of the target in the statistics, in (0, 1]; 1 is AdaBN (Li et al. 2016). The rest are those
-            of the checkpoint.
+        target_weight: Weight of the target in the statistics, in (0, 1]; 1 is AdaBN (Li et al. 2016). The rest are
+            those of the checkpoint.
         num_images: Images to take, >= 2, evenly spaced over the dataset and shared out over the ranks.
         batch_size: Images per forward pass, >= 2; images of different size are cut to the smallest of their batch.
         pipeline: Transforms that load a target image, without random ones, such as those of labeling; by default the
@@ -34,6 +36,8 @@ class TestTimeBNHook(Hook):
     Raises:
         ValueError: A number is below 2, or the weight outside (0, 1].
     """
+
+    acts_in_warmup = False
 
     def __init__(
         self,

@@ -6,11 +6,11 @@ from typing import Any
 
 import torch
 from mmengine.dist import broadcast, is_main_process
-from mmengine.hooks import Hook
 from mmengine.runner import Runner
 from mmseg.registry import HOOKS
 from torch import Tensor
 
+from mmdrsl.engine.adaptation_hook import AdaptationHook
 from mmdrsl.engine.model_access import unwrapped
 from mmdrsl.methods.drsl import functional
 from mmdrsl.methods.drsl.mmdl_head import MMDLHead
@@ -88,7 +88,7 @@ def revive_dead_modes(
 
 
 @HOOKS.register_module()
-class ModeMaintenanceHook(Hook):
+class ModeMaintenanceHook(AdaptationHook):
     """Seeds the modes by k-means of source embeddings once, and revives dead ones at intervals.
 
     The embeddings come from a seeded sample of source images, computed on the first rank in evaluation mode; the new
@@ -103,6 +103,9 @@ class ModeMaintenanceHook(Hook):
         max_pixels_per_class: Pixels per class in the sample.
         head: Name of the `MMDLHead` in the adaptor; a `DRSLHead` has but one.
     """
+
+    acts_in_warmup = True
+    changes_segmentor = False
 
     def __init__(
         self,

@@ -11,6 +11,7 @@ from mmdrsl.methods.drsl import functional
 from mmdrsl.models.adaptation_step import AdaptationStep
 from mmdrsl.models.label_maps import resize_labels
 from mmdrsl.models.losses.rank_sums import sum_over_ranks
+from mmdrsl.renamed import renamed_arguments
 
 
 @MODELS.register_module()
@@ -116,6 +117,7 @@ class ModeMetricLoss(nn.Module):
 
 
 @MODELS.register_module()
+@renamed_arguments(domains="domain")
 class ModeMetricTerm(AdaptationTerm):
     """Applies `ModeMetricLoss` to the embeddings of a domain, by source labels or by target pseudo labels.
 
@@ -142,6 +144,11 @@ class ModeMetricTerm(AdaptationTerm):
         self.loss = MODELS.build(loss or dict(type="ModeMetricLoss"))
         self.weight = weight
         self.head = head
+
+    @property
+    def trained_head(self) -> str | None:
+        """The mode head."""
+        return self.head
 
     def forward(self, step: AdaptationStep) -> dict[str, Tensor]:
         """The loss of the domain."""

@@ -6,11 +6,11 @@ from typing import Any
 
 import torch
 from mmengine.dist import is_main_process
-from mmengine.hooks import Hook
 from mmengine.runner import Runner
 from mmseg.registry import HOOKS
 from torch import Tensor
 
+from mmdrsl.engine.adaptation_hook import AdaptationHook
 from mmdrsl.engine.model_access import unwrapped
 from mmdrsl.methods.drsl import functional, mode_statistics
 from mmdrsl.methods.drsl.mmdl_head import MMDLHead
@@ -22,7 +22,7 @@ from mmdrsl.models.segmentors.uda_segmentor import UDASegmentor
 
 
 @HOOKS.register_module()
-class ModeMonitorHook(Hook):
+class ModeMonitorHook(AdaptationHook):
     """Looks at the modes through the batch of every n-th step, in evaluation mode and without gradients.
 
     Logged under ``modes/`` on the first rank, from its own batch; what a batch cannot show is left out:
@@ -41,6 +41,9 @@ class ModeMonitorHook(Hook):
     Raises:
         ValueError: `interval` is below 1.
     """
+
+    acts_in_warmup = True
+    changes_segmentor = False
 
     def __init__(self, *, interval: int = 50, per_class: bool = True, head: str = "mmdl") -> None:
         if interval < 1:

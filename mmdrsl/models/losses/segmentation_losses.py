@@ -1,4 +1,4 @@
-"""Cross entropy whose class weights work, and that counts labeled pixels only."""
+"""Cross entropy as a mean over the labeled pixels of all ranks."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ from mmdrsl.models.losses.rank_sums import mean_over_ranks
 class WeightedCrossEntropyLoss(nn.Module):
     """Cross entropy averaged over the labeled pixels of all ranks, with or without class weights.
 
-    MMSegmentation's own raises IndexError with ``class_weight`` and ``avg_non_ignore=True``, and without the latter
-    divides by ignored pixels too. This one equals ``torch.nn.functional.cross_entropy``, and is 0 where no pixel is
-    labeled.
+    On one rank it equals ``torch.nn.functional.cross_entropy``, and is 0 where no pixel is labeled. MMSegmentation's
+    own takes means over the pixels of one rank, and raises IndexError with ``class_weight`` and
+    ``avg_non_ignore=True``.
 
     Args:
         class_weight: Weight per class, >= 0; None for none.

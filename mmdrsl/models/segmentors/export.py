@@ -7,8 +7,10 @@ from pathlib import Path
 
 import torch
 from mmengine.config import Config
-from mmengine.runner.checkpoint import _load_checkpoint
 
+from mmdrsl.checkpoints import read_checkpoint
+from mmdrsl.datasets.label_spaces import get_label_space
+from mmdrsl.models.segmentors.completion import complete_segmentor
 from mmdrsl.models.segmentors.uda_segmentor import SEGMENTOR_PREFIX, TEACHER_PREFIX
 
 TEST_KEYS = (
@@ -53,7 +55,15 @@ def plain_config(cfg: Config) -> Config:
             f"Expected a config whose model.type is UDASegmentor, found {cfg.model.type}."
         )
     preprocessor = dict(cfg.model.data_preprocessor, type="SegDataPreProcessor")
-    model = dict(cfg.model.segmentor, data_preprocessor=preprocessor)
+    space = cfg.model.get("label_space")
+    # What the adaptation's config leaves out, a plain segmentor's has to say.
+    segmentor, _ = complete_segmentor(
+        cfg.model.segmentor,
+        num_classes=None if space is None else len(get_label_space(space).classes),
+        class_weight=None,
+        crop_size=cfg.model.get("crop_size"),
+    )
+    model = dict(segmentor, data_preprocessor=preprocessor)
     model["backbone"] = {
         key: value for key, value in model["backbone"].items() if key != "init_cfg"
     }
@@ -87,13 +97,12 @@ def export_segmentor(
 
     Raises:
         FileNotFoundError: There is no such checkpoint.
-        ValueError: The checkpoint holds no weights of a wrapped segmentor, or of its teacher.
+        ValueError: The file is no checkpoint, or holds no weights of a wrapped segmentor, or of its teacher.
     """
-    if not checkpoint.is_file():
-        raise FileNotFoundError(f"There is no checkpoint {checkpoint}.")
-    loaded = _load_checkpoint(str(checkpoint), map_location="cpu")
+    loaded = read_checkpoint(checkpoint)
+    state = loaded.get("state_dict", {})
     # Before its first update a teacher is the student; its own copy is untrained.
-    started = int(loaded["state_dict"].get(f"{TEACHER_PREFIX}steps", 0)) > 0
+    started = int(state.get(f"{TEACHER_PREFIX}steps", 0)) > 0
     if teacher is None:
         teacher = evaluates_teacher(cfg) and started
     if teacher and not started:
@@ -104,7 +113,7 @@ def export_segmentor(
     prefix = f"{TEACHER_PREFIX}module.{SEGMENTOR_PREFIX}" if teacher else SEGMENTOR_PREFIX
     weights = OrderedDict(
         (key[len(prefix) :], value.clone())
-        for key, value in loaded["state_dict"].items()
+        for key, value in state.items()
         if key.startswith(prefix)
     )
     if not weights:

@@ -22,6 +22,7 @@ from mmdrsl.models.backbones.weight_conversion import check_backbone_file
 from mmdrsl.models.batch_norm import frozen_statistics, running_statistics_of_target
 from mmdrsl.models.feature_maps import FeatureMaps, decode
 from mmdrsl.models.segmentors.completion import complete_beside, complete_segmentor
+from mmdrsl.renamed import renamed_arguments
 
 BN_MODES = ("joint", "domain_specific", "frozen")
 SEGMENTOR_PREFIX = "segmentor."
@@ -43,6 +44,7 @@ def _build_aside(cfg: dict) -> nn.Module:
 
 
 @MODELS.register_module()
+@renamed_arguments(normalisation="bn_mode")
 class UDASegmentor(BaseSegmentor):
     """Adapts a segmentor to a second domain; knows no method.
 
