@@ -1,64 +1,53 @@
-"""Compare source-only training, self-training and DRSL on the street scenes, and write a report.
+"""Compare source-only training, self-training and DRSL on the procedural scenes, and write a report.
 
 python tools/demo.py [--seed 0] [--data DIR] [--work-dir DIR] [--cfg-options KEY=VALUE ...]
 
-Interrupted runs continue where they stopped, finished ones are kept. Results are summary.json and
-report.html in the work folder.
+The trainings are a benchmark of one seed (tools/run_benchmark.py --pair scenes2scenes --tricks mean_teacher). What was
+interrupted continues with the same command, what is finished is kept. Results are summary.json and report.html in the
+work folder.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import logging
 import os
-import shutil
 import signal
 import sys
 import time
-from collections.abc import Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor, wait
-from dataclasses import dataclass
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from mmengine.config import Config, DictAction
+from mmengine.config import DictAction
 
-import mmdrsl
-from mmdrsl.benchmark.config_options import merge_options
-from mmdrsl.benchmark.processes import Processes
-from mmdrsl.benchmark.training_run import (
-    ROOT,
-    TrainingError,
-    TrainingRun,
-    fingerprint,
-    format_duration,
-)
-from mmdrsl.engine.launch import resolve_mmseg_bases
+from mmdrsl.atomic_files import write_atomically
+from mmdrsl.benchmark.evaluation_set import configured_evaluation_set
+from mmdrsl.benchmark.execution import Execution, check_folders
+from mmdrsl.benchmark.jobs import run_jobs
+from mmdrsl.benchmark.methods import choose_methods
+from mmdrsl.benchmark.pairs import read_pair
+from mmdrsl.benchmark.plan import CONFIGS, BenchmarkRun, Settings, plan_runs
+from mmdrsl.benchmark.processes import Processes, StoppedError
+from mmdrsl.benchmark.training_run import ROOT, TrainingError
+from mmdrsl.engine.launch import read_config
 from mmdrsl.scenes.writer import write_scenes
-from mmdrsl.visualization.gallery import FinishedRun, collect_report
-from mmdrsl.visualization.report import render_report
-from mmdrsl.visualization.run_records import evaluations, latest_step, summarize_metrics
-from mmdrsl.visualization.summary import METHOD_TITLES, format_table, order_sentence, table_rows
+from mmdrsl.visualization import (
+    FinishedRun,
+    collect_report,
+    format_table,
+    order_sentence,
+    render_report,
+    table_rows,
+)
 
-CONFIG_NAME = "deeplabv3plus_scenes2scenes.py"
+PAIR = "scenes2scenes"
+METHODS = ("source_only", "self_training", "drsl")
+# An averaged network labels and predicts, for all three alike.
+TRICKS = ("mean_teacher",)
 WORLD_SEED = 0
 LINE_INTERVAL_SECONDS = 30.0
-BAR_INTERVAL_SECONDS = 1.0
-
-
-@dataclass(frozen=True, kw_only=True)
-class Run(TrainingRun):
-    """One training of the comparison.
-
-    Attributes:
-        method: Name of the method, a key of `METHOD_TITLES`.
-    """
-
-    method: str
-
-    def is_finished(self) -> bool:
-        """Whether the final weights exist and were evaluated."""
-        return self.checkpoint.is_file() and self.max_steps in evaluations(self.folder)
 
 
 def parse_args(arguments: Sequence[str] | None = None) -> argparse.Namespace:
@@ -76,281 +65,141 @@ def parse_args(arguments: Sequence[str] | None = None) -> argparse.Namespace:
         default={},
         help="config entries to override in every training that has them, key=value",
     )
-    return parser.parse_args(arguments)
+    args = parser.parse_args(arguments)
+    if args.seed < 0:
+        parser.error(f"--seed is {args.seed}, expected zero or more")
+    return args
 
 
-def load_configs(seed: int, options: Mapping[str, Any]) -> dict[str, Config]:
-    """Load the config of every method.
+def plan(args: argparse.Namespace) -> tuple[Settings, list[BenchmarkRun]]:
+    """Lay out the three trainings.
 
     Args:
-        seed: Training seed.
-        options: Entries to override; an entry goes to every config that has its parent.
+        args: Parsed command line.
 
     Returns:
-        Config by method.
+        Settings and runs of the benchmark.
 
     Raises:
-        ValueError: No config has the parent of an option, or one names a seed.
+        ValueError: An option does not fit.
     """
-    if "randomness.seed" in options:
-        raise ValueError("--cfg-options names randomness.seed; the training seed is --seed.")
-    configs = {
-        method: Config.fromfile(ROOT / "configs" / method / CONFIG_NAME) for method in METHOD_TITLES
-    }
-    merge_options(
-        configs, {"default_hooks.logger.interval": 10, **options, "randomness.seed": seed}
+    pair = read_pair(PAIR, CONFIGS)
+    data = args.data.resolve()
+    os.environ[pair.variable] = str(data)
+    template = read_config(CONFIGS / "_base_/pairs" / f"{PAIR}.py")
+    settings = Settings(
+        data=data,
+        out=args.work_dir.resolve(),
+        methods=choose_methods(METHODS, CONFIGS, PAIR),
+        networks=(pair.network,),
+        seeds=(args.seed,),
+        evaluation=configured_evaluation_set(template),
+        tricks=TRICKS,
+        options={"default_hooks.logger.interval": 10, **args.cfg_options},
+        pair=pair,
+        follow_rounds=True,
     )
-    return configs
+    return settings, plan_runs(settings)
 
 
-def plan_runs(configs: Mapping[str, Config], folder: Path) -> dict[str, Run]:
-    """Lay out the three trainings; self-training continues the warm-up of source-only training.
-
-    Their warm-ups are the same computation: the randomness of a step depends on seed and iteration
-    only. DRSL has a warm-up of its own, since mode learning takes part in it.
+def train(settings: Settings, runs: Sequence[BenchmarkRun]) -> Execution:
+    """Train and evaluate what is not finished, two at a time where there are two cores.
 
     Args:
-        configs: Config by method; the one of source-only training is changed in place.
-        folder: Work folder of this seed.
+        settings: Settings of the benchmark.
+        runs: Its runs.
 
     Returns:
-        Run by method.
+        The execution, which knows where the results are.
 
     Raises:
-        ValueError: Self-training has no warm-up, or nothing after it.
+        TrainingError: A process failed.
+        StoppedError: The demo was stopped.
     """
-    warmup = int(configs["self_training"].default_hooks.self_training.warmup_iterations)
-    source = configs["source_only"]
-    if not 0 < warmup < source.train_cfg.max_iters:
-        raise ValueError(
-            f"warmup_iterations is {warmup}, expected 1..{source.train_cfg.max_iters - 1}, inside "
-            "train_cfg.max_iters: change default_hooks.self_training.warmup_iterations."
-        )
-    source.merge_from_dict(
-        {
-            "default_hooks.checkpoint.interval": warmup if warmup % 3 else warmup // 3,
-            "default_hooks.checkpoint.max_keep_ckpts": -1,
-            "train_cfg.val_interval": warmup,
-        }
-    )
-    shared = folder / "source_only" / f"iter_{warmup}.pth"
-    return {
-        method: Run(
-            method=method,
-            title=METHOD_TITLES[method],
-            cfg=cfg,
-            config_file=folder / f"{method}.py",
-            folder=folder / method,
-            first_step=warmup if method == "self_training" else 0,
-            warmup_checkpoint=shared if method == "self_training" else None,
-        )
-        for method, cfg in configs.items()
-    }
-
-
-def prepare_run(run: Run, scenes: Path) -> None:
-    """Write a run's config, and clear its folder where another config, set or version made it.
-
-    Args:
-        run: The run.
-        scenes: Folder of the scenes.
-    """
-    run.config_file.parent.mkdir(parents=True, exist_ok=True)
-    run.cfg.dump(run.config_file)
-    parts = [
-        mmdrsl.__version__,
-        run.config_file.read_text(encoding="utf-8"),
-        (scenes / "scenes.json").read_text(encoding="utf-8"),
-    ]
-    code = fingerprint(parts)
-    record = run.folder / "fingerprint.txt"
-    known = record.is_file() and record.read_text(encoding="utf-8") == code
-    # Weights without an evaluation come from a kill between the two; training would not evaluate.
-    unevaluated = run.checkpoint.is_file() and not run.is_finished()
-    if run.folder.exists() and (not known or unevaluated):
-        shutil.rmtree(run.folder)
-    run.folder.mkdir(parents=True, exist_ok=True)
-    record.write_text(code, encoding="utf-8")
-
-
-def train_chain(chain: Sequence[Run], processes: Processes) -> None:
-    """Train runs one after another, leaving out finished ones.
-
-    Args:
-        chain: The runs.
-        processes: Starts their processes.
-
-    Raises:
-        TrainingError: A process failed; the message has the end of its log.
-    """
-    for run in chain:
-        if run.is_finished():
-            continue
-        status = processes.run(run.command(), log=run.log)
-        if status is None:
-            return
-        if status != 0 or not run.is_finished():
-            raise TrainingError(run.failure_message(status))
-
-
-class Progress:
-    """Shows how far the trainings are and how long they will take.
-
-    Args:
-        chains: Runs that follow one another, chain by chain.
-    """
-
-    def __init__(self, *, chains: Sequence[Sequence[Run]]) -> None:
-        self.chains = chains
-        self.started = time.monotonic()
-        self.at_start = [self._done(chain) for chain in chains]
-        self.is_terminal = sys.stdout.isatty()
-
-    @staticmethod
-    def _done(chain: Sequence[Run]) -> int:
-        return sum(max(latest_step(run.folder) - run.first_step, 0) for run in chain)
-
-    def line(self, seconds: float) -> str:
-        """Describe the state.
-
-        Args:
-            seconds: Time since the trainings started.
-
-        Returns:
-            One line: share done, step of each run, and the time left of the slowest chain.
-        """
-        done = [self._done(chain) for chain in self.chains]
-        totals = [sum(run.max_steps - run.first_step for run in chain) for chain in self.chains]
-        left = [
-            seconds * (total - now) / (now - before) if now > before else None
-            for total, now, before in zip(totals, done, self.at_start, strict=True)
-            if total > now
-        ]
-        known = [value for value in left if value is not None]
-        if not left:
-            time_left = "finishing"
-        elif len(known) < len(left):
-            time_left = "time left not known yet"
-        else:
-            time_left = f"{format_duration(max(known))} left"
-        steps = ", ".join(
-            f"{run.title} {max(latest_step(run.folder), run.first_step)}/{run.max_steps}"
-            for chain in self.chains
-            for run in chain
-        )
-        return f"Training {100 * sum(done) // max(sum(totals), 1)} %: {steps}; {time_left}"
-
-    def follow(self, futures: Sequence[Future]) -> None:
-        """Show the state until all chains have ended or one has failed.
-
-        Args:
-            futures: The running chains.
-        """
-        interval = BAR_INTERVAL_SECONDS if self.is_terminal else LINE_INTERVAL_SECONDS
-        pending = set(futures)
-        while pending and not any(future.done() and future.exception() for future in futures):
-            text = self.line(time.monotonic() - self.started)
-            if self.is_terminal:
-                print(f"\r\033[K{text}", end="", flush=True)
-            else:
-                print(text, flush=True)
-            pending = wait(pending, timeout=interval, return_when="FIRST_COMPLETED").not_done
-        if self.is_terminal:
-            print("\r\033[K", end="", flush=True)
-
-
-def train(runs: Mapping[str, Run]) -> None:
-    """Train what is not finished: DRSL beside the other two where there are two cores.
-
-    Args:
-        runs: Run by method.
-
-    Raises:
-        TrainingError: A training failed.
-    """
-    chains = [[runs["source_only"], runs["self_training"]], [runs["drsl"]]]
     processes = Processes(environment={**os.environ, "OMP_NUM_THREADS": "1"}, folder=ROOT)
-    with ThreadPoolExecutor(max_workers=2 if (os.cpu_count() or 1) >= 2 else 1) as pool:
-        try:
-            progress = Progress(chains=chains)
-            futures = [pool.submit(train_chain, chain, processes) for chain in chains]
-            progress.follow(futures)
-            for future in futures:
-                if future.done():
-                    future.result()
-        finally:
-            processes.stop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: processes.stop())
+    execution = Execution(
+        processes=processes,
+        evaluation=settings.evaluation,
+        threads=1,
+        say=lambda line: print(line, flush=True),
+    )
+    said = time.monotonic()
+
+    def tick() -> None:
+        nonlocal said
+        if time.monotonic() - said >= LINE_INTERVAL_SECONDS:
+            said = time.monotonic()
+            print(execution.progress(runs), flush=True)
+
+    workers = 2 if len(os.sched_getaffinity(0)) >= 2 else 1
+    failures = run_jobs(execution.jobs(runs), workers=workers, tick=tick)
+    if processes.stopped:
+        raise StoppedError
+    for error in failures.values():
+        raise error
+    return execution
 
 
 def write_results(
-    runs: Mapping[str, Run],
-    *,
-    seed: int,
-    reused: Sequence[str],
-    started: float,
-    folders: Sequence[Path],
+    settings: Settings, runs: Sequence[BenchmarkRun], execution: Execution, *, minutes: float
 ) -> None:
     """Print the table and write summary.json and report.html.
 
     Args:
-        runs: Finished run by method.
-        seed: Training seed.
-        reused: Methods whose training an earlier call had finished.
-        started: Monotonic time in seconds at which the demo began.
-        folders: Where the two files go.
+        settings: Settings of the benchmark.
+        runs: Its finished runs.
+        execution: Knows their results.
+        minutes: What this call took so far.
     """
-    results = {method: evaluations(run.folder) for method, run in runs.items()}
-    summary: dict[str, Any] = {
-        "seed": seed,
-        "minutes": 0.0,
-        **{
-            method: summarize_metrics(results[method][run.max_steps])
-            for method, run in runs.items()
-        },
+    rows = {
+        run.method: json.loads(execution.result_file(run).read_text(encoding="utf-8"))
+        for run in runs
     }
-    warmup = results["source_only"].get(runs["self_training"].first_step, {})
-    summary["minutes"] = round((time.monotonic() - started) / 60, 1)
+    titles = {run.method: run.title for run in runs}
+    scores = {
+        method: {name: row[name] for name in ("mIoU", "aAcc", "IoU")}
+        for method, row in rows.items()
+    }
+    summary: dict[str, Any] = {"seed": settings.seeds[0], "minutes": round(minutes, 1), **scores}
     report = collect_report(
         {
-            method: FinishedRun(cfg=run.cfg, folder=run.folder, checkpoint=run.checkpoint)
-            for method, run in runs.items()
+            run.method: FinishedRun(
+                cfg=run.training.cfg,
+                folder=run.training.folder,
+                checkpoint=run.training.checkpoint,
+            )
+            for run in runs
         },
         summary,
-        setting=describe_setting(runs, reused),
-        warmup_miou=warmup.get("mIoU"),
+        titles=titles,
+        setting=setting_text(runs),
     )
-    page = render_report(report)
-    for folder in folders:
-        text = json.dumps(summary, indent=2) + "\n"
-        (folder / "summary.json").write_text(text, encoding="utf-8")
-        (folder / "report.html").write_text(page, encoding="utf-8")
-    print(format_table(table_rows(summary, report.classes)))
-    print(order_sentence(summary))
+    write_atomically(settings.out / "report.html", render_report(report))
+    write_atomically(settings.out / "summary.json", json.dumps(summary, indent=2) + "\n")
+    print(format_table(table_rows(summary, report.classes, titles)))
+    print(order_sentence(summary, titles))
 
 
-def describe_setting(runs: Mapping[str, Run], reused: Sequence[str]) -> str:
+def setting_text(runs: Sequence[BenchmarkRun]) -> str:
     """Say what was trained, in the words of the report.
 
     Args:
-        runs: Run by method.
-        reused: Methods whose training an earlier call had finished.
+        runs: The runs.
 
     Returns:
         Some sentences.
     """
-    rounds = runs["drsl"].cfg.default_hooks.self_training.rounds
-    steps, warmup = runs["drsl"].max_steps, runs["self_training"].first_step
-    text = (
-        "Three trainings of the same small network from scratch: on labeled game-look scenes "
-        "only, with class-balanced self-training on unlabeled camera-look scenes, and with DRSL "
-        "on top. "
-        f"Each runs {steps} steps, {warmup} of them warm-up, the adapting ones with {len(rounds)} "
-        "rounds of pseudo labels. Labels of camera training scenes are never read."
+    adapted = next(run for run in runs if "self_training" in run.training.cfg.default_hooks)
+    rounds = adapted.training.cfg.default_hooks.self_training.rounds
+    return (
+        "Three trainings of the same small network from scratch: on labeled game-look scenes only, with "
+        "class-balanced self-training on unlabeled camera-look scenes, and with DRSL on top. "
+        f"Each runs {adapted.protocol['steps']} steps. The first {adapted.protocol['warmup_steps']} are one warm-up on "
+        f"the source for all; the adapting ones then have {len(rounds)} rounds of pseudo labels. An averaged teacher "
+        "labels and predicts. No training reads labels of camera images; they are for the evaluation."
     )
-    if reused:
-        names = ", ".join(METHOD_TITLES[method] for method in reused)
-        text += f" Kept from an earlier call, outside the minutes: {names}."
-    return text
 
 
 def run_demo(args: argparse.Namespace) -> None:
@@ -360,40 +209,36 @@ def run_demo(args: argparse.Namespace) -> None:
         args: Parsed command line.
 
     Raises:
-        ValueError: The seed, an option or the set of scenes does not fit.
+        ValueError: An option or the set of scenes does not fit.
         FileExistsError: The data folder holds something else than scenes.
         TrainingError: A training failed.
+        StoppedError: The demo was stopped.
     """
     started = time.monotonic()
-    if args.seed < 0:
-        raise ValueError(f"--seed is {args.seed}, expected zero or more.")
-    scenes, work_dir = args.data.resolve(), args.work_dir.resolve()
+    scenes = args.data.resolve()
     # A finished set is used as it is, so that --data may name one of another size.
     if not (scenes / "scenes.json").is_file() or scenes == ROOT / "data/scenes":
         write_scenes(out_dir=scenes, seed=WORLD_SEED, progress=True)
-    os.environ["MMDRSL_SCENES"] = str(scenes)
-    resolve_mmseg_bases()
-    folder = work_dir / f"seed_{args.seed}"
-    runs = plan_runs(load_configs(args.seed, args.cfg_options), folder)
-    for run in runs.values():
-        prepare_run(run, scenes)
-    reused = [method for method, run in runs.items() if run.is_finished()]
-    train(runs)
+    settings, runs = plan(args)
+    settings.out.mkdir(parents=True, exist_ok=True)
+    check_folders(runs)
+    execution = train(settings, runs)
     print("Training done, writing the report", flush=True)
-    write_results(runs, seed=args.seed, reused=reused, started=started, folders=[folder, work_dir])
-    print(f"Report: {work_dir / 'report.html'}")
+    write_results(settings, runs, execution, minutes=(time.monotonic() - started) / 60)
+    print(f"Report: {settings.out / 'report.html'}")
 
 
 def main() -> int:
     """Run the demo; return the exit status."""
-    # Python ends on SIGTERM without clean-up, which would leave the trainings running.
-    signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))
+    args = parse_args()
+    # MMEngine says at every config that it found the data.
+    logging.disable(logging.INFO)
     try:
-        run_demo(parse_args())
+        run_demo(args)
     except (ValueError, FileNotFoundError, FileExistsError, TrainingError) as error:
         print(f"demo: {error}", file=sys.stderr)
         return 1
-    except KeyboardInterrupt:
+    except (StoppedError, KeyboardInterrupt):
         print("\ndemo: stopped; the same command continues from the last checkpoints")
         return 130
     return 0

@@ -136,7 +136,8 @@ class Execution:
             # Never begun, or killed while beginning.
             shutil.rmtree(training.folder, ignore_errors=True)
             training.folder.mkdir(parents=True)
-            training.cfg.dump(training.config_file)
+            # Another call may read it at any time.
+            write_atomically(training.config_file, training.cfg.pretty_text)
             write_atomically(training.folder / WARMUP_FILE, "own")
             write_atomically(training.folder / MACHINE_FILE, json.dumps(self._machine()))
             write_atomically(training.folder / HASH_FILE, run.hash)

@@ -1,15 +1,15 @@
-"""The headline of a benchmark as a drawing: every run a dot, one panel for each choice of extras."""
+"""The headline of a benchmark as a drawing: every run a dot, one panel for each choice of tricks."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from mmdrsl.benchmark.methods import METHODS
+from mmdrsl.benchmark.methods import LOWER_BOUND, UPPER_BOUND, titles_of
 from mmdrsl.benchmark.networks import shown_network
 from mmdrsl.visualization.charts import dot_chart
 
-NO_EXTRAS = "no extras"
+NO_TRICKS = "no tricks"
 # With fewer there is nothing to see.
 LEAST_METHODS = 3
 _COLORS = {"drsl": "#f97316", "oracle": "#171a21", "source_only": "#667085"}
@@ -26,7 +26,7 @@ def figure(rows: Iterable[Mapping[str, Any]]) -> str:
     """Mean of the sequences of one network, `shown_network`, seed by seed, as an SVG file.
 
     Comparisons of at least three methods on the usual statistics of prediction have a panel each, named by their
-    extras, and by the evaluation set where there are several; dashed lines are the means of source-only training and of
+    tricks, and by the evaluation set where there are several; dashed lines are the means of source-only training and of
     the oracle.
 
     Args:
@@ -44,13 +44,13 @@ def figure(rows: Iterable[Mapping[str, Any]]) -> str:
         row
         for row in rows
         if row["model"] == network
-        and "target_share" not in row["evaluation"]
-        and "translated" not in row["extras"]
+        and "target_weight" not in row["evaluation"]
+        and "translated_source" not in row["tricks"]
     ]
     sets = {row["evaluation"]["hash"] for row in shown}
     panels: dict[str, dict[str, list[float]]] = {}
     for row in shown:
-        title = ", ".join(row["extras"]) or NO_EXTRAS
+        title = ", ".join(row["tricks"]) or NO_TRICKS
         if len(sets) > 1:
             title += f" on {row['evaluation']['set']} ({row['evaluation']['hash'][:4]})"
         panel = panels.setdefault(title, {})
@@ -60,8 +60,9 @@ def figure(rows: Iterable[Mapping[str, Any]]) -> str:
         raise ValueError(
             f"a figure needs a comparison of at least {LEAST_METHODS} methods with {network}."
         )
-    methods = [name for name in METHODS if any(name in panel for panel in panels.values())]
-    titles = {name: METHODS[name].title for name in methods}
+    found = titles_of(shown)
+    methods = [name for name in found if any(name in panel for panel in panels.values())]
+    titles = {name: found[name] for name in methods}
     element = dot_chart(
         list(titles.values()),
         {
@@ -70,7 +71,7 @@ def figure(rows: Iterable[Mapping[str, Any]]) -> str:
         },
         {titles[name]: _COLORS.get(name, _OTHERS) for name in methods},
         label="Mean of the sequences of every run, in percent",
-        references=[titles[name] for name in ("source_only", "oracle") if name in titles],
+        references=[titles[name] for name in (LOWER_BOUND, UPPER_BOUND) if name in titles],
     )
     head, body = element.split(">", 1)
     return f"{head.replace('<svg ', _HEAD, 1)}>{_STYLE}{body}\n"

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
@@ -11,6 +13,8 @@ from mmdrsl.engine.launch import read_config
 
 # The two ends of the comparison, by the names of their folders.
 LOWER_BOUND, UPPER_BOUND = "source_only", "oracle"
+# A name is that of a folder, which is emptied before its run begins.
+_NAME = re.compile(r"\w[\w.-]*")
 
 
 def built_in_methods(configs: Path, pair: str) -> list[str]:
@@ -40,12 +44,17 @@ def choose_methods(asked: Sequence[str], configs: Path, pair: str) -> dict[str, 
 
     Raises:
         FileNotFoundError: There is no such config.
-        ValueError: A name is unknown, or given twice with different configs.
+        ValueError: A name is unknown, no name of a folder, or given twice with different configs.
     """
     known = built_in_methods(configs, pair)
     chosen: dict[str, Path] = {}
     for entry in asked:
         name, given, path = entry.partition("=")
+        if given and _NAME.fullmatch(name) is None:
+            raise ValueError(
+                f"--methods {entry}: {name!r} is no name. Expected NAME=PATH with letters, digits, '_', '.' and '-' in "
+                "NAME."
+            )
         if given and not Path(path).is_file():
             raise FileNotFoundError(
                 f"--methods {entry}: there is no config {path}. Expected NAME=PATH of a config file."
@@ -91,13 +100,17 @@ def title_of(cfg: Config, name: str) -> str:
 
 
 def titles_of(rows: Iterable[dict]) -> dict[str, str]:
-    """Titles by method, as rows say it, in the order of the tables.
+    """Titles by method, as rows say it, in the order of the tables; of two that are equal, each with its method.
 
     Args:
         rows: Rows of results.
     """
     found = {row["method"]: row.get("title", row["method"]) for row in rows}
-    return dict(sorted(found.items(), key=lambda item: order_key(item[0])))
+    count = Counter(found.values())
+    return {
+        name: found[name] if count[found[name]] == 1 else f"{found[name]} ({name})"
+        for name in sorted(found, key=order_key)
+    }
 
 
 def is_translated(cfg: Config) -> bool:
@@ -107,5 +120,8 @@ def is_translated(cfg: Config) -> bool:
 
 def trains_on_target_labels(cfg: Config) -> bool:
     """Whether a method trains on the labeled target in the source's place: the oracle."""
-    labeled = cfg.get("oracle_dataset")
-    return labeled is not None and cfg.train_dataloader.dataset.source == labeled
+    labeled, source = cfg.get("oracle_dataset"), cfg.train_dataloader.dataset.source
+    # Another pipeline reads the same labels.
+    return labeled is not None and all(
+        source.get(key) == value for key, value in labeled.items() if key != "pipeline"
+    )

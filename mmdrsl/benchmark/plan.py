@@ -65,6 +65,7 @@ class Settings:
         options: Config entries to override in every run that has them.
         configs: Folder of the configs.
         pair: The domains.
+        follow_rounds: Evaluate at the end of every round, too, see `use_protocol`.
     """
 
     data: Path
@@ -79,6 +80,7 @@ class Settings:
     options: Mapping[str, Any] = field(default_factory=dict)
     configs: Path = CONFIGS
     pair: Pair
+    follow_rounds: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -311,7 +313,7 @@ def _run_config(
         translations=settings.translations,
         rare_class_pixels=pair.rare_class_pixels,
     )
-    use_protocol(cfg, seed=seed)
+    use_protocol(cfg, seed=seed, follow_rounds=settings.follow_rounds)
     return cfg
 
 

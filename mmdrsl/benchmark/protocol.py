@@ -14,7 +14,7 @@ EQUAL = ("steps", "warmup_steps", "images_per_step", "crop", "initial_weights")
 """Entries of `protocol_of` that must be the same for all methods."""
 
 
-def use_protocol(cfg: Config, *, seed: int) -> None:
+def use_protocol(cfg: Config, *, seed: int, follow_rounds: bool = False) -> None:
     """Seed a run, and let it train without ever looking at labels of the target.
 
     Validation is left out: the last iterate is evaluated by a process of its own.
@@ -22,16 +22,21 @@ def use_protocol(cfg: Config, *, seed: int) -> None:
     Args:
         cfg: Config of a run, changed in place.
         seed: Training seed.
+        follow_rounds: Evaluate at the end of every round all the same, for curves; training does not read it.
     """
     cfg.randomness.seed = seed
-    for key in ("val_cfg", "val_dataloader", "val_evaluator"):
-        cfg[key] = None
+    if not follow_rounds:
+        for key in ("val_cfg", "val_dataloader", "val_evaluator"):
+            cfg[key] = None
     for key in ("test_cfg", "test_dataloader", "test_evaluator"):
         cfg[key] = None
     cfg.train_cfg.pop("val_interval", None)
+    if follow_rounds:
+        # At the ends of rounds only.
+        cfg.train_cfg.val_interval = cfg.train_cfg.max_iters
     rounds = cfg.default_hooks.get("self_training")
     if rounds is not None:
-        rounds.evaluate_rounds = False
+        rounds.evaluate_rounds = follow_rounds
         rounds.pop("analysis", None)
         rounds.pop("analysis_dataset", None)
     cfg.default_hooks.cost = dict(type="RunCostHook", warmup_iterations=warmup_iterations(cfg))
