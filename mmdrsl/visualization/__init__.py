@@ -1,10 +1,11 @@
 """Pictures, charts and the report of a comparison of methods."""
 
-from mmdrsl.visualization.charts import bar_chart, dot_chart, line_chart
+from mmdrsl.visualization.charts import bar_chart, dot_chart, line_chart, svg_text
 from mmdrsl.visualization.colors import (
     color_confidence,
     color_labels,
     color_modes,
+    method_colors,
     mode_shades,
 )
 from mmdrsl.visualization.gallery import FinishedRun, collect_report
@@ -23,10 +24,9 @@ from mmdrsl.visualization.run_records import (
     metrics_per_round,
     summarize_metrics,
 )
-from mmdrsl.visualization.summary import METHOD_TITLES, format_table, order_sentence, table_rows
+from mmdrsl.visualization.summary import format_table, order_sentence, table_rows
 
 __all__ = [
-    "METHOD_TITLES",
     "FinishedRun",
     "ModePair",
     "PseudoLabelSeries",
@@ -44,6 +44,7 @@ __all__ = [
     "latest_step",
     "line_chart",
     "load_model",
+    "method_colors",
     "metrics_per_round",
     "mode_shades",
     "order_sentence",
@@ -51,5 +52,6 @@ __all__ = [
     "predict_modes",
     "render_report",
     "summarize_metrics",
+    "svg_text",
     "table_rows",
 ]

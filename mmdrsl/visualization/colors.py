@@ -1,8 +1,9 @@
-"""Colors of classes, modes and confidences."""
+"""Colors of methods, classes, modes and confidences."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from itertools import cycle
 
 import cv2
 import numpy as np
@@ -13,6 +14,28 @@ IGNORED_COLOR = (24, 26, 32)
 _SHADE_STRENGTH = 0.5
 
 Palette = Sequence[Sequence[int]]
+
+_METHOD_COLORS = {
+    "source_only": "#8b95a7",
+    "target_unused": "#0d9488",
+    "oracle": "#171a21",
+    "self_training": "#3b82f6",
+    "drsl": "#f97316",
+}
+_FURTHER_COLORS = ("#a855f7", "#16a34a", "#e11d48", "#b45309", "#0891b2")
+
+
+def method_colors(methods: Iterable[str]) -> dict[str, str]:
+    """Colors of methods in charts: fixed for DRSL and the references, in turn for others.
+
+    Args:
+        methods: Ids of the methods.
+
+    Returns:
+        Color by id.
+    """
+    further = cycle(_FURTHER_COLORS)
+    return {name: _METHOD_COLORS.get(name) or next(further) for name in methods}
 
 
 def color_labels(labels: np.ndarray, palette: Palette) -> np.ndarray:

@@ -1,8 +1,8 @@
-"""Collects a report's pictures and curves from the folders of the three runs."""
+"""Collects a report's pictures and curves from the folders of runs."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,7 +20,6 @@ from mmdrsl.visualization.run_records import coverage_per_round, metrics_per_rou
 NUM_VALIDATION_IMAGES = 5
 NUM_PSEUDO_LABEL_IMAGES = 3
 NUM_MODE_PAIRS = 4
-_MODE_METHOD = "drsl"
 _MODE_HEAD = "mmdl"
 
 
@@ -43,36 +42,39 @@ def collect_report(
     runs: Mapping[str, FinishedRun],
     summary: Mapping[str, Any],
     *,
+    titles: Mapping[str, str],
     setting: str,
-    warmup_miou: float | None = None,
 ) -> Report:
     """Predict with the final weights and read the records of the runs.
 
     Args:
-        runs: By method: ``source_only``, ``self_training`` and ``drsl``.
+        runs: By method, at least one. A method without a run has its numbers in the report, and no pictures and
+            curves. Mode maps are those of the first run that learns modes.
         summary: ``seed``, ``minutes``, and by method ``mIoU``, ``aAcc`` and ``IoU`` in percent.
+        titles: Title by method, in the order of the columns.
         setting: Sentences on what was run.
-        warmup_miou: mIoU in percent after the warm-up that self-training shares with source-only
-            training; None where it was not measured.
 
     Returns:
         What the page shows.
 
     Raises:
         FileNotFoundError: A run has no checkpoint or lacks its pseudo labels.
+        ValueError: There is no run, a run has no title, or a title has no numbers.
     """
-    cfg = runs[_MODE_METHOD].cfg
+    if not runs or not set(runs) <= set(titles) <= set(summary):
+        raise ValueError(
+            "A report needs at least one run, a title for every run and numbers for every title; found runs of "
+            f"{sorted(runs)}, titles of {sorted(titles)}, numbers of {sorted(summary)}."
+        )
+    runs = {method: runs[method] for method in titles if method in runs}
+    cfg = next(iter(runs.values())).cfg
     init_default_scope(cfg.default_scope)
     validation = DATASETS.build(cfg.val_dataloader.dataset)
-    source_cfg = dict(cfg.train_dataloader.dataset.source)
-    source = DATASETS.build({**source_cfg, "pipeline": cfg.val_dataloader.dataset.pipeline})
-    models = {name: load_model(run.cfg, run.checkpoint) for name, run in runs.items()}
-    mode_model = models[_MODE_METHOD]
-    adapted = [name for name, run in runs.items() if (run.folder / "rounds.json").is_file()]
-    miou = {name: metrics_per_round(runs[name].folder, "mIoU") for name in adapted}
-    if warmup_miou is not None and "self_training" in miou:
-        miou["self_training"].setdefault(0, warmup_miou)
+    models = {method: load_model(run.cfg, run.checkpoint) for method, run in runs.items()}
+    # The first run with modes.
+    modal = next((method for method, model in models.items() if _MODE_HEAD in model.heads), None)
     return Report(
+        titles=titles,
         summary=summary,
         setting=setting,
         classes=validation.metainfo["classes"],
@@ -81,18 +83,11 @@ def collect_report(
             _validation_image(validation[index], models)
             for index in _spread(len(validation), NUM_VALIDATION_IMAGES)
         ],
-        pseudo_labels=_pseudo_labels(cfg, {name: runs[name].folder for name in adapted}),
-        mode_pairs=[
-            _mode_pair({"game": source[game], "camera": validation[camera]}, mode_model)
-            for game, camera in zip(
-                _spread(len(source), NUM_MODE_PAIRS),
-                _spread(len(validation), NUM_MODE_PAIRS),
-                strict=False,
-            )
-        ],
-        num_modes=mode_head(mode_model, _MODE_HEAD).num_modes,
-        miou=miou,
-        coverage={name: coverage_per_round(runs[name].folder) for name in adapted},
+        pseudo_labels=_pseudo_labels(runs),
+        mode_pairs=_mode_pairs(runs[modal].cfg, validation, models[modal]) if modal else [],
+        num_modes=mode_head(models[modal], _MODE_HEAD).num_modes if modal else 0,
+        miou={method: metrics_per_round(run.folder, "mIoU") for method, run in runs.items()},
+        coverage={method: coverage_per_round(run.folder) for method, run in runs.items()},
     )
 
 
@@ -110,41 +105,57 @@ def _validation_image(packed: dict, models: Mapping[str, Any]) -> ValidationImag
     return ValidationImage(
         image=_image(packed),
         truth=packed["data_samples"].gt_sem_seg.data[0].numpy().astype(np.uint8),
-        predictions={name: predict_classes(model, packed) for name, model in models.items()},
+        predictions={method: predict_classes(model, packed) for method, model in models.items()},
     )
 
 
-def _mode_pair(packed: Mapping[str, dict], model: Any) -> ModePair:
-    maps = {look: predict_modes(model, item, head=_MODE_HEAD) for look, item in packed.items()}
-    return ModePair(
-        images={look: _image(item) for look, item in packed.items()},
-        classes={look: classes for look, (classes, _) in maps.items()},
-        modes={look: modes for look, (_, modes) in maps.items()},
-    )
+def _mode_pairs(cfg: Config, validation: Any, model: Any) -> list[ModePair]:
+    """Modes of source images, loaded as validation images are, beside those of validation images."""
+    source_cfg = cfg.train_dataloader.dataset.source
+    source = DATASETS.build({**source_cfg, "pipeline": cfg.val_dataloader.dataset.pipeline})
+    indices = (_spread(len(dataset), NUM_MODE_PAIRS) for dataset in (source, validation))
+    pairs = []
+    for game, camera in zip(*indices, strict=False):
+        packed = {"game": source[game], "camera": validation[camera]}
+        maps = {look: predict_modes(model, item, head=_MODE_HEAD) for look, item in packed.items()}
+        pairs.append(
+            ModePair(
+                images={look: _image(item) for look, item in packed.items()},
+                classes={look: classes for look, (classes, _) in maps.items()},
+                modes={look: modes for look, (_, modes) in maps.items()},
+            )
+        )
+    return pairs
 
 
-def _pseudo_labels(cfg: Config, folders: Mapping[str, Path]) -> list[PseudoLabelSeries]:
-    target = DATASETS.build({**cfg.train_dataloader.dataset.target, "pipeline": []})
-    samples = [
-        target.get_data_info(index) for index in _spread(len(target), NUM_PSEUDO_LABEL_IMAGES)
-    ]
+def _pseudo_labels(runs: Mapping[str, FinishedRun]) -> list[PseudoLabelSeries]:
+    """The same target images, image by image, for every run that has labeled its target."""
+    labeling = {method: run for method, run in runs.items() if coverage_per_round(run.folder)}
+    if not labeling:
+        return []
+    target_cfg = next(iter(labeling.values())).cfg.train_dataloader.dataset.target
+    target = DATASETS.build({**target_cfg, "pipeline": []})
     return [
-        _series(method, folder, sample) for sample in samples for method, folder in folders.items()
+        _series(method, run.folder, target.get_data_info(index))
+        for index in _spread(len(target), NUM_PSEUDO_LABEL_IMAGES)
+        for method, run in labeling.items()
     ]
 
 
 def _series(method: str, folder: Path, sample: Mapping[str, Any]) -> PseudoLabelSeries:
-    rounds: Sequence[int] = sorted(coverage_per_round(folder))
-    roots = {number: folder / "pseudo_labels" / f"round_{number}" for number in rounds}
     file_name = f"{sample['sample_id']}.png"
+    rounds = {
+        number: folder / "pseudo_labels" / f"round_{number}"
+        for number in sorted(coverage_per_round(folder))
+    }
     return PseudoLabelSeries(
         method=method,
         image=cv2.cvtColor(_read(Path(sample["img_path"]), cv2.IMREAD_COLOR), cv2.COLOR_BGR2RGB),
         labels={
             number: _read(root / "labels" / file_name, cv2.IMREAD_GRAYSCALE)
-            for number, root in roots.items()
+            for number, root in rounds.items()
         },
-        confidence=_read(roots[rounds[-1]] / "confidence" / file_name, cv2.IMREAD_GRAYSCALE),
+        confidence=_read(rounds[max(rounds)] / "confidence" / file_name, cv2.IMREAD_GRAYSCALE),
     )
 
 

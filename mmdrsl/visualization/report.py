@@ -6,34 +6,30 @@ import base64
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from html import escape
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import cv2
 import numpy as np
 
 from mmdrsl.datasets.label_spaces import IGNORE_INDEX
-from mmdrsl.visualization.charts import bar_chart, line_chart
+from mmdrsl.visualization.charts import bar_chart, line_chart, svg_text
 from mmdrsl.visualization.colors import (
     IGNORED_COLOR,
     Palette,
     color_confidence,
     color_labels,
     color_modes,
+    method_colors,
     mode_shades,
 )
 from mmdrsl.visualization.report_style import STYLE
-from mmdrsl.visualization.summary import (
-    METHOD_TITLES,
-    occurring_classes,
-    order_sentence,
-    table_rows,
-)
+from mmdrsl.visualization.summary import occurring_classes, order_sentence, table_rows
 
-_COLORS = {
-    METHOD_TITLES["source_only"]: "#8b95a7",
-    METHOD_TITLES["self_training"]: "#3b82f6",
-    METHOD_TITLES["drsl"]: "#f97316",
-}
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+# It trains on the labels that the others must do without, so it is never marked as the best.
+_UPPER_BOUND = "oracle"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,7 +39,7 @@ class ValidationImage:
     Attributes:
         image: RGB, shape (H, W, 3), uint8.
         truth: Train ids, shape (H, W).
-        predictions: Train ids of shape (H, W) by method.
+        predictions: Train ids of shape (H, W) by method; the same methods in every image.
     """
 
     image: np.ndarray
@@ -85,9 +81,10 @@ class ModePair:
 
 @dataclass(frozen=True, kw_only=True)
 class Report:
-    """Everything that the page shows.
+    """Everything that the page shows; sections without content are left out.
 
     Attributes:
+        titles: Title by method, in the order of the columns.
         summary: ``seed``, ``minutes``, and by method ``mIoU``, ``aAcc`` and ``IoU`` in percent.
         setting: Sentences on what was run.
         classes: Class names in the order of the train ids.
@@ -95,19 +92,20 @@ class Report:
         validation: Validation images.
         pseudo_labels: Pseudo labels of target training images.
         mode_pairs: Mode maps, with K modes per class.
-        num_modes: K.
+        num_modes: K; 0 without mode maps.
         miou: By method: mIoU in percent by round.
         coverage: By method: share of labeled pixels in percent by round.
     """
 
+    titles: Mapping[str, str]
     summary: Mapping[str, Any]
     setting: str
     classes: Sequence[str]
     palette: Palette
-    validation: Sequence[ValidationImage]
-    pseudo_labels: Sequence[PseudoLabelSeries]
-    mode_pairs: Sequence[ModePair]
-    num_modes: int
+    validation: Sequence[ValidationImage] = ()
+    pseudo_labels: Sequence[PseudoLabelSeries] = ()
+    mode_pairs: Sequence[ModePair] = ()
+    num_modes: int = 0
     miou: Mapping[str, Mapping[int, float]]
     coverage: Mapping[str, Mapping[int, float]]
 
@@ -124,15 +122,7 @@ def render_report(report: Report) -> str:
     sections = [
         _section("results", "Result", "", _table(report)),
         _section(
-            "classes",
-            "IoU per class",
-            "Final weights of each run on all validation images, in percent.",
-            _keys(_COLORS)
-            + bar_chart(
-                occurring_classes(report.summary, report.classes),
-                {title: report.summary[name]["IoU"] for name, title in METHOD_TITLES.items()},
-                _COLORS,
-            ),
+            "classes", "IoU per class", "Final weights, all validation images.", _bars(report)
         ),
         _section(
             "rounds",
@@ -153,7 +143,7 @@ def render_report(report: Report) -> str:
             "Pseudo labels",
             "Target training images and the labels each round trains on. Dark pixels have none; "
             "confidence runs from violet (0) to yellow (1).",
-            "".join(_pseudo_labels(series, report.palette) for series in report.pseudo_labels),
+            "".join(_pseudo_labels(series, report) for series in report.pseudo_labels),
         ),
         _section(
             "modes",
@@ -169,82 +159,97 @@ def render_report(report: Report) -> str:
     return (
         '<!doctype html>\n<html lang="en"><head><meta charset="utf-8">'
         '<meta name="viewport" content="width=device-width, initial-scale=1">'
-        "<title>mmdrsl demo report</title>"
-        f"<style>{STYLE}</style></head><body>"
-        f"{_header(report)}<main>{''.join(sections)}</main></body></html>\n"
+        f"<title>mmdrsl demo report</title><style>{STYLE}</style></head><body>"
+        f"{_header(report)}{''.join(sections)}</body></html>\n"
     )
 
 
 def _header(report: Report) -> str:
+    colors = method_colors(report.titles)
     tiles = "".join(
-        f'<div class="tile"><span style="--key:{_COLORS[title]}">{escape(title)}</span>'
-        f"<b>{report.summary[method]['mIoU']:.1f}<small> % mIoU</small></b></div>"
-        for method, title in METHOD_TITLES.items()
+        f'<div style="border-color:{colors[method]}">{escape(title)}'
+        f"<b>{report.summary[method]['mIoU']:.1f}</b> % mIoU</div>"
+        for method, title in report.titles.items()
     )
     return (
-        "<header><p class='kicker'>mmdrsl demo</p>"
-        "<h1>From game scenes to camera scenes, without a target label</h1>"
-        f"<p>{escape(report.setting)}</p>"
-        f'<div class="tiles">{tiles}</div>'
-        f'<p class="order">{escape(order_sentence(report.summary))}</p>'
-        f'<p class="facts">Seed {report.summary["seed"]} · {report.summary["minutes"]:.1f} minutes '
+        "<header><h1>From game scenes to camera scenes, without a target label</h1>"
+        f'<p>{escape(report.setting)}</p><div class="tiles">{tiles}</div>'
+        f"<p><strong>{escape(order_sentence(report.summary, report.titles))}</strong></p>"
+        f"<p>Seed {report.summary['seed']} · {report.summary['minutes']:.1f} minutes "
         "· one seed, final weights, no selection on the validation images</p></header>"
     )
 
 
 def _section(name: str, title: str, text: str, content: str) -> str:
     lead = f"<p>{escape(text)}</p>" if text else ""
-    return f'<section id="{name}"><h2>{escape(title)}</h2>{lead}{content}</section>'
+    return f'<section id="{name}"><h2>{title}</h2>{lead}{content}</section>' if content else ""
 
 
 def _table(report: Report) -> str:
-    header, *rows = table_rows(report.summary, report.classes)
+    header, *rows = table_rows(report.summary, report.classes, report.titles)
+    ranked = [method != _UPPER_BOUND for method in report.titles]
     head = "".join(f"<th>{escape(cell)}</th>" for cell in header)
-    body = "".join(_table_row(row) for row in rows)
-    return (
-        '<div class="scroll"><table><thead><tr>'
-        f"{head}</tr></thead><tbody>{body}</tbody></table></div>"
-    )
+    body = "".join(_table_row(row, ranked) for row in rows)
+    return f'<div class="scroll"><table><tr>{head}</tr>{body}</table></div>'
 
 
-def _table_row(row: Sequence[str]) -> str:
-    """One row with its largest number marked, unless all are equal."""
-    numbers = [float(cell) if cell[0].isdigit() else -1.0 for cell in row[1:]]
-    best = max(numbers) if max(numbers) > min(numbers) else None
-    cells = "".join(
-        f'<td class="best">{cell}</td>' if number == best else f"<td>{cell}</td>"
-        for cell, number in zip(row[1:], numbers, strict=True)
+def _table_row(row: Sequence[str], ranked: Sequence[bool]) -> str:
+    """One row with the largest number of the ranked columns marked, unless all of these are equal."""
+    name, *cells = row
+    numbers = {
+        float(cell) for cell, ranks in zip(cells, ranked, strict=True) if ranks and cell != "-"
+    }
+    best = f"{max(numbers):.1f}" if len(numbers) > 1 else None
+    marked = "".join(
+        f'<td class="best">{cell}</td>' if ranks and cell == best else f"<td>{cell}</td>"
+        for cell, ranks in zip(cells, ranked, strict=True)
     )
-    return f"<tr><th>{escape(row[0])}</th>{cells}</tr>"
+    return f"<tr><th>{escape(name)}</th>{marked}</tr>"
+
+
+def _bars(report: Report) -> str:
+    series = {
+        title: report.summary[method]["IoU"]
+        for method, title in report.titles.items()
+        if report.summary[method].get("IoU")
+    }
+    classes = occurring_classes(report.summary, report.classes, report.titles)
+    if not series:
+        return ""
+    chart = bar_chart(classes, series, _colors_by_title(report), label="IoU in %")
+    return _chart(chart, "Bars of the IoU per class")
 
 
 def _curves(report: Report) -> str:
-    charts = []
-    for label, curves in (
-        ("mIoU per round", report.miou),
-        ("Pseudo label coverage per round", report.coverage),
-    ):
-        named = {METHOD_TITLES[method]: values for method, values in curves.items() if values}
-        chart = line_chart(named, _COLORS, label=label) if named else "<p>Nothing recorded.</p>"
-        charts.append(f"<figure>{chart}<figcaption>{escape(label)}</figcaption></figure>")
-    adapted = {METHOD_TITLES[method]: _COLORS[METHOD_TITLES[method]] for method in report.miou}
-    return f'{_keys(adapted)}<div class="pair">{"".join(charts)}</div>'
+    panels = {
+        label: {report.titles[method]: values for method, values in curves.items() if values}
+        for label, curves in (
+            ("mIoU in %", report.miou),
+            ("labeled pixels in %", report.coverage),
+        )
+    }
+    if not any(panels.values()):
+        return ""
+    return _chart(line_chart(panels, _colors_by_title(report)), "Curves over the rounds")
+
+
+def _colors_by_title(report: Report) -> dict[str, str]:
+    colors = method_colors(report.titles)
+    return {title: colors[method] for method, title in report.titles.items()}
 
 
 def _predictions(report: Report) -> str:
-    cells = _headings(["Input", "Truth", *METHOD_TITLES.values()])
+    if not report.validation:
+        return ""
+    methods = [name for name in report.titles if name in report.validation[0].predictions]
+    cells = _headings(["Input", "Truth", *(report.titles[method] for method in methods)])
     for item in report.validation:
-        cells.append(_photo(item.image))
-        cells.append(_drawing(color_labels(item.truth, report.palette)))
-        for method in METHOD_TITLES:
+        cells += [_photo(item.image), _drawing(color_labels(item.truth, report.palette))]
+        for method in methods:
             prediction = item.predictions[method]
-            cells.append(
-                _drawing(
-                    color_labels(prediction, report.palette),
-                    f"{100 * _pixel_accuracy(prediction, item.truth):.1f} %",
-                )
-            )
-    return _grid(cells, 5)
+            accuracy = f"{100 * _pixel_accuracy(prediction, item.truth):.1f} %"
+            cells.append(_drawing(color_labels(prediction, report.palette), accuracy))
+    return _grid(cells, len(methods) + 2)
 
 
 def _pixel_accuracy(prediction: np.ndarray, truth: np.ndarray) -> float:
@@ -252,19 +257,22 @@ def _pixel_accuracy(prediction: np.ndarray, truth: np.ndarray) -> float:
     return float((prediction == truth)[counted].mean()) if counted.any() else 0.0
 
 
-def _pseudo_labels(series: PseudoLabelSeries, palette: Palette) -> str:
+def _pseudo_labels(series: PseudoLabelSeries, report: Report) -> str:
     names = [f"Round {number}" for number in series.labels]
-    cells = _headings([METHOD_TITLES[series.method], *names, "Confidence"])
+    cells = _headings([report.titles[series.method], *names, "Confidence"])
     cells.append(_photo(series.image))
     for labels in series.labels.values():
         share = float((labels != IGNORE_INDEX).mean())
-        cells.append(_drawing(color_labels(labels, palette), f"{100 * share:.0f} % labeled"))
+        drawn = color_labels(labels, report.palette)
+        cells.append(_drawing(drawn, f"{100 * share:.0f} % labeled"))
     cells.append(_drawing(color_confidence(series.confidence), "last round"))
     return _grid(cells, len(names) + 2)
 
 
 def _modes(report: Report) -> str:
-    looks = list(report.mode_pairs[0].images) if report.mode_pairs else []
+    if not report.mode_pairs:
+        return ""
+    looks = list(report.mode_pairs[0].images)
     cells = _headings([name for look in looks for name in (f"{look}: input", f"{look}: modes")])
     present: set[int] = set()
     for pair in report.mode_pairs:
@@ -275,53 +283,54 @@ def _modes(report: Report) -> str:
             )
             cells += [_photo(pair.images[look]), _drawing(drawn)]
     shades = mode_shades(report.palette, report.num_modes)
-    entries = "".join(
-        f"<li>{''.join(_swatch(shade) for shade in shades[index])}"
-        f"{escape(report.classes[index])}</li>"
-        for index in sorted(present)
-    )
-    return f'{_grid(cells, 2 * len(looks))}<ul class="legend shades">{entries}</ul>'
+    entries = [(shades[index], report.classes[index]) for index in sorted(present)]
+    return _grid(cells, 2 * len(looks)) + _swatches(entries)
 
 
 def _legend(report: Report) -> str:
-    entries = [*zip(report.palette, report.classes, strict=True), (IGNORED_COLOR, "ignored")]
-    items = "".join(f"<li>{_swatch(color)}{escape(name)}</li>" for color, name in entries)
-    return f'<ul class="legend">{items}</ul>'
+    entries = [([color], name) for color, name in zip(report.palette, report.classes, strict=True)]
+    return _swatches([*entries, ([IGNORED_COLOR], "ignored")])
 
 
-def _swatch(color: Sequence[int] | np.ndarray) -> str:
-    return f'<i style="background:rgb({",".join(str(int(value)) for value in color)})"></i>'
-
-
-def _keys(colors: Mapping[str, str]) -> str:
-    items = "".join(
-        f'<span style="--key:{color}">{escape(name)}</span>' for name, color in colors.items()
-    )
-    return f'<p class="keys">{items}</p>'
+def _swatches(entries: Sequence[tuple[Any, str]]) -> str:
+    """A list of names, each behind the colors that stand for it."""
+    items = []
+    for colors, name in entries:
+        squares = "".join(
+            f'<i style="background:rgb({",".join(str(int(value)) for value in color)})"></i>'
+            for color in colors
+        )
+        items.append(f"<li>{squares} {escape(name)}</li>")
+    return f'<ul class="legend">{"".join(items)}</ul>'
 
 
 def _headings(names: Sequence[str]) -> list[str]:
-    return [f"<div class='heading'>{escape(name)}</div>" for name in names]
+    return [f"<strong>{escape(name[:1].upper() + name[1:])}</strong>" for name in names]
 
 
 def _grid(cells: Sequence[str], columns: int) -> str:
-    return (
-        f'<div class="scroll"><div class="grid" style="--columns:{columns}">'
-        f"{''.join(cells)}</div></div>"
-    )
+    style = f"grid-template-columns: repeat({columns}, minmax(150px, 1fr))"
+    return f'<div class="scroll"><div class="grid" style="{style}">{"".join(cells)}</div></div>'
 
 
 def _photo(image: np.ndarray) -> str:
-    return _figure(image, ".jpg", "image/jpeg", "", "input image")
+    return _picture(_encoded(image, ".jpg"), "jpeg", "input image")
 
 
 def _drawing(image: np.ndarray, caption: str = "") -> str:
-    return _figure(image, ".png", "image/png", caption, "label map")
+    return _picture(_encoded(image, ".png"), "png", "label map", caption)
 
 
-def _figure(image: np.ndarray, ending: str, kind: str, caption: str, alt: str) -> str:
-    """Embed an RGB picture in the page."""
-    encoded = cv2.imencode(ending, cv2.cvtColor(image, cv2.COLOR_RGB2BGR))[1]
-    content = base64.b64encode(encoded.tobytes()).decode("ascii")
+def _chart(figure: Figure, alt: str) -> str:
+    return _picture(svg_text(figure).encode(), "svg+xml", alt)
+
+
+def _encoded(image: np.ndarray, ending: str) -> bytes:
+    return cv2.imencode(ending, cv2.cvtColor(image, cv2.COLOR_RGB2BGR))[1].tobytes()
+
+
+def _picture(content: bytes, kind: str, alt: str, caption: str = "") -> str:
+    """A picture inside the page, so that the page needs no other file."""
+    data = base64.b64encode(content).decode("ascii")
     text = f"<figcaption>{escape(caption)}</figcaption>" if caption else ""
-    return f'<figure><img alt="{alt}" src="data:{kind};base64,{content}">{text}</figure>'
+    return f'<figure><img alt="{alt}" src="data:image/{kind};base64,{data}">{text}</figure>'

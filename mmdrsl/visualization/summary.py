@@ -6,42 +6,48 @@ from collections.abc import Mapping, Sequence
 from itertools import pairwise
 from typing import Any
 
-METHOD_TITLES = {"source_only": "Source only", "self_training": "Self-training", "drsl": "DRSL"}
-"""Methods of the demonstration and how the report calls them, in the order of its columns."""
 
-
-def table_rows(summary: Mapping[str, Any], classes: Sequence[str]) -> list[list[str]]:
+def table_rows(
+    summary: Mapping[str, Any], classes: Sequence[str], titles: Mapping[str, str]
+) -> list[list[str]]:
     """Arrange the summary as a table.
 
     Args:
-        summary: By method: ``mIoU``, ``aAcc`` and ``IoU`` by class, in percent.
+        summary: By method: ``mIoU``, ``aAcc`` and ``IoU`` by class, in percent; all but ``mIoU`` may be missing.
         classes: Class names in the order of the rows.
+        titles: Title of the column by method, in the order of the columns.
 
     Returns:
-        The header, then one row per quantity; a dash stands for a class that does not occur.
+        The header, then one row per quantity; a dash stands for a missing value.
     """
-    rows = [["in percent", *METHOD_TITLES.values()]]
+    entries = [summary[method] for method in titles]
+    rows = [["in percent", *titles.values()]]
     for name, key in (("mIoU", "mIoU"), ("pixel accuracy", "aAcc")):
-        rows.append([name, *(f"{summary[method][key]:.1f}" for method in METHOD_TITLES)])
-    for name in occurring_classes(summary, classes):
-        values = [summary[method]["IoU"].get(name) for method in METHOD_TITLES]
-        rows.append([name, *("-" if value is None else f"{value:.1f}" for value in values)])
+        rows.append([name, *(_cell(entry.get(key)) for entry in entries)])
+    for name in occurring_classes(summary, classes, titles):
+        rows.append([name, *(_cell(entry.get("IoU", {}).get(name)) for entry in entries)])
     return rows
 
 
-def occurring_classes(summary: Mapping[str, Any], classes: Sequence[str]) -> list[str]:
+def _cell(value: float | None) -> str:
+    return "-" if value is None else f"{value:.1f}"
+
+
+def occurring_classes(
+    summary: Mapping[str, Any], classes: Sequence[str], titles: Mapping[str, str]
+) -> list[str]:
     """Classes with an IoU in at least one method.
 
     Args:
         summary: As in `table_rows`.
         classes: Class names.
+        titles: As in `table_rows`.
 
     Returns:
         Those that occur, in the same order.
     """
-    return [
-        name for name in classes if any(name in summary[method]["IoU"] for method in METHOD_TITLES)
-    ]
+    found = {name for method in titles for name in summary[method].get("IoU", {})}
+    return [name for name in classes if name in found]
 
 
 def format_table(rows: Sequence[Sequence[str]]) -> str:
@@ -60,20 +66,19 @@ def format_table(rows: Sequence[Sequence[str]]) -> str:
     return "\n".join([lines[0], "-" * len(lines[0]), *lines[1:]])
 
 
-def order_sentence(summary: Mapping[str, Any]) -> str:
+def order_sentence(summary: Mapping[str, Any], titles: Mapping[str, str]) -> str:
     """Say in which order the methods came out.
 
     Args:
         summary: By method: ``mIoU`` in percent.
+        titles: Title by method; methods without one are left out.
 
     Returns:
         One sentence; values that agree in the digit shown are called equal.
     """
-    ranked = sorted(METHOD_TITLES, key=lambda method: -summary[method]["mIoU"])
+    ranked = sorted(titles, key=lambda method: -summary[method]["mIoU"])
     shown = [f"{summary[method]['mIoU']:.1f}" for method in ranked]
     signs = [" = " if first == second else " > " for first, second in pairwise(shown)]
-    names = [
-        f"{METHOD_TITLES[method]} {value}" for method, value in zip(ranked, shown, strict=True)
-    ]
+    names = [f"{titles[method]} {value}" for method, value in zip(ranked, shown, strict=True)]
     chain = "".join(name + sign for name, sign in zip(names, [*signs, ""], strict=True))
     return f"Measured order on this seed: {chain} (mIoU in percent)."

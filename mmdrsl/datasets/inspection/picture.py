@@ -4,58 +4,96 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
-from matplotlib.figure import Figure
 
 from mmdrsl.datasets.inspection.domain_report import DomainReport
 
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
 _COLORS = {"source": "#1f77b4", "target": "#d62728", "val": "#2ca02c"}
+_MARKERS = {"source": "o", "target": "s", "val": "D"}
 _SMALLEST_PERCENT = 1e-4
 
 
 def save_picture(reports: Mapping[str, DomainReport], path: Path) -> None:
-    """Draw pixels per class (logarithmic) beside the brightness of the images.
+    """Draw the share of every class beside the brightness of the images.
 
     Args:
         reports: Report by domain.
         path: PNG file to write; its folder is made.
     """
+    # Here, so that reading the data of a config does not need matplotlib.
+    from matplotlib.figure import Figure
+
     labeled = {name: report for name, report in reports.items() if report.labeled}
-    classes = list(dict.fromkeys(name for report in labeled.values() for name in report.classes))
-    figure = Figure(figsize=(12, max(4.5, 0.36 * len(classes) + 1.5)), layout="constrained")
+    classes = dict.fromkeys(name for report in labeled.values() for name in report.classes)
+    rows = [*classes, "ignore"]
+    figure = Figure(figsize=(12, max(4.5, 0.36 * len(rows) + 1.5)), layout="constrained")
     left, right = figure.subplots(1, 2, width_ratios=(3, 2))
-    positions = np.arange(len(classes))
-    height = 0.8 / max(len(labeled), 1)
-    for row, (name, report) in enumerate(labeled.items()):
-        counts = dict(zip(report.classes, report.pixels[:-1], strict=True))
-        total = max(int(report.pixels[:-1].sum()), 1)
-        shares = [100 * counts.get(class_name, 0) / total for class_name in classes]
-        places = positions + (row - (len(labeled) - 1) / 2) * height
-        left.barh(places, shares, height, color=_COLORS[name], label=name)
-        for place, share in zip(places, shares, strict=True):
-            text, at = (f"{share:.2g} %", share) if share else ("none", _SMALLEST_PERCENT)
-            left.text(max(at, _SMALLEST_PERCENT) * 1.1, place, text, va="center", fontsize=7)
-    left.set_yticks(positions, classes)
-    left.invert_yaxis()
-    left.set_xscale("log")
-    left.set_xlim(_SMALLEST_PERCENT, 1000)
-    left.set_xlabel("share of labeled pixels in percent")
-    left.set_title("Classes")
-    if labeled:
-        left.legend(loc="upper right", fontsize=8)
-    steps = (np.arange(32) + 0.5) * 8
+    _draw_classes(left, labeled, rows)
+    _draw_brightness(right, reports)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    figure.savefig(path, dpi=90)
+
+
+def _draw_classes(axes: Axes, reports: Mapping[str, DomainReport], rows: list[str]) -> None:
+    """Points and no bars: the length of a bar means nothing on a logarithmic axis."""
+    for number, (name, report) in enumerate(reports.items()):
+        counts = dict(zip((*report.classes, "ignore"), report.pixels, strict=True))
+        total = max(int(report.pixels.sum()), 1)
+        offset = (number - (len(reports) - 1) / 2) * 0.36
+        for row, class_name in enumerate(rows):
+            if class_name not in counts:
+                continue
+            share, place = 100 * counts[class_name] / total, row + offset
+            if share > 0:
+                axes.plot(
+                    share, place, _MARKERS[name], color=_COLORS[name], markersize=5, clip_on=False
+                )
+            # To the left of large shares, so that the text stays inside the axis.
+            side, distance = ("right", -6) if share > 10 else ("left", 6)
+            axes.annotate(
+                f"{share:.3g} %" if share else "none",
+                (max(share, _SMALLEST_PERCENT), place),
+                (distance, 0),
+                textcoords="offset points",
+                ha=side,
+                va="center",
+                fontsize=7,
+                color=_COLORS[name],
+            )
+        axes.plot([], [], _MARKERS[name], color=_COLORS[name], label=name)
+    axes.set_xscale("log")
+    axes.set_xlim(_SMALLEST_PERCENT, 100)
+    axes.xaxis.set_major_formatter("{x:g}")
+    axes.set_yticks(range(len(rows)), rows)
+    axes.set_ylim(len(rows) - 0.5, -0.5)
+    axes.set_yticks([row + 0.5 for row in range(len(rows) - 1)], minor=True)
+    axes.tick_params(axis="y", which="both", length=0)
+    axes.grid(which="major", axis="x", alpha=0.4)
+    axes.grid(which="minor", axis="y", alpha=0.4)
+    axes.set_xlabel("share of all pixels in %, logarithmic")
+    axes.set_title("Classes")
+    if reports:
+        axes.legend(loc="lower right", bbox_to_anchor=(1, 1), ncols=3, fontsize=8, frameon=False)
+
+
+def _draw_brightness(axes: Axes, reports: Mapping[str, DomainReport]) -> None:
+    levels = (np.arange(32) + 0.5) * 8
     for name, report in reports.items():
         if report.histogram.any():
             mean = float(report.mean.mean())
             # Dashed, so that equal curves of target and validation both show.
             style = "--" if name == "val" else "-"
             label = f"{name}, mean {mean:.0f}"
-            right.plot(steps, 100 * report.histogram, style, color=_COLORS[name], label=label)
-    right.set_xlabel("brightness, 0 to 255")
-    right.set_ylabel("share of pixels in percent")
-    right.set_title("Images")
-    if right.lines:
-        right.legend(fontsize=8)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(path, dpi=90)
+            axes.plot(levels, 100 * report.histogram, style, color=_COLORS[name], label=label)
+    axes.set_xlim(0, 256)
+    axes.set_ylim(bottom=0)
+    axes.set_xlabel("brightness, 0 to 255")
+    axes.set_ylabel("share of pixels per 8 levels of brightness in %")
+    axes.set_title("Images")
+    if axes.lines:
+        axes.legend(fontsize=8)
