@@ -7,7 +7,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from mmengine.config import Config, ConfigDict
-from mmseg.registry import HOOKS, MODELS
+from mmengine.optim import AmpOptimWrapper
+from mmseg.registry import HOOKS, MODELS, OPTIM_WRAPPERS
 
 from mmdrsl.engine.adaptation_hook import AdaptationHook
 
@@ -180,9 +181,9 @@ def _is_shaped(cfg: Config) -> bool:
     """Whether what a run has beside the segmentor has a say in how that learns."""
     shapes = bool(cfg.model.get("heads")) and cfg.model.get("heads_shape_warmup", True)
     wrapper = cfg.optim_wrapper
-    # Clipping goes by the norm of all gradients, mixed precision by their largest.
-    plain = wrapper.get("type", "OptimWrapper") == "OptimWrapper"
-    return shapes or not plain or wrapper.get("clip_grad") is not None
+    # Clipping goes by the norm of all gradients, a gradient scaler by their largest.
+    scales = issubclass(OPTIM_WRAPPERS.get(wrapper.get("type", "OptimWrapper")), AmpOptimWrapper)
+    return shapes or scales or wrapper.get("clip_grad") is not None
 
 
 def _of_segmentor(cfg: Config) -> dict[str, Any]:

@@ -8,6 +8,7 @@ from .kitti import KITTIDataset, KITTIRawDataset, KITTITrainIdsDataset
 from .label_spaces import LABEL_SPACES, LabelSpace, LabelTable
 from .labeled import LabelledImageDataset
 from .samplers import TwoDomainSampler
+from .streets import StreetsDataset
 from .synthia import SYNTHIADataset, SYNTHIASFDataset, SYNTHIATrainIdsDataset
 from .transforms import LoadImage, LoadLabels, LoadPseudoLabels
 from .two_domain import DomainSample, TwoDomainDataset, WantedClass
@@ -35,6 +36,7 @@ __all__ = [
     "SYNTHIADataset",
     "SYNTHIASFDataset",
     "SYNTHIATrainIdsDataset",
+    "StreetsDataset",
     "TwoDomainDataset",
     "TwoDomainSampler",
     "UnlabelledDataset",

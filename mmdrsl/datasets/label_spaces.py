@@ -165,8 +165,28 @@ STREET10 = LabelSpace(
     ),
 )
 
+# What rendered street blocks and Cityscapes share: thin and rare things keep classes of their own.
+_STREET11_PALETTE = {
+    "road": "road",
+    "sidewalk": "sidewalk",
+    "building": "building",
+    "barrier": "fence",
+    "pole": "pole",
+    "sign_or_light": "traffic sign",
+    "vegetation": "vegetation",
+    "sky": "sky",
+    "person": "person",
+    "vehicle": "car",
+    "two_wheeler": "bicycle",
+}
+STREET11 = LabelSpace(
+    name="street11",
+    classes=tuple(_STREET11_PALETTE),
+    palette=tuple(_CITYSCAPES_PALETTE[like] for like in _STREET11_PALETTE.values()),
+)
+
 LABEL_SPACES: dict[str, LabelSpace] = {
-    space.name: space for space in (CITYSCAPES19, SYNTHIA16, SYNTHIA13, STREET10)
+    space.name: space for space in (CITYSCAPES19, SYNTHIA16, SYNTHIA13, STREET10, STREET11)
 }
 """Label spaces that a dataset's `label_space` argument may name; add your own here."""
 
@@ -307,6 +327,13 @@ CARLA_TABLE = LabelTable(
 )
 """Tags of CARLA's semantic segmentation camera, simulator versions 0.9.10 to 0.9.13."""
 
+STREETS_TABLE = LabelTable(
+    name="path-traced street blocks",
+    ids={**dict(enumerate(STREET11.classes)), IGNORE_INDEX: "unlabelled"},
+    void=frozenset({"unlabelled"}),
+)
+"""Ids of the rendered street blocks: the classes of `street11` in order, 255 ignored."""
+
 CAMVID_TABLE = LabelTable(
     name="CamVid, 11 classes",
     ids={
@@ -342,6 +369,20 @@ CITYSCAPES_RENAMES: dict[str, dict[str, str | None]] = {
         "train": None,
         "motorcycle": None,
         "bicycle": None,
+    },
+    STREET11.name: {
+        "wall": "barrier",
+        "fence": "barrier",
+        "traffic light": "sign_or_light",
+        "traffic sign": "sign_or_light",
+        "terrain": "vegetation",
+        "rider": "person",
+        "car": "vehicle",
+        "truck": "vehicle",
+        "bus": "vehicle",
+        "train": "vehicle",
+        "motorcycle": "two_wheeler",
+        "bicycle": "two_wheeler",
     },
 }
 """Renames, by label space, for tables that use the names of Cityscapes."""

@@ -15,7 +15,7 @@ from torchvision.transforms.functional import gaussian_blur
 
 from mmdrsl.methods.adaptation_term import AdaptationTerm
 from mmdrsl.models.adaptation_step import AdaptationStep, full_size_logits
-from mmdrsl.models.batch_norm import running_statistics_of_target
+from mmdrsl.models.batch_norm import domain_pass
 from mmdrsl.models.class_mix import choose_classes, color_jitter, paste
 from mmdrsl.renamed import renamed_arguments
 
@@ -81,9 +81,8 @@ class ClassMixTerm(AdaptationTerm):
         if torch.rand(()) < self.blur:
             width = 0.15 + float(torch.rand(()))
             images = gaussian_blur(images, kernel_size=9, sigma=width)
-        # Where the domains are normalized apart, running statistics are the target's: mixed images stay out of them.
-        counted = "target" if step.features is not None else "source"
-        with running_statistics_of_target(step.segmentor, counted, step.domains):
+        # Where running statistics are the target's, mixed images stay out of them.
+        with domain_pass(step.segmentor, step.bn_mode, "source", step.domains):
             logits = full_size_logits(step.segmentor, images)
         pixel_weights = weights[:, None, None].expand(mask.shape)
         loss = self.loss(

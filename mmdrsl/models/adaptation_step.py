@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -9,7 +10,7 @@ import torch
 from mmseg.models.utils import resize
 from torch import Tensor, nn
 
-from mmdrsl.models.batch_norm import running_statistics_of_target
+from mmdrsl.models.batch_norm import domain_pass
 from mmdrsl.models.feature_maps import FeatureMaps, auxiliary_heads
 from mmdrsl.models.label_maps import stack_labels
 
@@ -27,21 +28,41 @@ class AdaptationProgress:
     adaptation_iteration: int = -1
 
 
-@dataclass
 class DomainBatch:
     """One domain's part of a step.
 
-    Attributes:
-        features: Feature maps of backbone, neck and decode head, each (B, ...).
-        logits: Output of the decode head, shape (B, C, h, w).
+    Args:
         samples: Data samples with ``gt_sem_seg`` (labels, or pseudo labels on the target; 255 is ignored).
         inputs: Normalized images, shape (B, 3, H, W).
+        outputs: Logits of the decode head (B, C, h, w) and feature maps of backbone, neck and decode head, each
+            (B, ...); or what computes them from the images, once, where somebody asks.
     """
 
-    features: FeatureMaps
-    logits: Tensor
-    samples: list
-    inputs: Tensor
+    def __init__(
+        self,
+        samples: list,
+        inputs: Tensor,
+        outputs: tuple[Tensor, FeatureMaps] | Callable[[Tensor], tuple[Tensor, FeatureMaps]],
+    ) -> None:
+        self.samples = samples
+        self.inputs = inputs
+        self._outputs = outputs
+
+    def run(self) -> tuple[Tensor, FeatureMaps]:
+        """Logits and feature maps."""
+        if callable(self._outputs):
+            self._outputs = self._outputs(self.inputs)
+        return self._outputs
+
+    @property
+    def logits(self) -> Tensor:
+        """Output of the decode head, shape (B, C, h, w)."""
+        return self.run()[0]
+
+    @property
+    def features(self) -> FeatureMaps:
+        """Feature maps of backbone, neck and decode head, each (B, ...)."""
+        return self.run()[1]
 
     @property
     def labels(self) -> Tensor:
@@ -83,6 +104,7 @@ class AdaptationStep:
         teacher: Modules ``segmentor`` and ``heads`` of the averaged copy that `MeanTeacherHook` keeps; None without
             one, before its first update, and where no term declares ``needs_teacher``.
         discriminators: Domain discriminators, by name.
+        bn_mode: How the domains are normalized, see `UDASegmentor`.
     """
 
     segmentor: Any
@@ -93,6 +115,7 @@ class AdaptationStep:
     detach_heads: bool = False
     teacher: nn.ModuleDict | None = None
     discriminators: nn.ModuleDict = field(default_factory=nn.ModuleDict)
+    bn_mode: str = "joint"
     _outputs: dict[str, dict[str, Tensor]] = field(default_factory=dict)
 
     def head(self, name: str) -> Any:
@@ -145,9 +168,7 @@ class AdaptationStep:
         Raises:
             ValueError: There is no head of that name.
         """
-        if name not in self._outputs:
-            self._outputs[name] = self._run_head(self.head(name), detach=self.detach_heads)
-        return self._outputs[name][domain]
+        return self._output(name, self.head(name), domain, detach=self.detach_heads)
 
     def auxiliary_output(self, index: int, domain: str) -> Tensor:
         """Output of one of the segmentor's own auxiliary heads, as `head_output`; it always shapes the features.
@@ -159,11 +180,8 @@ class AdaptationStep:
         Returns:
             The domain's slice of the head's output, shape (B, C, h, w).
         """
-        name = f"auxiliary_head.{index}"
-        if name not in self._outputs:
-            head = auxiliary_heads(self.segmentor)[index]
-            self._outputs[name] = self._run_head(head, detach=False)
-        return self._outputs[name][domain]
+        head = auxiliary_heads(self.segmentor)[index]
+        return self._output(f"auxiliary_head.{index}", head, domain, detach=False)
 
     def full_size_logits(self, domain: str, head: str | None = None) -> Tensor:
         """Logits of a classifier at the size of the images.
@@ -209,15 +227,21 @@ class AdaptationStep:
                 self._outputs["teacher"] = {"target": logits.softmax(dim=1)}
         return self._outputs["teacher"]["target"]
 
-    def _run_head(self, head: nn.Module, *, detach: bool) -> dict[str, Tensor]:
-        outputs = {}
-        if self.features is None:
-            for domain, batch in self.domains.items():
-                with running_statistics_of_target(head, domain, self.domains):
-                    outputs[domain] = head(batch.features.detach() if detach else batch.features)
-            return outputs
-        output, begin = head(self.features.detach() if detach else self.features), 0
-        for domain, batch in self.domains.items():
-            outputs[domain] = output[begin : begin + len(batch.samples)]
-            begin += len(batch.samples)
-        return outputs
+    def _output(self, name: str, head: nn.Module, domain: str, *, detach: bool) -> Tensor:
+        """Output of a head for a domain, from the passes that the domains have; each once per step."""
+        known = self._outputs.setdefault(name, {})
+        if domain in known:
+            return known[domain]
+        if self.features is not None:
+            output, begin = head(self.features.detach() if detach else self.features), 0
+            for each, batch in self.domains.items():
+                known[each] = output[begin : begin + len(batch.samples)]
+                begin += len(batch.samples)
+            return known[domain]
+        # Running statistics of a domain are renewed by its pass, whether or not somebody asks for it.
+        wanted = [domain] if self.bn_mode == "separate" else list(self.domains)
+        for each in wanted:
+            features = self.domains[each].features
+            with domain_pass(head, self.bn_mode, each, self.domains):
+                known[each] = head(features.detach() if detach else features)
+        return known[domain]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Container, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from types import MethodType
 from typing import Any
 
@@ -43,6 +43,22 @@ def running_statistics_of_target(
     finally:
         for layer, momentum in zip(layers, momenta, strict=True):
             layer.momentum = momentum
+
+
+def domain_pass(
+    model: nn.Module, bn_mode: str, domain: str, present: Container[str]
+) -> AbstractContextManager:
+    """What the running statistics take up of a pass of one domain, where the domains run apart.
+
+    Args:
+        model: The module that runs.
+        bn_mode: ``domain_specific`` leaves a source pass out; otherwise every pass counts.
+        domain: Domain of the pass; images of both domains count as source images.
+        present: The domains of the batch.
+    """
+    if bn_mode == "domain_specific":
+        return running_statistics_of_target(model, domain, present)
+    return nullcontext()
 
 
 @contextmanager
@@ -116,10 +132,10 @@ def calibrate_running_statistics(
 ) -> None:
     """Take the running statistics from batches of images, wholly (AdaBN, Li et al. 2016) or in part.
 
-    With a weight below 1 the new statistics are those of a mixture of both populations (after Schneider et al. 2020; the
-    variance between the two means is this project's own). Every other layer is in evaluation mode meanwhile. Layers
-    that are frozen (in evaluation mode while the model trains) or that `forward` does not reach keep their statistics.
-    On several ranks the images' statistics are the mean over them.
+    With a weight below 1 the new statistics are those of a mixture of both populations (after Schneider et al. 2020;
+    the variance between the two means is this project's own). Every other layer is in evaluation mode meanwhile.
+    Layers that are frozen (in evaluation mode while the model trains) or that `forward` does not reach keep their
+    statistics. On several ranks the images' statistics are the mean over them.
 
     Args:
         model: The model in training mode; its mode and the layers' momenta are restored.

@@ -18,8 +18,8 @@ class DomainDiscriminator(nn.Module):
     domain each. It has no say in prediction: neither the teacher nor an exported checkpoint contains it.
 
     Args:
-        in_channels: Channels of the map that it judges: the number of classes for segmentation outputs, or the channels
-            of a feature map.
+        in_channels: Channels of the map that it judges; `UDASegmentor` fills in the number of classes where it is left
+            out.
         hidden_channels: Width of every hidden layer; fewer and narrower for tests and for small feature maps.
         kernel_size: Size of all kernels, >= 1.
         stride: Stride of all convolutions, >= 1.

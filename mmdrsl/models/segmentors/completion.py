@@ -51,8 +51,13 @@ def complete_segmentor(
         The completed config, and the channels of the feature maps.
 
     Raises:
-        ValueError: A head has another number of classes or of channels.
+        ValueError: A head has another number of classes or of channels, or there are more or fewer class weights.
     """
+    if num_classes is not None and class_weight is not None and len(class_weight) != num_classes:
+        raise ValueError(
+            f"class_weight has {len(class_weight)} weights, but the label space of the model has {num_classes} "
+            "classes: give one weight per class."
+        )
     cfg = ConfigDict(copy.deepcopy(dict(segmentor)))
     channels = feature_channels(cfg, crop_size or PROBE_SIZE)
     for head in heads_of(cfg):
@@ -67,41 +72,40 @@ def complete_head(
     """Fill in the number of classes and the class weights of a head.
 
     Args:
-        head: Config of a decode head, changed in place; heads inside it are filled in, too.
+        head: Config of a decode head, changed in place.
         num_classes: C; None leaves the head's own.
         class_weight: Weight per class for its cross entropy where that has none.
 
     Raises:
         ValueError: The head has another number of classes.
     """
-    for inner in ("decode_head", "mmdl_head"):
-        if isinstance(head.get(inner), dict):
-            complete_head(head[inner], num_classes=num_classes, class_weight=class_weight)
     if num_classes is not None and _takes(head, "num_classes"):
         _fill_in(head, "num_classes", num_classes, "the label space of the model has")
     losses = head.get("loss_decode")
     if class_weight is None or losses is None:
         return
     for loss in losses if isinstance(losses, list | tuple) else [losses]:
-        if loss["type"] == "CrossEntropyLoss" and "class_weight" not in loss:
+        if "class_weight" in loss:
+            continue
+        if loss["type"] == "CrossEntropyLoss":
             # MMSegmentation's cross entropy takes class weights only without avg_non_ignore.
             loss.update(class_weight=list(class_weight), avg_non_ignore=False)
+        elif loss["type"] == "WeightedCrossEntropyLoss":
+            loss.update(class_weight=list(class_weight))
 
 
-def complete_beside(
+def complete_further_head(
     cfg: Mapping[str, Any],
     *,
     segmentor: Any,
     channels: Sequence[int],
     class_weight: Sequence[float] | None,
 ) -> ConfigDict:
-    """Fill in a head or discriminator beside the segmentor.
-
-    A head's input is the feature map that it names, ``decoder`` what the decode head's classifier reads; a
-    discriminator judges class scores.
+    """Fill in a head beside the segmentor, which reads the feature map that it names.
 
     Args:
-        cfg: Config of the module; it stays as it is.
+        cfg: Config of the head; it stays as it is. Its ``in_index`` may be ``decoder``: what the decode head's
+            classifier reads.
         segmentor: The built segmentor.
         channels: Channels of its feature maps.
         class_weight: As for `complete_head`.
@@ -110,28 +114,40 @@ def complete_beside(
         The completed config.
 
     Raises:
-        ValueError: The module has another number of classes or channels, or its input has none that can be found.
+        ValueError: The head has another number of classes or channels, or its input has none that can be found.
     """
     cfg = ConfigDict(copy.deepcopy(dict(cfg)))
     complete_head(cfg, num_classes=segmentor.num_classes, class_weight=class_weight)
-    if not _takes(cfg, "in_channels"):
-        return cfg
-    if not _takes(cfg, "num_classes"):
-        _fill_in(cfg, "in_channels", segmentor.num_classes, "the label space has that many classes")
-    elif cfg.get("in_index") == DECODER:
-        head = getattr(segmentor.decode_head, "decode_head", segmentor.decode_head)
-        classifier = getattr(head, "conv_seg", None)
-        if classifier is not None:
-            _fill_in(
-                cfg, "in_channels", classifier.in_channels, "the decode head's classifier reads"
-            )
-        elif "in_channels" not in cfg:
-            raise ValueError(
-                f"{cfg['type']} reads what the classifier of {type(head).__name__} reads, and that has no conv_seg: "
-                "give in_index as the number of a feature map of the backbone."
-            )
-    else:
+    if cfg.get("in_index") != DECODER:
         complete_input(cfg, channels)
+        return cfg
+    classifier = getattr(segmentor.decode_head, "conv_seg", None)
+    if classifier is not None:
+        _fill_in(cfg, "in_channels", classifier.in_channels, "the decode head's classifier reads")
+    elif "in_channels" not in cfg:
+        raise ValueError(
+            f"{cfg['type']} reads what the classifier of {type(segmentor.decode_head).__name__} reads, and that has no "
+            "conv_seg: give in_index as the number of a feature map of the backbone."
+        )
+    return cfg
+
+
+def complete_discriminator(cfg: Mapping[str, Any], *, num_classes: int) -> ConfigDict:
+    """Fill in the ``in_channels`` of a discriminator, which judges class scores.
+
+    Args:
+        cfg: Config of the discriminator; it stays as it is.
+        num_classes: C.
+
+    Returns:
+        The completed config.
+
+    Raises:
+        ValueError: It has another number of channels.
+    """
+    cfg = ConfigDict(copy.deepcopy(dict(cfg)))
+    if _takes(cfg, "in_channels"):
+        _fill_in(cfg, "in_channels", num_classes, "the number of classes that it judges is")
     return cfg
 
 
@@ -176,8 +192,8 @@ def complete_input(head: Any, channels: Sequence[int]) -> None:
     wanted = list(index) if several else [index]
     if any(not -len(channels) <= each < len(channels) for each in wanted):
         raise ValueError(
-            f"{head['type']} reads feature map {index}, the segmentor has {len(channels)} of {list(channels)} channels: "
-            "correct its in_index."
+            f"{head['type']} reads feature map {index}, the segmentor has {len(channels)}, of {list(channels)} "
+            "channels: correct its in_index."
         )
     found = [channels[each] for each in wanted]
     _fill_in(head, "in_channels", found if several else found[0], f"feature map {index} has")

@@ -19,12 +19,20 @@ from torch import Tensor, nn
 from mmdrsl.datasets.label_spaces import get_label_space
 from mmdrsl.models.adaptation_step import AdaptationProgress, AdaptationStep, DomainBatch
 from mmdrsl.models.backbones.weight_conversion import check_backbone_file
-from mmdrsl.models.batch_norm import frozen_statistics, running_statistics_of_target
+from mmdrsl.models.batch_norm import domain_pass, frozen_statistics
 from mmdrsl.models.feature_maps import FeatureMaps, decode
-from mmdrsl.models.segmentors.completion import complete_beside, complete_segmentor
+from mmdrsl.models.segmentors.completion import (
+    complete_discriminator,
+    complete_further_head,
+    complete_segmentor,
+)
 from mmdrsl.renamed import renamed_arguments
 
-BN_MODES = ("joint", "domain_specific", "frozen")
+BN_MODES = ("joint", "separate", "domain_specific", "frozen")
+MEMORY_FORMATS = {
+    "contiguous": torch.contiguous_format,
+    "channels_last": torch.channels_last,
+}
 SEGMENTOR_PREFIX = "segmentor."
 TEACHER_PREFIX = "teacher."
 
@@ -53,8 +61,8 @@ class UDASegmentor(BaseSegmentor):
     ``<term>.<value>``; each term draws its random numbers as if it were alone. Prediction is the wrapped segmentor's
     alone, and a checkpoint of the wrapped segmentor loads directly.
 
-    `MeanTeacherHook` may add ``teacher``, an averaged copy of segmentor and heads that is saved with the model. Training
-    never changes it inside a step, and a model without one reads a checkpoint that has one.
+    `MeanTeacherHook` may add ``teacher``, an averaged copy of segmentor and heads that is saved with the model.
+    Training never changes it inside a step, and a model without one reads a checkpoint that has one.
 
     What the configs of the parts leave out is filled in: ``num_classes`` from the label space, ``in_channels`` of heads
     from a look at backbone and neck, a discriminator's input, class weights. What they say is checked.
@@ -67,11 +75,15 @@ class UDASegmentor(BaseSegmentor):
             256, which networks of a fixed size may refuse.
         class_weight: Weight per class of the cross entropy of every classifier whose own config has none.
         bn_mode: ``joint`` runs both domains in one pass, so that batch statistics cover them together;
-            ``domain_specific`` runs one pass for each, normalized by its own statistics, of which the target's go into
-            the running ones that prediction uses (after DSBN, Chang et al. 2019), the source's where a batch has no
-            target image; ``frozen`` runs one pass which in the rounds is normalized by the running statistics that the
-            warm-up left, so that the target's mixture of classes does not shift the features on which the source was
-            learned (a head that the warm-up does not train has none yet: no normalization there).
+            ``separate`` runs one pass for each, normalized by its own statistics, all of which go into the running
+            ones, as DACS and its successors do; target images that no term reads are not run; ``domain_specific``
+            runs one pass for each, normalized by its own statistics, of which the target's go into the running ones
+            that prediction uses (after DSBN, Chang et al. 2019), the source's where a batch has no target image;
+            ``frozen`` runs one pass which in the rounds is normalized by the running statistics that the warm-up
+            left, so that the target's mixture of classes does not shift the features on which the source was learned
+            (a head that the warm-up does not train has none yet: no normalization there).
+        memory_format: ``contiguous``, or ``channels_last``, which convolutions compute faster on many devices, with
+            results that differ in rounding.
         terms: Configs of `AdaptationTerm` modules by name.
         heads: Configs of further heads on the features by name, read by terms.
         discriminators: Configs of domain discriminators by name, such as `DomainDiscriminator`, trained by adversarial
@@ -88,8 +100,8 @@ class UDASegmentor(BaseSegmentor):
 
     Raises:
         TypeError: The segmentor has no single decode head with a ``loss_by_feat``.
-        ValueError: Unknown ``bn_mode``, a part has another number of classes or channels, or a term's name contains
-            "loss".
+        ValueError: Unknown ``bn_mode`` or ``memory_format``, a part has another number of classes or channels, or a
+            term's name contains "loss".
     """
 
     segmentor: EncoderDecoder
@@ -114,12 +126,17 @@ class UDASegmentor(BaseSegmentor):
         discriminators: dict[str, dict] | None = None,
         heads_shape_warmup: bool = True,
         bn_mode: str = "joint",
+        memory_format: str = "contiguous",
         data_preprocessor: dict | None = None,
         init_cfg: dict | list | None = None,
     ) -> None:
         super().__init__(data_preprocessor=data_preprocessor, init_cfg=init_cfg)
         if bn_mode not in BN_MODES:
             raise ValueError(f"model.bn_mode must be one of {list(BN_MODES)}, found {bn_mode!r}.")
+        if memory_format not in MEMORY_FORMATS:
+            raise ValueError(
+                f"model.memory_format must be one of {list(MEMORY_FORMATS)}, found {memory_format!r}."
+            )
         self.bn_mode = bn_mode
         classes = None if label_space is None else get_label_space(label_space).classes
         cfg, channels = complete_segmentor(
@@ -137,19 +154,16 @@ class UDASegmentor(BaseSegmentor):
             )
         self.heads_shape_warmup = heads_shape_warmup
 
-        def built(modules: dict[str, dict] | None) -> nn.ModuleDict:
-            complete = partial(
-                complete_beside,
-                segmentor=self.segmentor,
-                channels=channels,
-                class_weight=class_weight,
+        self.heads = nn.ModuleDict()
+        for name, entry in (heads or {}).items():
+            head = complete_further_head(
+                entry, segmentor=self.segmentor, channels=channels, class_weight=class_weight
             )
-            return nn.ModuleDict(
-                {name: _build_aside(complete(entry)) for name, entry in (modules or {}).items()}
-            )
-
-        self.heads = built(heads)
-        self.discriminators = built(discriminators)
+            self.heads[name] = _build_aside(head)
+        self.discriminators = nn.ModuleDict()
+        for name, entry in (discriminators or {}).items():
+            discriminator = complete_discriminator(entry, num_classes=self.num_classes)
+            self.discriminators[name] = _build_aside(discriminator)
         for name in terms or {}:
             if "loss" in name:
                 raise ValueError(
@@ -157,11 +171,22 @@ class UDASegmentor(BaseSegmentor):
                     "diagnostics too; give it another name."
                 )
         self.terms = nn.ModuleDict({name: MODELS.build(cfg) for name, cfg in (terms or {}).items()})
+        if memory_format != "contiguous":
+            self._use_memory_format(MEMORY_FORMATS[memory_format])
         self.progress = AdaptationProgress()
         self.phases = ()
         self.register_module("teacher", None)
         self.predict_with_teacher = False
         self.calls_after_step = False
+
+    def _use_memory_format(self, memory_format: torch.memory_format) -> None:
+        """Lay out weights so, and images where they enter a backbone: the teacher's copy does it, too."""
+        self.to(memory_format=memory_format)
+
+        def lay_out(_: nn.Module, inputs: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+            return (inputs[0].contiguous(memory_format=memory_format), *inputs[1:])
+
+        self.segmentor.backbone.register_forward_pre_hook(lay_out)
 
     def init_weights(self) -> None:
         """Initialize the weights; refuse a backbone file that does not fit, where MMEngine would only warn.
@@ -279,6 +304,7 @@ class UDASegmentor(BaseSegmentor):
                 segmentor=self.segmentor,
                 heads=self.heads,
                 discriminators=self.discriminators,
+                bn_mode=self.bn_mode,
                 features=features,
                 domains=batches,
                 progress=self.progress,
@@ -286,6 +312,7 @@ class UDASegmentor(BaseSegmentor):
                 teacher=self._teacher_of_terms(),
             )
             values = {}
+            term: Any
             # Every term draws as if it were alone: what a head learns does not depend on the heads beside it.
             devices = [inputs.device] if inputs.is_cuda else []
             for name, term in self.terms.items():
@@ -321,20 +348,32 @@ class UDASegmentor(BaseSegmentor):
         self, inputs: Tensor, data_samples: list, parts: dict[str, slice]
     ) -> tuple[FeatureMaps | None, dict[str, DomainBatch]]:
         """Feature maps of the joint pass (None where each domain had its own), and each domain's share."""
-        if self.bn_mode != "domain_specific":
+        if self.bn_mode in ("joint", "frozen"):
             logits, features = decode(self.segmentor, self.extract_feat(inputs))
             return features, {
                 name: DomainBatch(
-                    features.part(part), logits[part], data_samples[part], inputs[part]
+                    data_samples[part], inputs[part], (logits[part], features.part(part))
                 )
                 for name, part in parts.items()
             }
-        batches = {}
-        for name, part in parts.items():
-            with running_statistics_of_target(self, name, parts):
-                logits, features = decode(self.segmentor, self.extract_feat(inputs[part]))
-            batches[name] = DomainBatch(features, logits, data_samples[part], inputs[part])
+        batches = {
+            name: DomainBatch(
+                data_samples[part], inputs[part], partial(self._run_domain, name, parts)
+            )
+            for name, part in parts.items()
+        }
+        for name, batch in batches.items():
+            # Where the running statistics are the target's, its pass is needed for them.
+            if name == "source" or self.bn_mode == "domain_specific":
+                batch.run()
         return None, batches
+
+    def _run_domain(
+        self, name: str, parts: dict[str, slice], inputs: Tensor
+    ) -> tuple[Tensor, FeatureMaps]:
+        """Logits and feature maps of one domain's own pass."""
+        with domain_pass(self, self.bn_mode, name, parts):
+            return decode(self.segmentor, self.extract_feat(inputs))
 
     def predict(self, inputs: Tensor, data_samples: list | None = None) -> list:
         """Prediction of the wrapped segmentor (or of its teacher) as data samples."""
