@@ -6,53 +6,42 @@ from collections import deque
 import pytest
 import torch
 import torch.nn.functional as F
-from mmdrsl.models.losses.gradient_reversal import reverse_gradient
 from mmengine.optim import OptimWrapper
-from mmseg.registry import MODELS
-from test_uda_segmentor import CLASSES, SIZE, TERMS, batch, build, losses_of
+from tiny_adaptor import CLASSES, SIZE, TERMS, batch, build, losses_of
 
-from mmdrsl.methods.cycada_features import DomainAccuracyGate
+from mmdrsl.methods.cycada_features import DomainAccuracyGate, FeatureAdaptationTerm
 from mmdrsl.models.adaptation_step import AdaptationProgress
 
 LEARNING_RATE = 0.05
-WEIGHT, DISCRIMINATOR_WEIGHT = 0.7, 0.4
+WEIGHT = 0.7
 
 
-def adaptor(*, inputs="scores", gate=None, **options):
-    channels = CLASSES if inputs == "scores" else 32
+def adaptor(**options):
     discriminator = dict(
-        type="DomainDiscriminator", in_channels=channels, hidden_channels=(6, 5), kernel_size=3,
+        type="DomainDiscriminator", in_channels=CLASSES, hidden_channels=(6, 5), kernel_size=3,
         stride=1,
     )  # fmt: skip
-    term = dict(
-        type="FeatureAdaptationTerm",
-        inputs=inputs,
-        weight=WEIGHT,
-        discriminator_weight=DISCRIMINATOR_WEIGHT,
-        gate=gate,
-        **options,
-    )
+    term = dict(type="FeatureAdaptationTerm", weight=WEIGHT, **options)
     model = build(
         terms=dict(source=TERMS["source"], target=TERMS["target"], adaptation=term),
         discriminators=dict(scores=discriminator),
     )
     model.progress = AdaptationProgress(round=1, adaptation_iteration=3)
+    # As `AfterStepHook` says it.
+    model.calls_after_step = True
     return model
 
 
-def keep(model, *accuracies):
-    """What the hook does."""
-    gate = model.terms["adaptation"].gate
-    gate.followed = True
+def fill(model, *accuracies):
     for value in accuracies:
-        gate.update(value)
+        model.terms["adaptation"].gate.update(value)
 
 
 def logistic(scores):
     return (1 + (-scores).exp()).log().mean()
 
 
-def plain_gradients(model, data, inputs, reversal, is_open):
+def plain_gradients(model, data, is_open):
     """Losses and gradients by separate backward passes, one for each part of the model."""
     order = [1, 3, 0, 2]
     images = torch.stack([data["inputs"][i] for i in order])
@@ -61,7 +50,6 @@ def plain_gradients(model, data, inputs, reversal, is_open):
     head = model.segmentor.decode_head
     scores = head.conv_seg(head.convs(features[-1]))
     logits = F.interpolate(scores, size=(SIZE, SIZE), mode="bilinear", align_corners=False)
-    maps = scores if inputs == "scores" else features[-1]
     weights = list(model.discriminators["scores"].parameters())
 
     def judge(x):
@@ -74,37 +62,32 @@ def plain_gradients(model, data, inputs, reversal, is_open):
     segmentation = F.cross_entropy(logits[:2], labels[:2], ignore_index=255) + (
         0.8 * F.cross_entropy(logits[2:], labels[2:], ignore_index=255)
     )
-    told = (logistic(judge(maps[:2])) + logistic(-judge(maps[2:]))) / 2
-    fooled = -told if reversal else logistic(judge(maps[2:]))
+    told = (logistic(judge(scores[:2])) + logistic(-judge(scores[2:]))) / 2
+    fooled = logistic(judge(scores[2:]))
     segmentor = list(model.segmentor.parameters())
     objective = segmentation + (WEIGHT * fooled if is_open else 0)
     gradients = torch.autograd.grad(objective, segmentor, retain_graph=True)
-    judged = torch.autograd.grad(DISCRIMINATOR_WEIGHT * told, weights)
-    right = ((judge(maps[:2]) > 0).float().mean() + (judge(maps[2:]) <= 0).float().mean()) / 2
+    judged = torch.autograd.grad(told, weights)
+    right = ((judge(scores[:2]) > 0).float().mean() + (judge(scores[2:]) <= 0).float().mean()) / 2
     return [*zip(segmentor, gradients, strict=True), *zip(weights, judged, strict=True)], dict(
-        told=DISCRIMINATOR_WEIGHT * told, fooled=WEIGHT * fooled * is_open, right=right
+        told=told, fooled=WEIGHT * fooled * is_open, right=right
     )
 
 
 @pytest.mark.parametrize("is_open", [True, False], ids=["open", "closed"])
-@pytest.mark.parametrize("reversal", [False, True], ids=["flipped", "reversed"])
-@pytest.mark.parametrize("inputs", ["scores", "features"])
-def test_one_step_replayed(inputs, reversal, is_open):
-    model = adaptor(inputs=inputs, reversal=reversal, gate=dict(window=3))
-    keep(model, *([0.5, 0.9, 0.9, 0.5] if is_open else [0.9, 0.5, 0.6, 0.5]))
+def test_one_step_replayed(is_open):
+    model = adaptor(gate=dict(window=3))
+    fill(model, *([0.5, 0.9, 0.9, 0.5] if is_open else [0.9, 0.5, 0.6, 0.5]))
     plain = copy.deepcopy(model)
     data = batch("target", "source", "target", "source")
-    expected, values = plain_gradients(plain, data, inputs, reversal, is_open)
+    expected, values = plain_gradients(plain, data, is_open)
     wanted = {id(parameter): parameter - LEARNING_RATE * g for parameter, g in expected}
     optimizer = torch.optim.SGD(model.parameters(), lr=LEARNING_RATE)
     log = model.train_step(data, OptimWrapper(optimizer))
-    name = "loss_domain" if reversal else "loss_discriminator"
-    assert log[f"adaptation.{name}"].item() == pytest.approx(values["told"].item(), rel=1e-4)
-    if not reversal:
-        assert float(log["adaptation.loss_adversarial"]) == pytest.approx(
-            float(values["fooled"]), rel=1e-4
-        )
-    assert float(log["adaptation.discriminator_accuracy"]) == pytest.approx(float(values["right"]))
+    for name, value in (("discriminator", "told"), ("adversarial", "fooled")):
+        found = log[f"adaptation.loss_{name}"].item()
+        assert found == pytest.approx(values[value].item(), rel=1e-4)
+    assert float(log["adaptation.domain_accuracy"]) == pytest.approx(float(values["right"]))
     assert float(log["adaptation.gate_open"]) == is_open
     compared = 0
     for parameter_name, before in plain.named_parameters():
@@ -143,7 +126,7 @@ def test_gate_is_a_rolling_mean():
 
 def test_checkpoint_holds_the_gate():
     model = adaptor(gate=dict(window=3))
-    keep(model, 0.9, 0.1, 0.8, 0.7)
+    fill(model, 0.9, 0.1, 0.8, 0.7)
     other = adaptor(gate=dict(window=3))
     other.load_state_dict(model.state_dict(), strict=True)
     for each in (model, other):
@@ -155,39 +138,37 @@ def test_checkpoint_holds_the_gate():
 
 def test_losses_change_no_state():
     model = adaptor(gate=dict(window=3))
-    keep(model, 0.9)
+    fill(model, 0.9)
     before = copy.deepcopy(model.terms.state_dict())
     assert before
     losses_of(model, "source", "source", "target", "target")
     assert all(torch.equal(value, before[n]) for n, value in model.terms.state_dict().items())
 
 
-def test_without_a_hook_a_gate_is_refused():
-    with pytest.raises(ValueError, match="DomainAccuracyHook"):
-        losses_of(adaptor(gate=dict()), "source", "target")
-    assert losses_of(adaptor(), "source", "target")["adaptation.gate_open"] == 1
+def test_only_a_gate_needs_the_hook():
+    for gate, refused in ((dict(), True), (None, False)):
+        model = adaptor(gate=gate)
+        model.calls_after_step = False
+        assert model.terms["adaptation"].has_state is refused
+        if refused:
+            with pytest.raises(ValueError, match=r"\['adaptation'\].*AfterStepHook"):
+                losses_of(model, "source", "target")
+        else:
+            assert losses_of(model, "source", "target")["adaptation.gate_open"] == 1
 
 
-def test_batch_of_one_domain():
-    model = adaptor(gate=dict())
-    assert {name.split(".")[0] for name in losses_of(model, "source", "source")} == {"source"}
-    assert {name.split(".")[0] for name in losses_of(model, "target", "target")} == {"target"}
-
-
-def test_weight_rises_with_the_ramp():
-    model = adaptor(ramp_iterations=10)
-    found = {}
-    for iteration in (0, 5, 50):
-        model.progress.adaptation_iteration = iteration
-        values = losses_of(model, "source", "source", "target", "target")
-        found[iteration] = float(values["adaptation.loss_adversarial"])
-    assert found[0] == 0
-    assert found[5] == pytest.approx(found[50] / 2)
+def test_the_gate_follows_the_accuracy_of_steps():
+    term = FeatureAdaptationTerm(gate=dict(window=2))
+    for accuracy in (0.9, 0.3):
+        logged = term.after_step(dict(domain_accuracy=torch.tensor(accuracy)))
+    assert logged == dict(rolling_accuracy=pytest.approx(0.6))
+    # A batch of one domain has no value.
+    assert term.after_step({}) == {}
+    assert int(term.gate.count) == 2
 
 
 def test_closed_gate_keeps_the_graph():
     model = adaptor(gate=dict())
-    keep(model)
     value = losses_of(model, "source", "source", "target", "target")["adaptation.loss_adversarial"]
     assert value == 0
     assert value.requires_grad
@@ -197,17 +178,6 @@ def test_closed_gate_keeps_the_graph():
     )
 
 
-def test_gradient_reversal():
-    x = torch.randn(5, requires_grad=True)
-    y = reverse_gradient(x, 0.3)
-    assert torch.equal(x, y)
-    (y * torch.arange(5.0)).sum().backward()
-    torch.testing.assert_close(x.grad, -0.3 * torch.arange(5.0))
-
-
-@pytest.mark.parametrize(
-    "wrong", [dict(inputs="logits"), dict(weight=-1.0), dict(discriminator_weight=0.0)]
-)
-def test_wrong_arguments(wrong):
-    with pytest.raises(ValueError, match="must"):
-        MODELS.build(dict(type="FeatureAdaptationTerm", **wrong))
+def test_a_negative_weight_is_refused():
+    with pytest.raises(ValueError, match="must not be negative, found -1"):
+        FeatureAdaptationTerm(weight=-1.0)

@@ -1,4 +1,4 @@
-"""Adversarial, entropy and variance losses against loops over pixels and classes."""
+"""Disagreement of two classifiers and the rectified cross entropy against loops over pixels and classes."""
 
 import math
 
@@ -6,8 +6,6 @@ import pytest
 import torch
 
 from mmdrsl.methods.seg_uncertainty import prediction_variance, rectified_cross_entropy
-from mmdrsl.models.losses.adversarial import domain_loss, right_share
-from mmdrsl.models.losses.entropy import mean_entropy, self_information
 
 CLASSES, IGNORED = 4, 255
 SHAPE = (2, CLASSES, 3, 5)
@@ -32,50 +30,6 @@ def shares(logits, b, y, x):
 
 def places():
     return [(b, y, x) for b in range(2) for y in range(3) for x in range(5)]
-
-
-def test_entropy_against_loops():
-    logits = example()
-    maps = self_information(logits)
-    total = 0.0
-    for b, y, x in places():
-        p = shares(logits, b, y, x)
-        for c in range(CLASSES):
-            wanted = -p[c] * math.log2(p[c]) / math.log2(CLASSES)
-            assert maps[b, c, y, x].item() == pytest.approx(wanted, rel=1e-5)
-            total += wanted
-    assert mean_entropy(logits).item() == pytest.approx(total / len(places()), rel=1e-5)
-
-
-def test_entropy_between_certain_and_uniform():
-    assert mean_entropy(torch.zeros(1, 7, 2, 2)).item() == pytest.approx(1)
-    certain = torch.zeros(1, 7, 2, 2).index_fill_(1, torch.tensor([3]), 1e4).requires_grad_()
-    entropy = mean_entropy(certain)
-    entropy.backward()
-    assert entropy == 0
-    assert certain.grad.isfinite().all()
-
-
-@pytest.mark.parametrize("of_source", [True, False])
-def test_domain_loss_against_loops(of_source):
-    scores = torch.randn(2, 1, 3, 2, generator=torch.Generator().manual_seed(1))
-    cross_entropy = squares = 0.0
-    for score in scores.flatten().tolist():
-        probability = 1 / (1 + math.exp(-score))
-        cross_entropy -= math.log(probability if of_source else 1 - probability)
-        squares += (score - of_source) ** 2
-    found = domain_loss(scores, of_source=of_source).item()
-    assert found == pytest.approx(cross_entropy / scores.numel(), rel=1e-5)
-    found = domain_loss(scores, of_source=of_source, kind="least_squares").item()
-    assert found == pytest.approx(squares / scores.numel(), rel=1e-5)
-
-
-def test_share_of_right_judgments():
-    source, target = torch.tensor([2.0, 0.4, -1.0, 1.0]), torch.tensor([-1.0, 0.7])
-    assert right_share(source, target, "cross_entropy").item() == pytest.approx((3 / 4 + 1 / 2) / 2)
-    assert right_share(source, target, "least_squares").item() == pytest.approx((2 / 4 + 1 / 2) / 2)
-    with pytest.raises(ValueError, match="kind must be one of"):
-        domain_loss(source, of_source=True, kind="wasserstein")
 
 
 def test_rectified_cross_entropy_against_loops():

@@ -76,14 +76,14 @@ def test_calibration_twice_changes_nothing():
     assert all(torch.equal(once[name], value) for name, value in model.state_dict().items())
 
 
-def test_a_share_gives_the_statistics_of_a_mixture():
+def test_a_weight_gives_the_statistics_of_a_mixture():
     generator = torch.Generator().manual_seed(2)
     old = torch.randn(2000, 4, generator=generator, dtype=torch.double) * 3 - 2
     new = torch.randn(1, 4, 40, 50, generator=generator) + torch.arange(4)[:, None, None]
     layer = nn.BatchNorm2d(4)
     layer.running_mean.copy_(old.mean(0))
     layer.running_var.copy_(old.var(0))
-    calibrate_running_statistics(layer, layer, [new], share=0.25)
+    calibrate_running_statistics(layer, layer, [new], weight=0.25)
     # Three of the old samples beside each new one, in one pile.
     pile = torch.cat([old, old, old, new[0].flatten(1).T])
     assert torch.allclose(layer.running_mean.double(), pile.mean(0), atol=1e-4)
@@ -128,15 +128,15 @@ def test_frozen_statistics_leave_frozen_layers_alone():
     assert all(torch.equal(before[name], value) for name, value in model.state_dict().items())
 
 
-@pytest.mark.parametrize("normalization", ["joint", "domain_specific", "frozen"])
-def test_looking_changes_nothing(normalization):
+@pytest.mark.parametrize("bn_mode", ["joint", "domain_specific", "frozen"])
+def test_looking_changes_nothing(bn_mode):
     model = network()
-    model.normalization = normalization
+    model.bn_mode = bn_mode
     run(model, batches(1)[0])
     before = copy.deepcopy(model.state_dict())
     with evaluation_pass(model), torch.no_grad():
         output = run(model, batches(2)[1])
-    apart = normalization == "domain_specific"
+    apart = bn_mode == "domain_specific"
     # Zero mean is the mark of the batch's own statistics.
     assert torch.allclose(output.mean((0, 2, 3)), torch.zeros(5), atol=1e-5) is apart
     changed = {
@@ -155,7 +155,7 @@ def test_synchronized_layers_ask_no_other_rank(monkeypatch, apart):
     monkeypatch.setattr(nn.SyncBatchNorm, "forward", lambda *args: asked.append(args))
     found = []
     for model in (plain, synchronized):
-        model.normalization = "domain_specific"
+        model.bn_mode = "domain_specific"
         if apart:
             with evaluation_pass(model), torch.no_grad():
                 found.append(run(model, batches()[0]))

@@ -6,7 +6,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 from mmseg.registry import MODELS
-from test_uda_segmentor import TERMS, build, plain_config
+from tiny_adaptor import TERMS, build, plain_config
 
 from mmdrsl.models.discriminators.domain_discriminator import DomainDiscriminator
 from mmdrsl.models.discriminators.frozen import score_frozen

@@ -11,19 +11,28 @@ ALIGNMENT = "mmdrsl/methods/drsl/mode_alignment.py"
 RANKS = "mmdrsl/models/losses/rank_sums.py"
 HEAD = "mmdrsl/methods/drsl/mmdl_head.py"
 MAINTENANCE = "mmdrsl/methods/drsl/mode_maintenance_hook.py"
-MEMORY = "mmdrsl/engine/hooks/mode_memory_hook.py"
+STEP_FILE = "mmdrsl/models/adaptation_step.py"
+ADAPTOR = "mmdrsl/models/segmentors/uda_segmentor.py"
+COMPLETED = "mmdrsl/models/segmentors/completion.py"
 
-FORMULAS = "tests/models/losses/test_functional.py"
-LOSSES = "tests/models/losses/test_mode_losses.py"
-DEGENERATE = "tests/models/losses/test_degenerate_cases.py"
-TWO_RANKS = "tests/models/losses/test_two_ranks.py"
+FORMULAS = "tests/methods/drsl/test_functional.py"
+LOSSES = "tests/methods/drsl/test_mode_losses.py"
+DEGENERATE = "tests/methods/drsl/test_degenerate_cases.py"
+TWO_RANKS = "tests/methods/drsl/test_two_ranks.py"
+HEADS = "tests/methods/drsl/test_mmdl_head.py"
+MODE_HOOKS = "tests/methods/drsl/test_mode_hooks.py"
+TERMS = "tests/methods/test_adaptation_term.py"
+METHODS = "tests/methods/test_method_steps.py"
+GATE = "tests/methods/test_cycada_features.py"
+MIX = "tests/methods/test_dacs.py"
+MRKLD = "tests/methods/test_crst.py"
 STEP = "tests/models/test_uda_segmentor.py"
-HEADS = "tests/models/test_drsl_head.py"
-LABELS = "tests/models/test_label_maps.py"
-HOOKS = "tests/engine/test_hooks.py"
-MODE_HOOKS = "tests/engine/test_mode_hooks.py"
-LABELER = "tests/self_training/test_labeler.py"
+COMPLETION = "tests/models/test_completion.py"
 FEATURES = "tests/models/test_feature_maps.py"
+LABELS = "tests/models/test_label_maps.py"
+AGREEMENT = "tests/models/losses/test_classifier_agreement.py"
+CROSS_ENTROPY = "tests/models/losses/test_segmentation_losses.py"
+LABELER = "tests/pseudo_labels/test_labeler.py"
 
 
 @dataclass(frozen=True)
@@ -65,15 +74,15 @@ MUTATIONS = (
     Mutation(
         "sign of the alignment flipped (pairs)",
         FUNCTIONAL,
-        "return combine((target_weights[first_t] * values).sum())",
-        "return -combine((target_weights[first_t] * values).sum())",
+        "return combine(values.sum()) / num_values.clamp(min=1)",
+        "return -combine(values.sum()) / num_values.clamp(min=1)",
         (FORMULAS, LOSSES),
     ),
     Mutation(
         "sign of the alignment flipped (term)",
-        "mmdrsl/methods/drsl/mode_alignment_term.py",
-        'return {"loss_alignment": weight * loss}',
-        'return {"loss_alignment": -weight * loss}',
+        ALIGNMENT,
+        'return {"loss_alignment": weight * self.loss',
+        'return {"loss_alignment": -weight * self.loss',
         (STEP,),
     ),
     Mutation(
@@ -85,24 +94,24 @@ MUTATIONS = (
     ),
     Mutation(
         "ignore mask of MRKLD dropped",
-        FUNCTIONAL,
-        "valid = labels != ignore_index",
-        "valid = torch.ones_like(labels, dtype=torch.bool)",
-        (FORMULAS, STEP),
+        "mmdrsl/methods/crst.py",
+        ".mean(dim=1) * (labels != ignore_index)",
+        ".mean(dim=1)",
+        (MRKLD, STEP),
     ),
     Mutation(
         "re-seeding skipped",
         MAINTENANCE,
         "head.representatives[mask] = representatives[mask].to(head.representatives)",
         "pass",
-        (HOOKS,),
+        (MODE_HOOKS,),
     ),
     Mutation(
         "optimizer state kept after re-seeding",
         MAINTENANCE,
         "                value[mask] = 0\n",
         "                pass\n",
-        (HOOKS, DEGENERATE),
+        (MODE_HOOKS, DEGENERATE),
     ),
     Mutation(
         "re-seeded modes not broadcast",
@@ -112,21 +121,18 @@ MUTATIONS = (
         (TWO_RANKS,),
     ),
     Mutation(
-        "memory of re-seeded modes kept", MAINTENANCE, "head.forget(mask)", "pass", (DEGENERATE,)
-    ),
-    Mutation(
         "all modes count as dead",
         MAINTENANCE,
         "dead = (usage < usage_floor / num_modes)",
         "dead = (usage >= 0)",
-        (HOOKS, DEGENERATE),
+        (MODE_HOOKS, DEGENERATE),
     ),
     Mutation(
         "k-means on too few pixels",
         MAINTENANCE,
         "if len(own) < num_modes * SAMPLES_PER_MODE:",
         "if len(own) < num_modes:",
-        (HOOKS, DEGENERATE),
+        (MODE_HOOKS, DEGENERATE),
     ),
     Mutation(
         "bandwidth not squared in the posterior",
@@ -171,13 +177,6 @@ MUTATIONS = (
         (FORMULAS, LOSSES),
     ),
     Mutation(
-        "soft minimum not normalized by the number of modes",
-        FUNCTIONAL,
-        "log_mean = torch.logsumexp(-2 * distances, dim=2) - torch.log(",
-        "log_mean = torch.logsumexp(-2 * distances, dim=2) - 0 * torch.log(",
-        (FORMULAS,),
-    ),
-    Mutation(
         "absent classes in the denominator",
         FUNCTIONAL,
         "(sums / counts.clamp(min=1)).sum() / (counts > 0).sum().clamp(min=1)",
@@ -197,55 +196,6 @@ MUTATIONS = (
         "return order[position < max_per_class]",
         "return order[: max_per_class * num_classes]",
         (FORMULAS, LOSSES),
-    ),
-    Mutation(
-        "modes never drawn",
-        FUNCTIONAL,
-        "if not stochastic or len(responsibilities) == 0:",
-        "if True:",
-        (FORMULAS,),
-    ),
-    Mutation(
-        "variance of the target added to the energy distance",
-        FUNCTIONAL,
-        "values = 2 * cross - within_s - within_t",
-        "values = 2 * cross - within_s + within_t",
-        (FORMULAS,),
-    ),
-    Mutation(
-        "pixels paired with themselves",
-        FUNCTIONAL,
-        "other = (first + 1 + torch",
-        "other = (first + torch",
-        (FORMULAS,),
-    ),
-    Mutation(
-        "remembered pixels get gradients",
-        FUNCTIONAL,
-        "memory[rare].detach().to(values)",
-        "memory[rare].to(values)",
-        (FORMULAS,),
-    ),
-    Mutation(
-        "direction of the two heads' divergence swapped",
-        FUNCTIONAL,
-        "(mode_probabilities * (modes.log() - segmentation.log()))",
-        "(segmentation_probabilities * (segmentation.log() - modes.log()))",
-        (FORMULAS,),
-    ),
-    Mutation(
-        "source detached always",
-        ALIGNMENT,
-        "        if self.detach_source:\n",
-        "        if True:\n",
-        (LOSSES,),
-    ),
-    Mutation(
-        "pseudo-label weights ignored by the metric loss",
-        METRIC,
-        "pixel_weights = None if pixel_weights is None else pixel_weights[index]",
-        "pixel_weights = None",
-        (LOSSES, STEP),
     ),
     Mutation(
         "posterior term dropped",
@@ -268,14 +218,6 @@ MUTATIONS = (
         "total + (local - local.detach())",
         (TWO_RANKS,),
     ),
-    Mutation("memory not broadcast", MEMORY, "        broadcast(head.memory)\n", "", (TWO_RANKS,)),
-    Mutation(
-        "memory writes to one slot",
-        HEAD,
-        "slots = torch.arange(len(newest), device=newest.device) + self.memory_written[index]",
-        "slots = torch.arange(len(newest), device=newest.device)",
-        (MODE_HOOKS,),
-    ),
     Mutation(
         "representatives not on the sphere",
         HEAD,
@@ -285,17 +227,10 @@ MUTATIONS = (
     ),
     Mutation(
         "alignment not ramped",
-        "mmdrsl/methods/drsl/mode_alignment_term.py",
+        ALIGNMENT,
         "self.weight * ramp(step.progress.adaptation_iteration, self.ramp_iterations)",
         "self.weight",
         (STEP,),
-    ),
-    Mutation(
-        "impure cells keep their label",
-        "mmdrsl/models/label_maps.py",
-        "return torch.where(purity >= min_purity, median, MIXED)",
-        "return median",
-        (LABELS, DEGENERATE),
     ),
     Mutation(
         "class frequencies not in the posterior",
@@ -313,16 +248,16 @@ MUTATIONS = (
     ),
     Mutation(
         "pooled heads trade places",
-        FUNCTIONAL,
-        "torch.lerp(first_log, second_log, second_weight)",
-        "torch.lerp(second_log, first_log, second_weight)",
-        (FORMULAS, LABELER),
+        "mmdrsl/models/losses/classifier_agreement.py",
+        "first_log.lerp(second_log, second_weight)",
+        "second_log.lerp(first_log, second_weight)",
+        (AGREEMENT, LABELER),
     ),
     Mutation(
         "labels from the segmentation head alone",
         "mmdrsl/pseudo_labels/views.py",
-        "            if network.second_weight > 0:\n",
-        "            if network.second_weight > 1:\n",
+        "return pool_probabilities(main, second, network.second_weight) if len(second) else main",
+        "return main",
         (LABELER,),
     ),
     Mutation(
@@ -331,5 +266,96 @@ MUTATIONS = (
         "    return decoder\n\n\n@contextmanager",
         "    return maps[-1]\n\n\n@contextmanager",
         (FEATURES,),
+    ),
+    Mutation(
+        "divisor of this rank alone",
+        RANKS,
+        '    all_reduce(divisor, op="mean")\n',
+        "",
+        (TWO_RANKS,),
+    ),
+    Mutation(
+        "gate opens on every rank for itself",
+        "mmdrsl/methods/cycada_features.py",
+        '        all_reduce(accuracy, op="mean")\n',
+        "",
+        (TWO_RANKS,),
+    ),
+    Mutation(
+        "terms run where a domain lacks",
+        ADAPTOR,
+        "if not term.domains <= batches.keys():",
+        "if not term.domains & batches.keys():",
+        (TERMS,),
+    ),
+    Mutation(
+        "teacher predicts for every term anew",
+        STEP_FILE,
+        'if "teacher" not in self._outputs:',
+        "if True:",
+        (TERMS,),
+    ),
+    Mutation(
+        "state that no hook keeps is accepted",
+        ADAPTOR,
+        "if kept and not self.calls_after_step:",
+        "if False:",
+        (TERMS, GATE),
+    ),
+    Mutation(
+        "terms get the values of others",
+        "mmdrsl/engine/hooks/after_step_hook.py",
+        'if key.startswith(f"{name}.")',
+        'if key.startswith("")',
+        (TERMS,),
+    ),
+    Mutation(
+        "discriminator learns to be fooled",
+        "mmdrsl/models/discriminators/frozen.py",
+        "{name: value.detach() for name",
+        "{name: value for name",
+        (METHODS,),
+    ),
+    Mutation(
+        "disagreement the wrong way round",
+        "mmdrsl/methods/seg_uncertainty.py",
+        "(log_q.exp() * (log_q - log_p))",
+        "(log_p.exp() * (log_p - log_q))",
+        (METHODS,),
+    ),
+    Mutation(
+        "pasted source pixels weighted as the teacher's",
+        "mmdrsl/methods/dacs.py",
+        "weight=paste(mask, torch.ones_like(pixel_weights), pixel_weights)",
+        "weight=pixel_weights",
+        (MIX,),
+    ),
+    Mutation(
+        "class weights out of the loss",
+        "mmdrsl/models/losses/cross_entropy.py",
+        "logits.float(), labels, weight=class_weight,",
+        "logits.float(), labels, weight=None,",
+        (CROSS_ENTROPY,),
+    ),
+    Mutation(
+        "random stream moved by the look at the network",
+        COMPLETED,
+        "with torch.random.fork_rng(devices=[]), torch.no_grad():",
+        "with torch.no_grad():",
+        (COMPLETION,),
+    ),
+    Mutation(
+        "wrong numbers of a config accepted",
+        COMPLETED,
+        "if given != wanted:",
+        "if False:",
+        (COMPLETION,),
+    ),
+    Mutation(
+        "labels shifted by half a cell",
+        "mmdrsl/models/label_maps.py",
+        'mode="nearest-exact"',
+        'mode="nearest"',
+        (LABELS, STEP),
     ),
 )

@@ -1,3 +1,4 @@
+import itertools
 import math
 
 import hypothesis.strategies as st
@@ -102,26 +103,6 @@ def test_own_class_distances_and_responsibilities():
     assert gradcheck(lambda d: F.mode_responsibilities(d, labels, BANDWIDTH), distances)
 
 
-@pytest.mark.parametrize("reduction", ["min", "softmin"])
-def test_class_distances(reduction):
-    embeddings, _, modes = case()
-    distances = F.squared_distances(embeddings, modes)
-    result = F.class_distances(distances, reduction).tolist()
-    for n, pixel in enumerate(naive_distances(embeddings, modes)):
-        for c, of_class in enumerate(pixel):
-            expected = min(of_class)
-            if reduction == "softmin":
-                expected = -math.log(sum(math.exp(-2 * d) for d in of_class) / MODES) / 2
-                assert min(of_class) <= expected <= sum(of_class) / MODES
-            assert result[n][c] == pytest.approx(expected)
-    assert gradcheck(lambda d: F.class_distances(d, reduction), distances.requires_grad_())
-
-
-def test_class_distances_unknown_reduction():
-    with pytest.raises(ValueError, match="'min' or 'softmin', found 'mean'"):
-        F.class_distances(torch.zeros(1, 2, 1), "mean")
-
-
 @pytest.mark.parametrize("margin", [0.0, 0.5])
 def test_margin_loss(margin):
     generator = torch.Generator().manual_seed(3)
@@ -136,22 +117,13 @@ def test_margin_loss(margin):
     assert gradcheck(lambda d: F.margin_loss(d, labels, margin), per_class.requires_grad_())
 
 
-@pytest.mark.parametrize("weighted", [False, True])
-def test_class_balanced_mean(weighted):
+def test_class_balanced_mean():
     labels = torch.tensor([0, 0, 0, 2, 4, 4])
     values = torch.tensor([1.0, 2.0, 6.0, 4.0, -1.0, 3.0], dtype=torch.float64)
-    weights = torch.tensor([1.0, 0.5, 0.0, 0.25, 1.0, 1.0], dtype=torch.float64)
-    by_class = {}
-    for value, label, weight in zip(
-        values.tolist(), labels.tolist(), weights.tolist(), strict=True
-    ):
-        by_class.setdefault(label, []).append(value * (weight if weighted else 1))
-    expected = sum(sum(own) / len(own) for own in by_class.values()) / len(by_class)
-    given_weights = weights if weighted else None
-    assert F.class_balanced_mean(values, labels, 6, given_weights).item() == pytest.approx(expected)
-    assert gradcheck(
-        lambda v: F.class_balanced_mean(v, labels, 6, given_weights), values.requires_grad_()
-    )
+    # The classes 1, 3 and 5 do not occur and are in no denominator.
+    expected = (9 / 3 + 4 / 1 + 2 / 2) / 3
+    assert F.class_balanced_mean(values, labels, 6).item() == pytest.approx(expected)
+    assert gradcheck(lambda v: F.class_balanced_mean(v, labels, 6), values.requires_grad_())
 
 
 def test_class_balanced_mean_without_pixels():
@@ -161,13 +133,10 @@ def test_class_balanced_mean_without_pixels():
     assert result == 0
 
 
-@pytest.mark.parametrize("weighted", [False, True])
-def test_pixel_mean(weighted):
+def test_pixel_mean():
     values = torch.tensor([1.0, -2.0, 6.0], dtype=torch.float64, requires_grad=True)
-    weights = torch.tensor([1.0, 0.5, 0.0], dtype=torch.float64) if weighted else None
-    expected = (1.0 - 1.0 + 0.0) / 3 if weighted else 5.0 / 3
-    assert F.pixel_mean(values, weights).item() == pytest.approx(expected)
-    assert gradcheck(lambda v: F.pixel_mean(v, weights), values)
+    assert F.pixel_mean(values).item() == pytest.approx(5 / 3)
+    assert gradcheck(F.pixel_mean, values)
     nothing = torch.zeros(0, requires_grad=True)
     result = F.pixel_mean(nothing)
     result.backward()
@@ -224,20 +193,14 @@ def test_mode_spread_penalty():
 def test_select_valid():
     embeddings = torch.arange(2 * 3 * 2 * 2, dtype=torch.float64).reshape(2, 3, 2, 2)
     labels = torch.tensor([[[0, 255], [-1, 2]], [[3, 1], [250, 0]]], dtype=torch.int32)
-    weights = torch.rand(2, 2, 2)
-    rows, kept, factors = [], [], []
-    for b in range(2):
-        for y in range(2):
-            for x in range(2):
-                if labels[b, y, x].item() in (0, 1, 2):
-                    rows.append(embeddings[b, :, y, x].tolist())
-                    kept.append(labels[b, y, x].item())
-                    factors.append(weights[b, y, x].item())
-    found, found_labels, found_weights = F.select_valid(embeddings, labels, 3, weights)
+    rows, kept = [], []
+    for b, y, x in itertools.product(range(2), repeat=3):
+        if labels[b, y, x].item() in (0, 1, 2):
+            rows.append(embeddings[b, :, y, x].tolist())
+            kept.append(labels[b, y, x].item())
+    found, found_labels = F.select_valid(embeddings, labels, 3)
     assert (found.tolist(), found_labels.tolist()) == (rows, kept)
-    assert found_weights.tolist() == factors
     assert found_labels.dtype == torch.int64
-    assert F.select_valid(embeddings, labels, 3)[2] is None
 
 
 def test_sample_class_balanced():
@@ -261,222 +224,101 @@ def test_sample_class_balanced_is_uniform():
     assert (hits - 500).abs().max() < 5 * math.sqrt(2000 * 0.25 * 0.75)
 
 
-def test_assign_modes():
+def test_draw_modes():
     shares = torch.tensor([[0.2, 0.5, 0.3]]).repeat(20000, 1)
-    assert (F.assign_modes(shares, stochastic=False) == 1).all()
-    drawn = F.assign_modes(shares, generator=torch.Generator().manual_seed(0))
+    drawn = F.draw_modes(shares, generator=torch.Generator().manual_seed(0))
     frequency = torch.bincount(drawn, minlength=3) / 20000
     assert (frequency - shares[0]).abs().max() < 0.02
-    assert F.assign_modes(shares[:0]).shape == (0,)
+    assert F.draw_modes(shares[:0]).shape == (0,)
 
 
-def naive_alignment(source, source_groups, target, target_groups, num_groups, distance, min_pixels,
-                    margin, weights):  # fmt: skip
-    def squared(a, b):
-        return sum((x - y) ** 2 for x, y in zip(a, b, strict=True))
-
+def naive_alignment(source, source_groups, target, target_groups, num_groups, min_pixels):
+    """Expectation over all pairs of a group, mean over the groups that both domains have."""
     values = []
     for group in range(num_groups):
         s = [v for v, g in zip(source.tolist(), source_groups.tolist(), strict=True) if g == group]
-        t = [
-            (v, w)
-            for v, g, w in zip(
-                target.tolist(), target_groups.tolist(), weights.tolist(), strict=True
-            )
-            if g == group
-        ]
+        t = [v for v, g in zip(target.tolist(), target_groups.tolist(), strict=True) if g == group]
         if min(len(s), len(t)) < min_pixels:
             continue
-        if distance == "mean":
-            mean_s = [sum(column) / len(s) for column in zip(*s, strict=True)]
-            mean_t = [sum(column) / len(t) for column in zip(*(v for v, _ in t), strict=True)]
-            weight = sum(w for _, w in t) / len(t)
-            values.append(weight * 2 * squared(mean_s, mean_t))
-        elif distance == "pair":
-            pairs = [w * max(0.0, squared(a, b) - margin) for a in s for b, w in t]
-            values.append(sum(pairs) / len(pairs))
-        else:
-            # Expectation of weight times (2 cross - within source - within target).
-            mean_weight = sum(w for _, w in t) / len(t)
-            cross = sum(w * math.sqrt(squared(a, b)) for a in s for b, w in t) / len(s) / len(t)
-            own_s = [math.sqrt(squared(a, b)) for a in s for b in s if a is not b]
-            own_t = [w * math.sqrt(squared(a, b)) for a, w in t for b, _ in t if a is not b]
-            values.append(
-                2 * cross - mean_weight * sum(own_s) / len(own_s) - sum(own_t) / len(own_t)
-            )
+        pairs = [
+            sum((x - y) ** 2 for x, y in zip(a, b, strict=True)) for a, b in itertools.product(s, t)
+        ]
+        values.append(sum(pairs) / len(pairs))
     return sum(values) / len(values)
 
 
-@pytest.mark.parametrize("distance", ["pair", "energy", "mean"])
-@pytest.mark.parametrize("weighted", [False, True])
-def test_mode_alignment(distance, weighted):
+def test_mode_alignment():
     generator = torch.Generator().manual_seed(0)
     source, target = unit(30, 4), F.normalize(unit(36, 4, seed=1) + 0.7)
     source_groups = torch.randint(5, (30,), generator=generator)
     target_groups = torch.randint(5, (36,), generator=generator) % 4
-    weights = torch.rand(36, generator=generator, dtype=torch.float64)
-    margin = 1.0 if distance == "pair" else 0.0
-    expected = naive_alignment(
-        source, source_groups, target, target_groups, 6, distance, 4, margin,
-        weights if weighted else torch.ones(36),
-    )  # fmt: skip
-    options = dict(
-        distance=distance, margin=margin, min_pixels=4, target_weights=weights if weighted else None
-    )
+    groups = (source_groups, target_groups)
+    sizes = [torch.bincount(each, minlength=6) for each in groups]
+    assert 0 < (torch.minimum(*sizes) >= 4).sum() < 6
+    expected = naive_alignment(source, source_groups, target, target_groups, 6, 4)
     result = F.mode_alignment(
-        source, source_groups, target, target_groups, 6,
-        num_pairs=60000, generator=generator, **options,
-    )  # fmt: skip
-    assert result.item() == pytest.approx(expected, rel=1e-9 if distance == "mean" else 0.015)
+        source, source_groups, target, target_groups, 6, num_pairs=60000, generator=generator
+    )
+    assert result.item() == pytest.approx(expected, rel=0.01)
     assert gradcheck(
         lambda s, t: F.mode_alignment(
             s, source_groups, t, target_groups, 6,
-            num_pairs=6, generator=torch.Generator().manual_seed(1), **options,
+            num_pairs=6, generator=torch.Generator().manual_seed(1),
         ),
         (source.requires_grad_(), target.requires_grad_()),
     )  # fmt: skip
 
 
-@pytest.mark.parametrize("distance", ["pair", "energy", "mean"])
-def test_mode_alignment_without_shared_mode(distance):
+@pytest.mark.parametrize("min_pixels", [3, 4])
+def test_modes_are_shared_from_min_pixels_on(min_pixels):
+    source, target = unit(7, 4), unit(9, 4, seed=1)
+    source_groups = torch.tensor([0, 0, 0, 1, 1, 1, 1])
+    target_groups = torch.tensor([0] * 5 + [1] * 4)
+    expected = naive_alignment(source, source_groups, target, target_groups, 2, min_pixels)
+    found = F.mode_alignment(
+        source, source_groups, target, target_groups, 2,
+        min_pixels=min_pixels, num_pairs=60000, generator=torch.Generator().manual_seed(0),
+    )  # fmt: skip
+    assert found.item() == pytest.approx(expected, rel=0.01)
+
+
+def test_mode_alignment_without_shared_mode():
     source, target = unit(10, 4).requires_grad_(), unit(10, 4).requires_grad_()
     groups = torch.zeros(10, dtype=torch.long)
-    result = F.mode_alignment(source, groups, target, groups + 1, 2, distance=distance)
+    result = F.mode_alignment(source, groups, target, groups + 1, 2)
     result.backward()
     assert result == 0
     assert (source.grad == 0).all()
     assert (target.grad == 0).all()
 
 
-def test_fill_rare_groups():
-    values, groups = unit(7, DIM), torch.tensor([0, 0, 0, 1, 3, 3, 3])
-    memory, memory_groups = unit(6, DIM, seed=1), torch.tensor([0, 1, 1, 2, 3, 2])
-    filled, filled_groups = F.fill_rare_groups(values, groups, memory, memory_groups, 5, 3)
-    # Groups 1 and 2 have fewer than three members of their own; nothing is remembered of group 4.
-    assert filled_groups.tolist() == [0, 0, 0, 1, 3, 3, 3, 1, 1, 2, 2]
-    assert torch.equal(filled, torch.cat([values, memory[[1, 2, 3, 5]]]))
-
-
-def test_remembered_pixels_get_no_gradient():
-    values, memory = unit(4, DIM).requires_grad_(), unit(4, DIM, seed=1).requires_grad_()
-    groups = torch.tensor([0, 0, 0, 1])
-    filled, _ = F.fill_rare_groups(values, groups, memory, groups, 2, 4)
-    filled.sum().backward()
-    assert (values.grad == 1).all()
-    assert memory.grad is None
-
-
-def test_mode_alignment_errors():
+def test_mode_alignment_needs_pixels():
     vectors, groups = unit(10, 4), torch.zeros(10, dtype=torch.long)
-    with pytest.raises(ValueError, match="found 'cosine'"):
-        F.mode_alignment(vectors, groups, vectors, groups, 1, distance="cosine")
-    with pytest.raises(ValueError, match="at least 2"):
-        F.mode_alignment(vectors, groups, vectors, groups, 1, min_pixels=1)
+    with pytest.raises(ValueError, match="at least 1, found 0"):
+        F.mode_alignment(vectors, groups, vectors, groups, 1, min_pixels=0)
 
 
-def test_pair_partners_within_a_mode_differ():
-    members = F._group_members(torch.tensor([0, 1, 1, 0, 0, 2, 2]), 3)
-    first, other = F._draw(members, torch.arange(3), 500, torch.Generator().manual_seed(0))
-    groups = torch.tensor([0, 1, 1, 0, 0, 2, 2])
-    assert (first != other).all()
-    assert (groups[first] == torch.arange(3)[:, None]).all()
-    assert (groups[other] == torch.arange(3)[:, None]).all()
-    assert set(zip(first[0].tolist(), other[0].tolist(), strict=True)) == {
-        (a, b) for a in (0, 3, 4) for b in (0, 3, 4) if a != b
-    }
-
-
-def test_model_regularizer():
-    logits = torch.randn(2, 3, 2, 4, dtype=torch.float32)
-    labels = torch.randint(3, (2, 2, 4))
-    labels[0, 0] = 255
-    values = []
-    for b in range(2):
-        for y in range(2):
-            for x in range(4):
-                if labels[b, y, x] != 255:
-                    scores = logits[b, :, y, x].tolist()
-                    total = sum(math.exp(score) for score in scores)
-                    values.append(-sum(math.log(math.exp(s) / total) for s in scores) / 3)
-    result = F.model_regularizer(logits, labels)
-    assert result.item() == pytest.approx(sum(values) / len(values), rel=1e-5)
-    logits.requires_grad_()
-    F.model_regularizer(logits, labels).backward()
-    valid = (labels != 255).sum()
-    # The derivative of the mean of -log p_c is p - 1/C.
-    expected = (logits.detach().softmax(dim=1) - 1 / 3) * (labels != 255)[:, None] / valid
-    torch.testing.assert_close(logits.grad, expected)
-    nothing = F.model_regularizer(logits, torch.full_like(labels, 255))
-    nothing.backward()
-    assert nothing == 0
-
-
-@pytest.mark.parametrize("share", [0.0, 0.3, 1.0])
-def test_pool_probabilities(share: float):
-    generator = torch.Generator().manual_seed(0)
-    first, second = (
-        torch.randn(4, 3, 2, generator=generator, dtype=torch.float64).softmax(0) for _ in range(2)
+def test_every_member_of_a_group_is_drawn_alike():
+    groups = torch.tensor([0, 1, 1, 0, 0, 2, 1])
+    drawn = F._draw_members(
+        F._group_members(groups, 4), torch.tensor([0, 1]), 6000, torch.Generator().manual_seed(0)
     )
-    found = F.pool_probabilities(first, second, share)
-    for y in range(3):
-        for x in range(2):
-            products = [
-                p ** (1 - share) * q**share
-                for p, q in zip(first[:, y, x].tolist(), second[:, y, x].tolist(), strict=True)
-            ]
-            assert found[:, y, x].tolist() == pytest.approx([p / sum(products) for p in products])
-
-
-def test_pool_of_impossible_classes_is_finite():
-    certain = torch.tensor([1.0, 0.0, 0.0])
-    pooled = F.pool_probabilities(certain, certain.flip(0), 0.5)
-    assert pooled.isfinite().all()
-    torch.testing.assert_close(pooled[0], pooled[2])
-
-
-def test_two_head_uncertainty():
-    generator = torch.Generator().manual_seed(0)
-    modes, segmentation = (
-        torch.randn(2, 4, 3, 5, generator=generator, dtype=torch.float64).softmax(1)
-        for _ in range(2)
-    )
-    found = F.two_head_uncertainty(modes, segmentation)
-    agreed = F.two_head_agreement(modes, segmentation)
-    assert found.shape == agreed.shape == (2, 3, 5)
-    for b in range(2):
-        for y in range(3):
-            for x in range(5):
-                q, p = modes[b, :, y, x].tolist(), segmentation[b, :, y, x].tolist()
-                expected = sum(u * math.log(u / v) for u, v in zip(q, p, strict=True))
-                assert found[b, y, x].item() == pytest.approx(expected)
-                assert agreed[b, y, x].item() == (q.index(max(q)) == p.index(max(p)))
-    assert 0 < agreed.sum() < agreed.numel()
-    assert (F.two_head_uncertainty(modes, modes) == 0).all()
-    assert gradcheck(
-        F.two_head_uncertainty, (modes.requires_grad_(), segmentation.requires_grad_())
-    )
-
-
-def test_two_head_uncertainty_of_certain_heads():
-    first, second = torch.eye(2)[:, :, None].requires_grad_(), torch.eye(2).flip(0)[:, :, None]
-    found = F.two_head_uncertainty(first, second)
-    found.sum().backward()
-    assert found.flatten().tolist() == pytest.approx([-math.log(F.PROBABILITY_FLOOR)] * 2)
-    assert first.grad.isfinite().all()
+    for row, members in zip(drawn, ([0, 3, 4], [1, 2, 6]), strict=True):
+        counts = torch.bincount(row, minlength=7)
+        assert counts.nonzero()[:, 0].tolist() == members
+        assert (counts[members] - 2000).abs().max() < 5 * math.sqrt(6000 * 2 / 9)
 
 
 def all_values(embeddings, labels, modes):
     distances = F.squared_distances(embeddings, modes)
     shares = F.mode_responsibilities(distances, labels, BANDWIDTH)
-    margins = F.margin_loss(F.class_distances(distances), labels, 0.5)
+    margins = F.margin_loss(distances.amin(2), labels, 0.5)
     posterior = F.class_log_posterior(distances, BANDWIDTH)
     return torch.stack(
         [
             F.class_balanced_mean(margins, labels, CLASSES),
             F.class_balanced_mean(posterior.gather(1, labels[:, None])[:, 0], labels, CLASSES),
-            F.class_balanced_mean(
-                F.margin_loss(F.class_distances(distances, "softmin"), labels, 0.5), labels, CLASSES
-            ),
+            F.pixel_mean(margins),
             F.mode_usage_penalty(shares, labels, CLASSES, min_pixels=1),
             F.mode_spread_penalty(modes, min_distance=2.0),
         ]
@@ -484,7 +326,6 @@ def all_values(embeddings, labels, modes):
 
 
 seeds = st.integers(0, 10_000)
-distances = st.sampled_from(["pair", "energy", "mean"])
 
 
 def alignment_case(seed):
@@ -493,50 +334,52 @@ def alignment_case(seed):
     return unit(60, DIM, seed=seed), unit(60, DIM, seed=seed + 1), *labels
 
 
-def aligned(source, target, source_labels, target_labels, modes, distance):
+def aligned(source, target, source_labels, target_labels, modes, num_pairs=4):
     """Alignment with the most probable modes and the same random numbers in every call."""
     groups = []
     for values, labels in ((source, source_labels), (target, target_labels)):
-        shares = F.mode_responsibilities(F.squared_distances(values, modes), labels, BANDWIDTH)
-        groups.append(labels * MODES + F.assign_modes(shares, stochastic=False))
+        own = F.own_class_distances(F.squared_distances(values, modes), labels)
+        groups.append(labels * MODES + own.argmin(1))
     return F.mode_alignment(
-        source, groups[0], target, groups[1], CLASSES * MODES, distance=distance, min_pixels=2,
-        num_pairs=4, generator=torch.Generator().manual_seed(0),
+        source, groups[0], target, groups[1], CLASSES * MODES, min_pixels=2,
+        num_pairs=num_pairs, generator=torch.Generator().manual_seed(0),
     )  # fmt: skip
 
 
-@given(seeds, distances)
-def test_alignment_does_not_depend_on_rotation(seed, distance):
+@given(seeds)
+def test_alignment_does_not_depend_on_rotation(seed):
     source, target, *labels = alignment_case(seed)
     modes, rotation = unit(CLASSES, MODES, DIM, seed=seed), torch.linalg.qr(unit(DIM, DIM)).Q
     torch.testing.assert_close(
-        aligned(source, target, *labels, modes, distance),
-        aligned(source @ rotation, target @ rotation, *labels, modes @ rotation, distance),
+        aligned(source, target, *labels, modes),
+        aligned(source @ rotation, target @ rotation, *labels, modes @ rotation),
     )
 
 
 @given(seeds)
 def test_alignment_does_not_depend_on_pixel_order_or_mode_names(seed):
     source, target, *labels = alignment_case(seed)
-    modes, order = unit(CLASSES, MODES, DIM, seed=seed), torch.randperm(60)
-    torch.testing.assert_close(
-        aligned(source, target, *labels, modes, "mean"),
-        aligned(source[order], target, labels[0][order], labels[1], modes.flip(1), "mean"),
+    modes = unit(CLASSES, MODES, DIM, seed=seed)
+    order = torch.randperm(60, generator=torch.Generator().manual_seed(seed))
+    # Other pairs are drawn: equal in the mean over many.
+    assert aligned(source, target, *labels, modes, 20_000).item() == pytest.approx(
+        aligned(source[order], target, labels[0][order], labels[1], modes.flip(1), 20_000).item(),
+        rel=0.02,
     )
 
 
-@given(seeds, distances)
-def test_a_step_along_the_gradient_aligns(seed, distance):
+@given(seeds)
+def test_a_step_along_the_gradient_aligns(seed):
     source, target, *labels = alignment_case(seed)
     modes = unit(CLASSES, MODES, DIM, seed=seed)
     target.requires_grad_()
-    value = aligned(source, target, *labels, modes, distance)
+    value = aligned(source, target, *labels, modes)
     (gradient,) = torch.autograd.grad(value, target)
     groups = F.squared_distances(target, modes).argmin(2)
     moved = target.detach() - 1e-4 * gradient / gradient.norm()
     # So small a step changes no mode; then the objective falls.
     assert torch.equal(F.squared_distances(moved, modes).argmin(2), groups)
-    assert aligned(source, moved, *labels, modes, distance) < value
+    assert aligned(source, moved, *labels, modes) < value
 
 
 @given(seeds, st.sampled_from([-1, 250, 255]))
@@ -548,7 +391,7 @@ def test_ignored_pixels_get_exactly_no_gradient(seed, ignored):
     drop = torch.rand(1, 6, 8, generator=generator) < 0.4
     labels[drop] = ignored
     modes = unit(CLASSES, MODES, DIM, seed=seed).float()
-    kept, kept_labels, _ = F.select_valid(embeddings, labels, CLASSES)
+    kept, kept_labels = F.select_valid(embeddings, labels, CLASSES)
     total = all_values(kept, kept_labels, modes)[:4].sum() + F.mode_alignment(
         kept, kept_labels, kept.flip(0), kept_labels.flip(0), CLASSES
     )
@@ -601,29 +444,13 @@ def test_small_bandwidth_gives_the_nearest_mode(seed):
     assert torch.equal(shares.round(), torch.nn.functional.one_hot(own.argmin(1), MODES).double())
 
 
-@given(seeds)
-def test_identical_domains_have_no_energy_distance(seed):
-    values, groups = unit(600, 8, seed=seed), torch.arange(600) % 2
-    shifted = F.normalize(values + torch.eye(8, dtype=torch.float64)[0])
-
-    def energy(target):
-        generator = torch.Generator().manual_seed(seed)
-        return F.mode_alignment(
-            values, groups, target, groups, 2,
-            distance="energy", num_pairs=4000, generator=generator,
-        ).item()  # fmt: skip
-
-    assert abs(energy(values)) < 0.05
-    assert energy(shifted) > 0.2
-
-
-def test_bigger_groups_than_a_byte():
-    generator = torch.Generator().manual_seed(0)
+def test_more_groups_than_a_byte_holds():
     num_groups = 60 * 5
-    groups = torch.randint(num_groups, (1500,), generator=generator)
+    groups = torch.arange(1500) % num_groups
     values = unit(1500, 3)
-    expected = naive_alignment(
-        values, groups, values.flip(1), groups, num_groups, "mean", 4, 0, torch.ones(1500)
-    )
-    result = F.mode_alignment(values, groups, values.flip(1), groups, num_groups, distance="mean")
-    assert result.item() == pytest.approx(expected)
+    expected = naive_alignment(values, groups, values.flip(1), groups, num_groups, 4)
+    result = F.mode_alignment(
+        values, groups, values.flip(1), groups, num_groups,
+        num_pairs=400, generator=torch.Generator().manual_seed(0),
+    )  # fmt: skip
+    assert result.item() == pytest.approx(expected, rel=0.02)

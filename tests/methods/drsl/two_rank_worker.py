@@ -1,9 +1,10 @@
-"""One rank of two: a training step's values and gradients, and the hooks that broadcast; results go to a file.
+"""Two ranks: a training step's values and gradients, and what is broadcast; results go to files 0.pt and 1.pt.
 
-python two_rank_worker.py RANK ADDRESS_FILE RESULT_FILE
+python two_rank_worker.py FOLDER
 """
 
 import sys
+from datetime import timedelta
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -11,25 +12,30 @@ import torch
 from mmseg.utils import register_all_modules
 from torch import nn
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-from mmdrsl.engine.hooks.mode_memory_hook import ModeMemoryHook
-from test_uda_segmentor import batch as packed_batch
-from test_uda_segmentor import build as build_adaptor
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
+from tiny_adaptor import batch, build
 
 import mmdrsl.methods.drsl.functional as F
+from mmdrsl.methods.crst import ModelRegularizationTerm
+from mmdrsl.methods.cycada_features import FeatureAdaptationTerm
 from mmdrsl.methods.drsl.mmdl_head import MMDLHead
 from mmdrsl.methods.drsl.mode_alignment import StochasticModeAlignmentLoss
 from mmdrsl.methods.drsl.mode_maintenance_hook import ModeMaintenanceHook
 from mmdrsl.methods.drsl.mode_metric import ModeMetricLoss
-from mmdrsl.models.losses.rank_sums import sum_over_ranks
+from mmdrsl.methods.seg_uncertainty import RectifiedCrossEntropyTerm
+from mmdrsl.models.losses.segmentation_losses import WeightedCrossEntropyLoss
 
 CLASSES, MODES, CHANNELS, DIM = 4, 2, 6, 5
 EVERY_PIXEL = 10**6
-PARTS = ("balanced", "plain", "means")
+# So narrow that every pixel draws its nearest mode.
+NARROW = 1e-2
+# Losses with the global value on every rank, and losses whose mean over the ranks it is.
+GLOBAL, AVERAGED = ("balanced", "plain"), ("cross_entropy", "mrkld", "rectified")
+ACCURACIES = (0.9, 0.4)
 
 
 class Step(nn.Module):
-    """Head and losses of one step; every pixel is in the sample, modes are the most probable ones."""
+    """Heads and losses of one step, with every pixel in the sample of the mode losses."""
 
     def __init__(self):
         super().__init__()
@@ -38,20 +44,29 @@ class Step(nn.Module):
             in_channels=CHANNELS, num_classes=CLASSES, num_modes=MODES, embedding_dim=DIM,
             hidden_channels=8, norm_cfg=dict(type="GN", num_groups=2),
         )  # fmt: skip
-        options = dict(max_pixels_per_class=EVERY_PIXEL, sync_class_counts=True)
+        self.classifiers = nn.ModuleList(nn.Conv2d(CHANNELS, CLASSES, 1) for _ in range(2))
+        options = dict(max_pixels_per_class=EVERY_PIXEL)
         self.balanced = ModeMetricLoss(usage_weight=0.5, spread_weight=0.5, **options)
         self.plain = ModeMetricLoss(class_balanced=False, usage_weight=0, **options)
-        self.means = StochasticModeAlignmentLoss(distance="mean", stochastic=False, **options)
+        self.cross_entropy = WeightedCrossEntropyLoss(class_weight=[1.0, 3.0, 0.5, 2.0])
+        self.mrkld = ModelRegularizationTerm(weight=1.0)
+        self.rectified = RectifiedCrossEntropyTerm()
 
     def forward(self, source, source_labels, target, target_labels, weights):
-        source, target = self.head([source]), self.head([target])
         modes, bandwidth = self.head.modes(), self.head.bandwidth
+        logits = [classifier(target) for classifier in self.classifiers]
+        step = SimpleNamespace(
+            domains=dict(target=SimpleNamespace(labels=target_labels)),
+            segmentor=SimpleNamespace(decode_head=SimpleNamespace(ignore_index=255)),
+            full_size_logits=lambda domain, head=None: logits[0 if head is None else 1],
+        )
+        rectified = self.rectified(step)
         return dict(
-            balanced=self.balanced(source, source_labels, modes, bandwidth),
-            plain=self.plain(target, target_labels, modes, bandwidth, weights),
-            means=self.means(
-                source, source_labels, target, target_labels, modes, bandwidth, weights
-            ),
+            balanced=self.balanced(self.head([source]), source_labels, modes, bandwidth),
+            plain=self.plain(self.head([target]), target_labels, modes, bandwidth),
+            cross_entropy=self.cross_entropy(logits[0], target_labels, weight=weights),
+            mrkld=self.mrkld(step)["loss_mrkld"],
+            rectified=rectified["loss_main"] + rectified["loss_auxiliary"],
         )
 
 
@@ -69,24 +84,23 @@ def global_batch():
     return features[0], source_labels, features[1], target_labels, weights
 
 
-def pair_case(rank):
-    """Leaf embeddings and groups of one rank for the pair distances."""
+def alignment(rank):
+    """Alignment loss of a rank's pixels, its leaves, and how many modes both domains use there."""
     generator = torch.Generator().manual_seed(10 + rank)
-    values = [
-        F.normalize(torch.randn(30, DIM, generator=generator, dtype=torch.float64)).requires_grad_()
-        for _ in range(2)
-    ]
-    groups = [torch.randint(5 - 2 * rank, (30,), generator=generator) for _ in range(2)]
-    return values, groups
-
-
-def pair_alignment(rank, distance, combine):
-    values, groups = pair_case(rank)
-    loss = F.mode_alignment(
-        values[0], groups[0], values[1], groups[1], 6, distance=distance, num_pairs=7,
-        generator=torch.Generator().manual_seed(rank), combine=combine,
+    maps, labels, groups = [], [], []
+    modes = F.normalize(torch.randn(3, MODES, DIM, generator=torch.Generator().manual_seed(3)))
+    for _ in ("source", "target"):
+        vectors = F.normalize(torch.randn(1, 6, 5, DIM, generator=generator))
+        classes = torch.randint(3 - rank, (1, 6, 5), generator=generator)
+        nearest = (vectors[..., None, :] - modes[classes]).square().sum(-1).argmin(-1)
+        maps.append(vectors.movedim(-1, 1).requires_grad_())
+        labels.append(classes)
+        groups.append(torch.bincount((classes * MODES + nearest).flatten(), minlength=3 * MODES))
+    loss = StochasticModeAlignmentLoss(num_pairs=7, min_pixels=4)(
+        maps[0], labels[0], maps[1], labels[1], modes, NARROW,
+        generator=torch.Generator().manual_seed(rank),
     )  # fmt: skip
-    return loss, values, groups
+    return loss, maps, int((torch.minimum(*groups) >= 4).sum())
 
 
 class Images:
@@ -94,18 +108,14 @@ class Images:
         return 2
 
     def __getitem__(self, index):
-        packed = packed_batch("source", seed=index)
+        packed = batch("source", seed=index)
         return dict(inputs=packed["inputs"][0], data_samples=packed["data_samples"][0])
 
 
-def hook_results(rank):
-    """Modes, momentum and memory after the hooks, from a model that differs between the ranks."""
-    model = build_adaptor(seed=rank)
-    head = model.heads["mmdl"] = MMDLHead(
-        in_channels=32, num_classes=3, num_modes=MODES, embedding_dim=DIM, hidden_channels=8,
-        memory_size=3,
-    )  # fmt: skip
-    head.memory.fill_(rank)
+def maintained(rank):
+    """Modes and their momentum after the hook, from a model that differs between the ranks."""
+    model = build(seed=rank)
+    head = model.heads["mmdl"]
     optimizer = torch.optim.SGD([head.representatives], lr=0.1, momentum=0.9)
     optimizer.state[head.representatives]["momentum_buffer"] = torch.ones_like(head.representatives)
     runner = SimpleNamespace(
@@ -115,39 +125,65 @@ def hook_results(rank):
     )  # fmt: skip
     before = head.representatives.detach().clone()
     ModeMaintenanceHook(kmeans_iteration=4).after_train_iter(runner, 0)
-    ModeMemoryHook(interval=4).after_train_iter(runner, 0)
     return dict(
         before=before,
         modes=head.representatives.detach().clone(),
         momentum=optimizer.state[head.representatives]["momentum_buffer"],
-        memory=head.memory,
-        memory_written=head.memory_written,
+        class_frequency=head.class_frequency,
         training=model.training,
     )
 
 
-def main(rank, address, result):
-    torch.set_num_threads(1)
-    register_all_modules(init_default_scope=True)
+def rolling_accuracy(rank):
+    """Accuracy that the gate of CyCADA's features keeps."""
+    term = FeatureAdaptationTerm(gate=dict(window=2))
+    return term.after_step(dict(domain_accuracy=torch.tensor(ACCURACIES[rank])))
+
+
+def run_rank(rank, folder):
     torch.distributed.init_process_group(
-        "gloo", init_method=f"file://{address}", rank=rank, world_size=2
+        "gloo",
+        init_method=f"file://{folder / 'address'}",
+        rank=rank,
+        world_size=2,
+        timeout=timedelta(seconds=60),
     )
     step = Step()
     wrapped = nn.parallel.DistributedDataParallel(step, broadcast_buffers=False)
     values, gradients = {}, {}
-    for part in PARTS:
+    for part in (*GLOBAL, *AVERAGED):
         losses = wrapped(*(tensor[rank : rank + 1] for tensor in global_batch()))
         values[part] = losses[part].item()
         step.zero_grad()
         # Parts that are not looked at stay in the graph with factor zero.
         (losses[part] + 0 * sum(losses.values())).backward()
         gradients[part] = {name: p.grad.clone() for name, p in step.named_parameters()}
-    for distance in ("pair", "energy"):
-        loss, (source, target), _ = pair_alignment(rank, distance, sum_over_ranks)
-        loss.backward()
-        values[distance], gradients[distance] = loss.item(), (source.grad, target.grad)
-    torch.save(dict(values=values, gradients=gradients, hooks=hook_results(rank)), result)
+    loss, maps, _ = alignment(rank)
+    loss.backward()
+    values["alignment"], gradients["alignment"] = loss.item(), [each.grad for each in maps]
+    torch.save(
+        dict(
+            values=values,
+            gradients=gradients,
+            maintained=maintained(rank),
+            gate=rolling_accuracy(rank),
+        ),
+        folder / f"{rank}.pt",
+    )
+
+
+def main(folder):
+    torch.set_num_threads(1)
+    register_all_modules(init_default_scope=True)
+    # Nothing was computed yet, so that a fork is safe, and saves the second import of everything.
+    context = torch.multiprocessing.get_context("fork")
+    ranks = [context.Process(target=run_rank, args=(rank, folder)) for rank in range(2)]
+    for process in ranks:
+        process.start()
+    for process in ranks:
+        process.join()
+    return any(process.exitcode for process in ranks)
 
 
 if __name__ == "__main__":
-    main(int(sys.argv[1]), *sys.argv[2:])
+    sys.exit(main(Path(sys.argv[1])))

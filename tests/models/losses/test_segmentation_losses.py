@@ -3,8 +3,10 @@ import math
 import pytest
 import torch
 import torch.nn.functional as F
+from mmengine.structures import PixelData
 from mmseg.models.losses import CrossEntropyLoss
 from mmseg.registry import MODELS
+from mmseg.structures import SegDataSample
 
 CLASSES, IGNORED = 4, 255
 WEIGHTS = [0.5, 2.0, 1.0, 3.0]
@@ -18,11 +20,11 @@ def example(seed=0, dtype=torch.float32):
     return logits, labels, torch.rand(2, 5, 6, generator=generator, dtype=dtype)
 
 
-def build(name, **options):
-    return MODELS.build(dict(type=name, **options))
+def build(**options):
+    return MODELS.build(dict(type="WeightedCrossEntropyLoss", **options))
 
 
-def naive(logits, labels, pixel_weights, per_pixel, class_weight=None):
+def naive(logits, labels, pixel_weights, class_weight=None):
     total = divisor = 0.0
     for b in range(2):
         for y in range(5):
@@ -33,7 +35,7 @@ def naive(logits, labels, pixel_weights, per_pixel, class_weight=None):
                 scores = [math.exp(value) for value in logits[b, :, y, x].tolist()]
                 share = [value / sum(scores) for value in scores]
                 class_factor = class_weight[label] if class_weight else 1.0
-                total += class_factor * pixel_weights[b, y, x].item() * per_pixel(share, label)
+                total -= class_factor * pixel_weights[b, y, x].item() * math.log(share[label])
                 divisor += class_factor
     return total / divisor
 
@@ -41,38 +43,27 @@ def naive(logits, labels, pixel_weights, per_pixel, class_weight=None):
 @pytest.mark.parametrize("class_weight", [None, WEIGHTS])
 def test_cross_entropy_against_loops(class_weight):
     logits, labels, weights = example()
-    found = build("WeightedCrossEntropyLoss", class_weight=class_weight, loss_weight=2.0)(
-        logits, labels, weight=weights
-    )
-    wanted = naive(logits, labels, weights, lambda p, c: -math.log(p[c]), class_weight)
+    found = build(class_weight=class_weight, loss_weight=2.0)(logits, labels, weight=weights)
+    wanted = naive(logits, labels, weights, class_weight)
     assert found.item() == pytest.approx(2 * wanted, rel=1e-5)
-    plain = build("WeightedCrossEntropyLoss", class_weight=class_weight)(logits, labels)
+    plain = build(class_weight=class_weight)(logits, labels)
     factor = None if class_weight is None else torch.tensor(class_weight)
     torch.testing.assert_close(plain, F.cross_entropy(logits, labels, factor, ignore_index=IGNORED))
 
 
-def test_stock_loss_still_needs_the_mend():
+def test_stock_loss_takes_class_weights_without_avg_non_ignore_alone():
+    """What `completion` fills class weights in for, and why it sets avg_non_ignore."""
     logits, labels, _ = example()
-    stock = CrossEntropyLoss(class_weight=WEIGHTS, avg_non_ignore=True)
     with pytest.raises(IndexError):
-        stock(logits, labels, ignore_index=IGNORED)
+        CrossEntropyLoss(class_weight=WEIGHTS, avg_non_ignore=True)(
+            logits, labels, ignore_index=IGNORED
+        )
+    found = CrossEntropyLoss(class_weight=WEIGHTS)(logits, labels, ignore_index=IGNORED)
+    torch.testing.assert_close(found, build(class_weight=WEIGHTS)(logits, labels))
 
 
-def test_reverse_cross_entropy_against_loops():
-    logits, labels, weights = example()
-    found = build("ReverseCrossEntropyLoss", log_zero=-3.0, loss_weight=0.5)(
-        logits, labels, weight=weights
-    )
-
-    def reverse(share, label):
-        return -sum(p * (0.0 if c == label else -3.0) for c, p in enumerate(share))
-
-    assert found.item() == pytest.approx(0.5 * naive(logits, labels, weights, reverse), rel=1e-5)
-
-
-@pytest.mark.parametrize("name", ["WeightedCrossEntropyLoss", "ReverseCrossEntropyLoss"])
-def test_gradients_and_ignored_pixels(name):
-    loss = build(name)
+def test_gradients_and_ignored_pixels():
+    loss = build()
     logits, labels, weights = example(dtype=torch.float64)
     # Computed in float32 on purpose: compare with differences of that precision.
     loss(logits, labels, weight=weights).backward()
@@ -87,17 +78,16 @@ def test_gradients_and_ignored_pixels(name):
     assert logits.grad[place].item() == pytest.approx(slope.item(), rel=0.02, abs=1e-5)
 
 
-@pytest.mark.parametrize("name", ["WeightedCrossEntropyLoss", "ReverseCrossEntropyLoss"])
-def test_nothing_labeled_is_a_connected_zero(name):
+def test_nothing_labeled_is_a_connected_zero():
     logits, labels, _ = example()
-    value = build(name)(logits, torch.full_like(labels, IGNORED))
+    value = build()(logits, torch.full_like(labels, IGNORED))
     assert value.item() == 0
     value.backward()
     assert (logits.grad == 0).all()
 
 
 def test_class_weights_follow_the_model_and_stay_out_of_checkpoints():
-    loss = build("WeightedCrossEntropyLoss", class_weight=WEIGHTS)
+    loss = build(class_weight=WEIGHTS)
     assert loss.to(torch.float64).class_weight.dtype == torch.float64
     assert loss.state_dict() == {}
 
@@ -107,19 +97,11 @@ def test_it_serves_as_a_heads_own_loss():
         dict(
             type="FCNHead", in_channels=3, channels=4, num_convs=1, num_classes=CLASSES,
             dropout_ratio=0, align_corners=False,
-            loss_decode=[dict(type="WeightedCrossEntropyLoss", class_weight=WEIGHTS),
-                         dict(type="ReverseCrossEntropyLoss")],
+            loss_decode=dict(type="WeightedCrossEntropyLoss", class_weight=WEIGHTS),
         )
     )  # fmt: skip
-    from mmengine.structures import PixelData
-    from mmseg.structures import SegDataSample
-
     _, labels, _ = example()
     samples = [SegDataSample(gt_sem_seg=PixelData(data=label[None])) for label in labels]
-    values = head.loss([torch.randn(2, 3, 5, 6)], samples, {})
-    assert {"loss_ce", "loss_rce"} <= set(values)
-
-
-def test_reverse_needs_a_negative_stand_in():
-    with pytest.raises(ValueError, match="negative"):
-        build("ReverseCrossEntropyLoss", log_zero=0.0)
+    features = [torch.randn(2, 3, 5, 6)]
+    wanted = build(class_weight=WEIGHTS)(head.eval()(features), labels)
+    torch.testing.assert_close(head.loss(features, samples, {})["loss_ce"], wanted)
