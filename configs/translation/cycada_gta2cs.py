@@ -89,19 +89,22 @@ model = dict(
 )
 optimizer = dict(type="Adam", lr=2e-4, betas=(0.5, 0.999))
 optim_wrapper = dict(
+    _delete_=True,
     constructor="mmagic.MultiOptimWrapperConstructor",
     generators=dict(type="OptimWrapper", optimizer=optimizer),
     discriminators=dict(type="OptimWrapper", optimizer=optimizer),
 )
 # Constant for the first half, then linearly to 0.
-param_scheduler = dict(
-    type="LinearLR",
-    start_factor=1.0,
-    end_factor=0.0,
-    begin=max_iters // 2,
-    end=max_iters,
-    by_epoch=False,
-)
+param_scheduler = [
+    dict(
+        type="LinearLR",
+        start_factor=1.0,
+        end_factor=0.0,
+        begin=max_iters // 2,
+        end=max_iters,
+        by_epoch=False,
+    )
+]
 train_cfg = dict(type="IterBasedTrainLoop", max_iters=max_iters)
 # Nothing is evaluated while a translator trains; tools/analysis_tools/evaluate_translation.py does it afterwards.
 val_cfg = None
@@ -110,4 +113,8 @@ val_evaluator = None
 test_cfg = None
 test_dataloader = None
 test_evaluator = None
-default_hooks = dict(samples=dict(type="SampleSheetHook", interval=max_iters // 20))
+default_hooks = dict(
+    _base_.runtime_hooks,
+    _delete_=True,
+    samples=dict(type="SampleSheetHook", interval=max_iters // 20),
+)
