@@ -26,8 +26,9 @@ def class_pixel_index(
 ) -> npt.NDArray[np.int64]:
     """Count the pixels of each class in each label, or take the counts of an earlier start.
 
-    The counts are kept in the folder for temporary files. That file is used only while every label has the path, size and time of change, and every id the meaning, that it was
-    counted with. With several ranks the first counts and the others wait.
+    The counts are kept in the folder for temporary files. That file is used only while every label has the path, size
+    and time of change, and every id the meaning, that it was counted with. With several ranks the first counts and
+    the others wait.
 
     Args:
         infos: What `count_label` needs, one per label.

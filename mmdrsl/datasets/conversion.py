@@ -5,10 +5,8 @@ from __future__ import annotations
 import json
 import os
 import shutil
-import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -18,6 +16,7 @@ import numpy as np
 import numpy.typing as npt
 from tqdm import tqdm
 
+from mmdrsl.atomic_files import replacing
 from mmdrsl.datasets.daformer_index import write_daformer_index
 from mmdrsl.datasets.label_counts import count_label
 from mmdrsl.datasets.labeled import TRAIN_ID_SUFFIX, LabelledImageDataset
@@ -222,7 +221,7 @@ def _write_image(pair: Pair, options: ConversionOptions) -> None:
     pair.new_image.parent.mkdir(parents=True, exist_ok=True)
     reduced = options.height is not None and header_size(str(pair.image))[1] > options.height
     if not reduced and options.jpeg_quality is None:
-        with _appearing(pair.new_image) as temporary:
+        with replacing(pair.new_image) as temporary:
             shutil.copyfile(pair.image, temporary)
         return
     image = LoadImage().transform({"img_path": str(pair.image)})["img"]
@@ -276,20 +275,5 @@ def _write_encoded(path: Path, encoded: tuple) -> None:
     if not encoded[0]:
         raise OSError(f"OpenCV cannot encode {path}")
     path.parent.mkdir(parents=True, exist_ok=True)
-    with _appearing(path) as temporary:
+    with replacing(path) as temporary:
         temporary.write_bytes(encoded[1].tobytes())
-
-
-@contextmanager
-def _appearing(path: Path) -> Iterator[Path]:
-    """Give a temporary path beside a file, and put it in the file's place at the end."""
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=".converting_")
-    os.close(handle)
-    temporary = Path(name)
-    try:
-        yield temporary
-        # mkstemp makes files that only their owner reads.
-        temporary.chmod(0o644)
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)

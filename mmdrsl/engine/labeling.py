@@ -73,7 +73,7 @@ def build_labeling(
             f"{sorted(cfg.get('default_hooks', {}))} and {'a' if target else 'no'} target."
         )
     if portion is None:
-        portions = [each.get("portion") for each in hook.rounds if each.get("labeled", True)]
+        portions = [each.get("portion") for each in hook.rounds]
         portion = portions[-1] if portions else None
     model = MODELS.build(cfg.model)
     weights = None if checkpoint is None else _read(checkpoint)

@@ -10,10 +10,10 @@ import torch
 import torch.nn.functional as F
 from mmengine.config import Config
 from mmengine.device import get_device
-from mmengine.runner.checkpoint import _load_checkpoint
 from mmseg.registry import MODELS
 from torch import Tensor, nn
 
+from mmdrsl.checkpoints import read_checkpoint
 from mmdrsl.translation.functional import Picture
 from mmdrsl.translation.tiled_generator import STRIDE, translate_in_tiles
 from mmdrsl.translation.translators import Translator
@@ -80,14 +80,15 @@ def load_generator(
         The translator.
 
     Raises:
+        FileNotFoundError: There is no such checkpoint.
         ValueError: The config trains no translator, or the checkpoint holds no generator of it.
     """
     if cfg.model.type != "mmagic.CyCADA":
         raise ValueError(
-            f"A checkpoint translates with the config that it was trained by (configs/cycada/cycada_*.py), found one "
-            f"whose model.type is {cfg.model.type}."
+            "A checkpoint translates with the config that it was trained by (configs/translation/cycada_*.py), found "
+            f"one whose model.type is {cfg.model.type}."
         )
-    weights = _load_checkpoint(checkpoint, map_location="cpu").get("state_dict", {})
+    weights = read_checkpoint(checkpoint).get("state_dict", {})
     weights = {
         key[len(_WEIGHTS) :]: value for key, value in weights.items() if key.startswith(_WEIGHTS)
     }

@@ -7,10 +7,10 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
-from mmengine.runner.checkpoint import _load_checkpoint
 from mmseg.registry import MODELS
 from torch import Tensor, nn
 
+from mmdrsl.checkpoints import read_checkpoint
 from mmdrsl.datasets.label_spaces import IGNORE_INDEX
 from mmdrsl.models.segmentors.uda_segmentor import SEGMENTOR_PREFIX
 
@@ -87,6 +87,7 @@ class SemanticConsistency(nn.Module):
 
         Raises:
             FileNotFoundError: No checkpoint is named, or there is no such file.
+            ValueError: The file is no checkpoint.
             RuntimeError: The weights are of another network.
         """
         if self.checkpoint is None or not Path(self.checkpoint).is_file():
@@ -95,7 +96,7 @@ class SemanticConsistency(nn.Module):
                 "Train one (configs/source_only) and name its checkpoint in model.semantic.checkpoint, or set "
                 "model.semantic=None for a plain CycleGAN."
             )
-        weights = _load_checkpoint(self.checkpoint, map_location="cpu")
+        weights = read_checkpoint(self.checkpoint)
         weights = weights.get("state_dict", weights)
         if any(key.startswith(SEGMENTOR_PREFIX) for key in weights):
             weights = {

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import shutil
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
@@ -13,7 +12,7 @@ from typing import Any
 
 import cv2
 
-from mmdrsl.atomic_files import file_hash, write_atomically
+from mmdrsl.atomic_files import file_hash, replacing, write_atomically
 from mmdrsl.pseudo_labels.artifact import check_inside
 from mmdrsl.translation.functional import Picture
 
@@ -150,9 +149,8 @@ class TranslatedFolder:
         data = cv2.imencode(ending, picture, flags)[1].tobytes()
         path = self.root / IMAGES / f"{sample_id}{ending}"
         path.parent.mkdir(parents=True, exist_ok=True)
-        temporary = path.with_name(f".{path.name}.{rank}.tmp")
-        temporary.write_bytes(data)
-        os.replace(temporary, path)
+        with replacing(path) as temporary:
+            temporary.write_bytes(data)
         entry = TranslatedImage(
             file=path.relative_to(self.root).as_posix(),
             sha256=hashlib.sha256(data).hexdigest(),

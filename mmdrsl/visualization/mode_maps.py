@@ -9,10 +9,11 @@ import torch
 from mmengine.config import Config
 from mmengine.dataset import pseudo_collate
 from mmengine.registry import init_default_scope
-from mmengine.runner import load_checkpoint
+from mmengine.runner import load_state_dict
 from mmseg.registry import MODELS
 from torch.nn import functional
 
+from mmdrsl.checkpoints import read_checkpoint
 from mmdrsl.methods.drsl.mmdl_head import MMDLHead
 from mmdrsl.models.feature_maps import feature_maps
 from mmdrsl.models.segmentors.export import evaluates_teacher
@@ -31,18 +32,21 @@ def load_model(cfg: Config, checkpoint: str | Path) -> UDASegmentor:
 
     Raises:
         FileNotFoundError: The checkpoint does not exist.
+        ValueError: The file is no checkpoint.
     """
-    if not Path(checkpoint).is_file():
-        raise FileNotFoundError(f"{checkpoint} does not exist: train the run that writes it first.")
     init_default_scope(cfg.default_scope)
     model = MODELS.build(cfg.model)
-    loaded = load_checkpoint(model, str(checkpoint), map_location="cpu")
-    if evaluates_teacher(cfg) and loaded["state_dict"].get(f"{TEACHER_PREFIX}steps", 0) > 0:
+    loaded = read_checkpoint(checkpoint)
+    weights = loaded.get("state_dict", loaded)
+    load_state_dict(model, weights)
+    if evaluates_teacher(cfg) and weights.get(f"{TEACHER_PREFIX}steps", 0) > 0:
         prefix = f"{TEACHER_PREFIX}module."
-        weights = loaded["state_dict"].items()
-        model.networks().load_state_dict(
-            {key.removeprefix(prefix): value for key, value in weights if key.startswith(prefix)}
-        )
+        own = {
+            key.removeprefix(prefix): value
+            for key, value in weights.items()
+            if key.startswith(prefix)
+        }
+        model.networks().load_state_dict(own)
     return model.eval()
 
 

@@ -1,13 +1,11 @@
 import json
 import os
 import re
-from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
 from PIL import Image
 
-from mmdrsl.atomic_files import write_atomically
 from mmdrsl.pseudo_labels.artifact import PseudoLabelArtifact, RoundManifest
 
 PALETTE = [[128, 64, 128], [244, 35, 232], [70, 70, 70]]
@@ -41,20 +39,6 @@ def artifact(tmp_path):
     }
     result.finish(manifest(hashes))
     return result
-
-
-def test_two_writers_of_one_file(tmp_path):
-    path = tmp_path / "results.json"
-    texts = ["a" * 5000, "b" * 5000]
-
-    def write(text):
-        for _ in range(200):
-            write_atomically(path, text)
-            assert path.read_text() in texts
-
-    with ThreadPoolExecutor(2) as pool:
-        list(pool.map(write, texts))
-    assert [file.name for file in tmp_path.iterdir()] == ["results.json"]
 
 
 @pytest.mark.parametrize("image_id", ["/data/real/a", "../a", "city/../../a"])
@@ -218,14 +202,6 @@ def test_a_failing_write_keeps_the_old_manifest(artifact, monkeypatch):
     with pytest.raises(OSError, match="no space"):
         artifact.finish(manifest({}))
     assert artifact.read_manifest() == before
-
-
-def test_write_atomically_replaces(tmp_path):
-    path = tmp_path / "x.json"
-    write_atomically(path, "one")
-    write_atomically(path, "two")
-    assert path.read_text() == "two"
-    assert [item.name for item in tmp_path.iterdir()] == ["x.json"]
 
 
 def test_clear(artifact):

@@ -34,8 +34,9 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 import mmdrsl  # noqa: F401 - registers everything before a config is built
+from mmdrsl.checkpoints import read_checkpoint
 from mmdrsl.datasets.inspection.config_domains import plain_datasets
-from mmdrsl.engine.launch import resolve_mmseg_bases
+from mmdrsl.engine.launch import read_config
 from mmdrsl.methods.drsl.mmdl_head import MMDLHead
 from mmdrsl.models.batch_norm import calibrate_running_statistics
 from mmdrsl.models.feature_maps import choose_map, feature_maps
@@ -235,10 +236,7 @@ def load_with_its_modes(cfg: Config, checkpoint: str) -> UDASegmentor:
         FileNotFoundError: The checkpoint does not exist.
         ValueError: It holds no modes.
     """
-    if not Path(checkpoint).is_file():
-        raise FileNotFoundError(f"{checkpoint} does not exist: train the run that writes it first.")
-    weights = torch.load(checkpoint, map_location="cpu", weights_only=False)["state_dict"]
-    modes = weights.get("heads.mmdl.representatives")
+    modes = read_checkpoint(checkpoint).get("state_dict", {}).get("heads.mmdl.representatives")
     if modes is None:
         raise ValueError(
             f"{checkpoint} holds no modes (heads.mmdl.representatives): train with mode learning."
@@ -264,8 +262,7 @@ def parse_args() -> argparse.Namespace:
 def main() -> None:
     """Score every checkpoint and print one line each."""
     args = parse_args()
-    resolve_mmseg_bases()
-    cfg = Config.fromfile(args.config)
+    cfg = read_config(args.config)
     datasets = datasets_of(cfg)
     names = datasets["camera"].metainfo["classes"]  # type: ignore[attr-defined]
     index = cfg.model.heads.mmdl.get("in_index", -1)
@@ -280,7 +277,7 @@ def main() -> None:
 
     plain = None
     if args.plain:
-        plain = pixels_of(load_model(Config.fromfile(args.plain[0]), args.plain[1]))
+        plain = pixels_of(load_model(read_config(args.plain[0]), args.plain[1]))
     report = []
     columns = [
         f"{domain}: {what}"

@@ -34,8 +34,8 @@ class TwoDomainSampler(Sampler):
         dataset: The two-domain dataset.
         seed: Seed of the stream; None takes one shared by all ranks.
         shuffle: Whether to shuffle; without it images come in order.
-        rare_class_sampling: Arguments of `RareClassSampling` for source images, ``{}`` for its defaults; None treats all
-            images alike.
+        rare_class_sampling: Arguments of `RareClassSampling` for source images, ``{}`` for its defaults; None treats
+            all images alike.
 
     Raises:
         ValueError: An option of the rare classes is impossible, or a label that they count cannot be read.

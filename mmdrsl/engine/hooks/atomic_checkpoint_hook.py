@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 from mmengine.dist import is_main_process
 from mmengine.hooks import CheckpointHook
 from mmengine.runner import Runner
 from mmseg.registry import HOOKS
+
+from mmdrsl.atomic_files import replacing, write_atomically
 
 
 @HOOKS.register_module()
@@ -27,25 +28,25 @@ class AtomicCheckpointHook(CheckpointHook):
                 outdated.append(self.keep_ckpt_ids.popleft())
             self.keep_ckpt_ids.append(step)
             runner.message_hub.update_info("keep_ckpt_ids", list(self.keep_ckpt_ids))
-        name = self.filename_tmpl.format(step)
-        path = Path(self.out_dir) / name
+        path = Path(self.out_dir) / self.filename_tmpl.format(step)
         self.last_ckpt = str(path)
         runner.message_hub.update_info("last_ckpt", self.last_ckpt)
-        temporary = f".{name}.tmp"
-        runner.save_checkpoint(
-            self.out_dir,
-            temporary,
-            save_optimizer=self.save_optimizer,
-            save_param_scheduler=self.save_param_scheduler,
-            meta=meta,
-            by_epoch=self.by_epoch,
-            **self.args,
-        )
+        # The Runner saves on the first rank alone.
         if not is_main_process():
             return
-        os.replace(path.with_name(temporary), path)
-        pointer = Path(runner.work_dir) / "last_checkpoint"
-        pointer.with_suffix(".tmp").write_text(str(path))
-        os.replace(pointer.with_suffix(".tmp"), pointer)
+        for left in path.parent.glob(f".{path.name}.*.tmp"):
+            # By a run that was killed while it wrote this checkpoint.
+            left.unlink()
+        with replacing(path) as temporary:
+            runner.save_checkpoint(
+                self.out_dir,
+                temporary.name,
+                save_optimizer=self.save_optimizer,
+                save_param_scheduler=self.save_param_scheduler,
+                meta=meta,
+                by_epoch=self.by_epoch,
+                **self.args,
+            )
+        write_atomically(Path(runner.work_dir) / "last_checkpoint", str(path))
         for old in outdated:
             path.with_name(self.filename_tmpl.format(old)).unlink(missing_ok=True)

@@ -2,16 +2,14 @@
 
 from collections.abc import Mapping
 from pathlib import Path
-from pickle import UnpicklingError
 from typing import Any, NamedTuple
 
 import torch
-from mmengine.logging import HistoryBuffer
-from mmengine.runner.checkpoint import get_torch_safe_globals
 from mmseg.models.backbones.mobilenet_v2 import MobileNetV2
 from mmseg.registry import MODELS
 from torch import Tensor, nn
 
+from mmdrsl.checkpoints import read_checkpoint
 from mmdrsl.models.backbones.segnet_encoder import VGG16_STAGES
 
 BACKBONES: dict[str, dict[str, Any]] = {
@@ -80,7 +78,7 @@ def read_state_dict(path: str | Path) -> dict[str, Tensor]:
             f"no weight file {path}: nothing is downloaded, so fetch the torchvision or timm "
             f"checkpoint yourself and convert it with {CONVERTER}"
         )
-    content = _read_safetensors(path) if path.suffix == ".safetensors" else _read_torch(path)
+    content = _read_safetensors(path) if path.suffix == ".safetensors" else read_checkpoint(path)
     if isinstance(content, Mapping):
         content = content.get("state_dict", content)
     if not isinstance(content, Mapping):
@@ -193,31 +191,6 @@ def check_backbone_file(path: str | Path, backbone: nn.Module, *, prefix: str = 
             f"{path}{below} does not fit {type(backbone).__name__}: {misfit}; convert torchvision "
             f"or timm weights with {CONVERTER}, or give the file of this backbone"
         )
-
-
-def _read_torch(path: Path) -> Any:
-    skipped = (getattr, HistoryBuffer)
-    allowed: list[Any] = [entry for entry in get_torch_safe_globals() if entry not in skipped]
-    # MMEngine's logs in its checkpoints name getattr, with which a file could run any code. The logs themselves would
-    # put what it gave them in place of the statistics of this process's logs.
-    allowed.append((_forget, "builtins.getattr"))
-    allowed.append((_ForgottenLog, f"{HistoryBuffer.__module__}.{HistoryBuffer.__qualname__}"))
-    try:
-        with torch.serialization.safe_globals(allowed):
-            return torch.load(path, map_location="cpu", weights_only=True)
-    except (UnpicklingError, RuntimeError, EOFError) as error:
-        raise ValueError(
-            f"{path} is no checkpoint of tensors and plain types ({str(error).splitlines()[0]}); "
-            "save only model.state_dict()"
-        ) from error
-
-
-def _forget(*_: Any) -> None:
-    """Take the place of a function that a file names and that must not run."""
-
-
-class _ForgottenLog:
-    """Takes the place of a log that a file holds."""
 
 
 def _read_safetensors(path: Path) -> dict[str, Tensor]:

@@ -1,27 +1,28 @@
-"""Hooks that look at the modes between steps: memory and monitors."""
+"""Hooks that act on the modes between steps: seeding, revival, monitors."""
 
 import copy
-import sys
-from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 import torch
 import torch.nn.functional as F
-from mmdrsl.engine.hooks.mode_memory_hook import ModeMemoryHook
 from mmengine.logging import MessageHub
+from mmseg.registry import HOOKS
+from tiny_adaptor import CLASSES, MODES, batch, build, build_drsl_segmentor
 from torch import nn
 
 from mmdrsl.methods.drsl.mmdl_head import MMDLHead
-from mmdrsl.methods.drsl.mode_maintenance_hook import ModeMaintenanceHook
+from mmdrsl.methods.drsl.mode_maintenance_hook import (
+    SAMPLES_PER_MODE,
+    ModeMaintenanceHook,
+    kmeans_representatives,
+    revive_dead_modes,
+)
 from mmdrsl.methods.drsl.mode_monitor_hook import ModeMonitorHook, mode_figures
-from mmdrsl.methods.drsl.source_sample import embed_source_sample, find_mode_head
-
-sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "models"))
-import test_drsl_head
-from test_uda_segmentor import CLASSES, MODES, batch, build
+from mmdrsl.methods.drsl.source_sample import SourceSample, embed_source_sample, find_mode_head
 
 NAMES = ("road", "sky", "car")
+AXES = torch.eye(6)
 
 
 class Source:
@@ -52,14 +53,6 @@ def runner_of(model, iteration=0, dataset=None):
     )
 
 
-def with_memory(model, size=4):
-    model.heads["mmdl"] = MMDLHead(
-        in_channels=32, num_classes=CLASSES, num_modes=MODES, hidden_channels=16, embedding_dim=8,
-        memory_size=size,
-    )  # fmt: skip
-    return model
-
-
 def test_source_sample_is_a_function_of_seed_and_iteration():
     model = build()
     before = copy.deepcopy(model.state_dict())
@@ -87,63 +80,11 @@ def test_source_sample_is_a_function_of_seed_and_iteration():
 def test_find_mode_head():
     model = build()
     assert find_mode_head(model, "mmdl") is model.heads["mmdl"]
-    plain = test_drsl_head.build()
+    plain = build_drsl_segmentor()
     assert find_mode_head(plain, "mmdl") is plain.decode_head.mmdl_head
     for wrong in (nn.Module(), plain.backbone):
         with pytest.raises(ValueError, match=r"model\.heads\.mmdl, found \[\]"):
             find_mode_head(wrong, "mmdl")
-
-
-def test_memory_is_written_at_intervals():
-    model = with_memory(build())
-    head = model.heads["mmdl"]
-    hook = ModeMemoryHook(interval=3, num_images=2)
-    hook.before_train(runner_of(model))
-    assert head.memory_followed
-    written = []
-    for iteration in range(6):
-        hook.after_train_iter(runner_of(model, iteration), 0)
-        written.append(int(head.memory_written.sum()))
-    assert written[:2] == [0, 0]
-    assert 0 < written[2] == written[4] < written[5]
-    vectors, groups = head.remembered()
-    torch.testing.assert_close(vectors.norm(dim=1), torch.ones(len(vectors)))
-    distances = (vectors[:, None, None] - head.modes()).square().sum(-1)
-    own = distances[torch.arange(len(groups)), groups // MODES].argmin(dim=1)
-    assert torch.equal(own, groups % MODES)
-    assert set((groups // MODES).tolist()) == set(range(CLASSES))
-
-
-def test_memory_is_a_ring():
-    head = MMDLHead(in_channels=2, num_classes=2, num_modes=1, embedding_dim=3, memory_size=3)
-    rows = F.normalize(torch.randn(8, 3, generator=torch.Generator().manual_seed(0)), dim=1)
-    head.remember(rows[:2], torch.tensor([1, 1]))
-    assert torch.equal(head.remembered()[0], rows[:2])
-    assert head.remembered()[1].tolist() == [1, 1]
-    head.remember(rows[2:4], torch.tensor([1, 1]))
-    assert {tuple(row) for row in head.remembered()[0].tolist()} == {
-        tuple(row) for row in rows[1:4].tolist()
-    }
-    head.remember(rows[4:], torch.ones(4, dtype=torch.long))
-    assert {tuple(row) for row in head.remembered()[0].tolist()} == {
-        tuple(row) for row in rows[5:].tolist()
-    }
-    copied = MMDLHead(in_channels=2, num_classes=2, num_modes=1, embedding_dim=3, memory_size=3)
-    copied.load_state_dict(head.state_dict())
-    assert torch.equal(copied.remembered()[0], head.remembered()[0])
-    head.forget(torch.tensor([[False], [True]]))
-    assert len(head.remembered()[0]) == 0
-
-
-def test_memory_must_exist():
-    with pytest.raises(ValueError, match="memory_size is 0"):
-        ModeMemoryHook().before_train(runner_of(build()))
-    head = build().heads["mmdl"]
-    assert not any("memory" in name for name in head.state_dict())
-    for call in (head.remembered, lambda: head.remember(torch.zeros(1, 8), torch.tensor([0]))):
-        with pytest.raises(ValueError, match="set its memory_size above 0"):
-            call()
-    head.forget(torch.ones(CLASSES, MODES, dtype=torch.bool))
 
 
 def test_figures_of_a_batch():
@@ -214,7 +155,7 @@ def test_figures_of_images_of_different_sizes():
 
 
 def test_maintenance_looks_after_a_plain_segmentor():
-    model = test_drsl_head.build()
+    model = build_drsl_segmentor()
     head = model.decode_head.mmdl_head
     before = head.representatives.detach().clone()
     runner = runner_of(model, iteration=0)
@@ -250,10 +191,147 @@ def test_monitor_logs_at_intervals(per_class):
     assert any("." in name for name in names) == per_class
 
 
-def test_hooks_refuse():
+def test_monitor_refuses():
     with pytest.raises(ValueError, match="interval must be >= 1"):
         ModeMonitorHook(interval=0)
-    with pytest.raises(ValueError, match="ModeMemoryHook needs interval"):
-        ModeMemoryHook(num_images=0)
     with pytest.raises(TypeError, match="needs a UDASegmentor, found EncoderDecoder"):
-        ModeMonitorHook().before_train(runner_of(test_drsl_head.build()))
+        ModeMonitorHook().before_train(runner_of(build_drsl_segmentor()))
+
+
+def clusters(centers, sizes, noise=0.02, seed=0):
+    """Unit vectors around unit centers; `sizes` counts the members of each."""
+    generator = torch.Generator().manual_seed(seed)
+    members = torch.cat(
+        [center.repeat(size, 1) for center, size in zip(centers, sizes, strict=True)]
+    )
+    noisy = members + noise * torch.randn(members.shape, generator=generator)
+    return F.normalize(noisy, dim=1)
+
+
+def test_kmeans_recovers_clusters():
+    modes = F.normalize(torch.randn(3, 2, 6, generator=torch.Generator().manual_seed(0)), dim=-1)
+    few = 2 * SAMPLES_PER_MODE - 1
+    embeddings = torch.cat(
+        [clusters(AXES[:2], (30, 40)), clusters(AXES[2:3], (few,)), clusters(AXES[4:6], (50, 25))]
+    )
+    labels = torch.tensor([0] * 70 + [1] * few + [2] * 75)
+    order = torch.randperm(len(labels), generator=torch.Generator().manual_seed(1))
+    before = modes.clone()
+    renewed, replaced = kmeans_representatives(embeddings[order], labels[order], modes, seed=0)
+    assert torch.equal(modes, before)
+    assert replaced.tolist() == [[True, True], [False, False], [True, True]]
+    assert torch.equal(renewed[1], modes[1])
+    assert renewed.dtype == modes.dtype
+    torch.testing.assert_close(renewed.norm(dim=-1), torch.ones(3, 2))
+    for c, wanted in ((0, AXES[:2]), (2, AXES[4:6])):
+        cosines = renewed[c] @ wanted.t()
+        assert sorted(cosines.argmax(dim=1).tolist()) == [0, 1]
+        assert (cosines.amax(dim=1) > 0.999).all()
+    again, _ = kmeans_representatives(embeddings[order], labels[order], modes, seed=0)
+    assert torch.equal(again, renewed)
+
+
+def test_exactly_the_dead_modes_move():
+    modes = torch.stack([AXES[[0, 1, 5]], AXES[[2, 3, 5]], AXES[[0, 1, 5]]])
+    outliers = F.normalize(AXES[4] + 0.1 * AXES[0], dim=0)[None]
+    embeddings = torch.cat(
+        [
+            clusters(AXES[:2], (40, 40)),
+            outliers,
+            clusters(AXES[[2, 3, 5]], (30, 30, 30)),
+            clusters(AXES[:1], (3 * SAMPLES_PER_MODE - 1,)),
+        ]
+    )
+    labels = torch.tensor([0] * 81 + [1] * 90 + [2] * (3 * SAMPLES_PER_MODE - 1))
+    before = modes.clone()
+    renewed, replaced = revive_dead_modes(embeddings, labels, modes, usage_floor=0.1)
+    assert torch.equal(modes, before)
+    assert replaced.tolist() == [[False, False, True], [False] * 3, [False] * 3]
+    torch.testing.assert_close(renewed[0, 2], outliers[0])
+    assert torch.equal(renewed[~replaced], modes[~replaced])
+
+
+def test_several_dead_modes_move_to_different_pixels():
+    modes = AXES[[0, 4, 5]][None]
+    embeddings = clusters(AXES[:1], (50,), noise=0.2)
+    renewed, replaced = revive_dead_modes(
+        embeddings, torch.zeros(50, dtype=torch.long), modes, usage_floor=0.1
+    )
+    assert replaced.tolist() == [[False, True, True]]
+    distance = (embeddings - AXES[0]).square().sum(1)
+    farthest = embeddings[distance.topk(2).indices]
+    assert {tuple(row) for row in renewed[0, 1:].tolist()} == {
+        tuple(row) for row in farthest.tolist()
+    }
+
+
+def hook_runner(heads, iteration=0):
+    model = nn.Module()
+    if heads is not None:
+        model.heads = nn.ModuleDict(heads)
+    return SimpleNamespace(model=model, seed=0, iter=iteration)
+
+
+@pytest.mark.parametrize("heads", [None, {}, {"mmdl": nn.Identity()}])
+def test_mode_maintenance_needs_the_head(heads):
+    with pytest.raises(ValueError, match=r"looks after model\.heads\.mmdl, found"):
+        ModeMaintenanceHook().before_train(hook_runner(heads))
+
+
+def test_mode_maintenance_steps(monkeypatch):
+    head = MMDLHead(in_channels=2, num_classes=1, num_modes=2, embedding_dim=6, hidden_channels=2)
+    ModeMaintenanceHook().before_train(hook_runner(dict(mmdl=head)))
+    hook = HOOKS.build(dict(type="ModeMaintenanceHook", kmeans_iteration=4, interval=3))
+    optimizer = torch.optim.SGD([head.representatives], lr=0.1, momentum=0.9)
+    sampled = []
+
+    def sample(runner, iteration):
+        sampled.append(iteration)
+        return SourceSample(clusters(AXES[:2], (40, 40)), torch.zeros(80).long(), torch.ones(1))
+
+    monkeypatch.setattr(hook, "_sample", sample)
+    for iteration in range(11):
+        runner = hook_runner(dict(mmdl=head), iteration)
+        runner.optim_wrapper = SimpleNamespace(optimizer=optimizer)
+        runner.logger = SimpleNamespace(info=lambda _: None)
+        optimizer.state[head.representatives]["momentum_buffer"] = torch.ones(1, 2, 6)
+        if iteration == 6:
+            head.representatives.data[0, 1] = -AXES[0]
+        hook.after_train_iter(runner, 0)
+        momentum = optimizer.state[head.representatives]["momentum_buffer"][0]
+        wanted = {3: [0, 0], 6: [1, 0]}.get(iteration, [1, 1])
+        assert momentum.amax(dim=1).tolist() == momentum.amin(dim=1).tolist() == wanted
+    assert sampled == [4, 7, 10]
+    assert (head.modes()[0] @ AXES[:2].t()).amax(dim=1).min() > 0.95
+
+
+def test_a_teacher_that_has_begun_gets_frequencies_and_revived_modes(monkeypatch):
+    def head():
+        return MMDLHead(
+            in_channels=2, num_classes=1, num_modes=2, embedding_dim=6, hidden_channels=2
+        )
+
+    own, copied = head(), head()
+    hook = ModeMaintenanceHook(kmeans_iteration=1, interval=2)
+    frequency = torch.tensor([0.3])
+    sample = SourceSample(clusters(AXES[:2], (40, 40)), torch.zeros(80).long(), frequency)
+    monkeypatch.setattr(hook, "_sample", lambda *_: sample)
+    steps = torch.tensor(0)
+    found = []
+    for iteration in range(3):
+        runner = hook_runner(dict(mmdl=own), iteration)
+        runner.model.teacher = SimpleNamespace(
+            steps=steps, module=nn.ModuleDict(dict(heads=nn.ModuleDict(dict(mmdl=copied))))
+        )
+        runner.optim_wrapper = SimpleNamespace(optimizer=torch.optim.SGD([own.representatives]))
+        runner.logger = SimpleNamespace(info=lambda _: None)
+        copied.class_frequency.fill_(1)
+        copied.representatives.data.zero_()
+        # Dead, where it is the turn of the search.
+        own.representatives.data[0, 1] = -AXES[0]
+        hook.after_train_iter(runner, 0)
+        found.append((float(copied.class_frequency), copied.representatives.any(dim=2).tolist()))
+        steps.fill_(1)
+    nothing = (1, [[False, False]])
+    # Seeded before the teacher began; nothing is due; revived.
+    assert found == [nothing, nothing, (pytest.approx(0.3), [[False, True]])]

@@ -1,0 +1,212 @@
+"""Reading of checkpoints: those of a Runner, files of weights, damaged files and hostile ones."""
+
+import contextlib
+import pickle
+import zipfile
+from collections import OrderedDict
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from mmengine.logging import HistoryBuffer, MMLogger
+from mmengine.model import BaseModel
+from mmengine.runner import Runner
+from torch import nn
+
+from mmdrsl.checkpoints import read_checkpoint
+
+
+class Line(BaseModel):
+    def __init__(self):
+        super().__init__()
+        self.layer = nn.Linear(1, 1)
+
+    def forward(self, inputs, mode="loss"):
+        return dict(loss=self.layer(torch.stack(inputs)).square().mean())
+
+
+@pytest.fixture(scope="module")
+def stock(tmp_path_factory):
+    """What MMEngine itself leaves after three steps."""
+    work_dir = tmp_path_factory.mktemp("stock")
+    MMLogger._instance_dict.clear()
+    runner = Runner(
+        model=Line(),
+        work_dir=str(work_dir),
+        experiment_name=work_dir.name,
+        train_dataloader=dict(
+            batch_size=2,
+            dataset=[dict(inputs=torch.ones(1))] * 6,
+            sampler=dict(type="InfiniteSampler"),
+        ),
+        train_cfg=dict(type="IterBasedTrainLoop", max_iters=3),
+        optim_wrapper=dict(optimizer=dict(type="AdamW", lr=0.1)),
+        param_scheduler=dict(type="PolyLR", by_epoch=False, end=3),
+        default_hooks=dict(
+            checkpoint=dict(type="CheckpointHook", by_epoch=False, interval=3),
+            logger=dict(type="LoggerHook", interval=1),
+        ),
+        custom_hooks=[dict(type="EMAHook")],
+        log_processor=dict(by_epoch=False),
+        default_scope="mmseg",
+        log_level="ERROR",
+    )
+    runner.train()
+    return work_dir / "iter_3.pth", runner
+
+
+def same(first, second):
+    """Whether two contents are equal, whatever they are made of."""
+    if isinstance(first, HistoryBuffer):
+        first, second = vars(first), vars(second)
+        first.pop("statistics_methods", None)
+        second.pop("statistics_methods", None)
+    if isinstance(first, dict):
+        keys = first.keys() == second.keys()
+        return keys and all(same(value, second[key]) for key, value in first.items())
+    if isinstance(first, list | tuple):
+        return len(first) == len(second) and all(map(same, first, second))
+    if isinstance(first, torch.Tensor | np.ndarray):
+        return first.dtype == second.dtype and bool((first == second).all())
+    return type(first) is type(second) and first == second
+
+
+def test_a_checkpoint_of_the_runner_is_read_as_it_was_written(stock):
+    path, runner = stock
+    found, trusted = read_checkpoint(path), torch.load(path, weights_only=False)
+    assert {"state_dict", "optimizer", "param_schedulers", "message_hub", "meta"} < found.keys()
+    assert list(found) == list(trusted)
+    assert same(trusted, found)
+    logs = found["message_hub"]["log_scalars"]
+    assert {type(log) for log in logs.values()} == {HistoryBuffer}
+    for name in ("min", "max", "mean", "current"):
+        wanted = runner.message_hub.get_scalar("train/loss").statistics(name)
+        assert logs["train/loss"].statistics(name) == wanted
+    # Written once more, it is still MMEngine's.
+    assert same(pickle.loads(pickle.dumps(found["message_hub"])), found["message_hub"])
+
+
+def test_weights_alone_and_numbers_of_numpy(tmp_path):
+    path = tmp_path / "weights.pth"
+    weights = OrderedDict({"layer.weight": torch.ones(2, dtype=torch.float16)})
+    torch.save(weights, path)
+    assert same(weights, read_checkpoint(path))
+    # As torch wrote before version 1.6.
+    torch.save(weights, path, _use_new_zipfile_serialization=False)
+    assert same(weights, read_checkpoint(path))
+    arrays = [np.arange(3).astype(code) for code in "?bBhHiIlLefdg"]
+    content = dict(arrays=arrays, scalars=[array[1] for array in arrays], text=np.str_("a"))
+    content |= dict(dtype=np.dtype("f4"), fortran=np.ones((2, 3), order="F"), empty=np.empty(0))
+    torch.save(content, path)
+    assert same(content, read_checkpoint(path))
+
+
+def test_files_of_numpy_1_are_read(tmp_path):
+    content = dict(array=np.arange(3), scalar=np.float64(0.5))
+    torch.save(content, tmp_path / "new.pth")
+    with (
+        zipfile.ZipFile(tmp_path / "new.pth") as new,
+        zipfile.ZipFile(tmp_path / "old.pth", "w") as old,
+    ):
+        for name in new.namelist():
+            old.writestr(name, new.read(name).replace(b"numpy._core.", b"numpy.core."))
+    assert b"numpy.core.multiarray" in (tmp_path / "old.pth").read_bytes()
+    assert same(content, read_checkpoint(tmp_path / "old.pth"))
+
+
+class Attack:
+    """Touches a file when it is unpickled."""
+
+    def __init__(self, path):
+        self.path = path
+
+    def __reduce__(self):
+        return Path.touch, (self.path,)
+
+
+class Reduced:
+    """Is pickled as any call."""
+
+    def __init__(self, function, *arguments):
+        self.call = function, arguments
+
+    def __reduce__(self):
+        return self.call
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        Attack,
+        lambda path: Reduced(eval, f"open({str(path)!r}, 'w')"),
+        # The way from an allowed name to one that is not.
+        lambda path: Reduced(getattr, Path, "touch"),
+        lambda path: Reduced(getattr, HistoryBuffer, "__init__"),
+        lambda path: Reduced(getattr, HistoryBuffer, "update"),
+        lambda path: Reduced(getattr, "text", "min"),
+        lambda path: Reduced(getattr, np.ndarray, "tofile"),
+        lambda path: Reduced(np.load, str(path)),
+    ],
+)
+def test_code_is_refused_and_not_run(tmp_path, make):
+    path, touched = tmp_path / "evil.pth", tmp_path / "touched"
+    torch.save(dict(state_dict={}, evil=make(touched)), path)
+    with pytest.raises(ValueError, match=r"evil\.pth is no checkpoint of tensors") as caught:
+        read_checkpoint(path)
+    assert not touched.exists()
+    assert "weights_only" not in str(caught.value)
+
+
+def test_what_a_file_names_is_said(tmp_path):
+    torch.save(Reduced(np.load, "file"), tmp_path / "evil.pth")
+    with pytest.raises(ValueError, match=r"\(it names numpy\.load\)\. Restore it"):
+        read_checkpoint(tmp_path / "evil.pth")
+    torch.save(Reduced(getattr, "text", "upper"), tmp_path / "evil.pth")
+    with pytest.raises(ValueError, match="it asks for the attribute 'upper' of 'text'"):
+        read_checkpoint(tmp_path / "evil.pth")
+
+
+def test_a_log_changes_no_other_log(tmp_path):
+    log, other = HistoryBuffer([1.0, 3.0], [1, 1]), HistoryBuffer([5.0], [1])
+    log._statistics_methods = {"mean": "nothing that can be called"}
+    torch.save(dict(log=log), tmp_path / "log.pth")
+    found = read_checkpoint(tmp_path / "log.pth")["log"]
+    assert found.statistics("mean") == 2
+    assert other.statistics("mean") == 5
+
+
+@pytest.mark.parametrize("share", [0, 0.01, 0.5, 0.99])
+def test_truncated_files_are_refused(stock, tmp_path, share):
+    content = stock[0].read_bytes()
+    (tmp_path / "cut.pth").write_bytes(content[: int(share * len(content))])
+    with pytest.raises(ValueError, match=r"cut\.pth is no checkpoint"):
+        read_checkpoint(tmp_path / "cut.pth")
+
+
+@given(st.integers(0, 10**6), st.integers(1, 255))
+def test_damaged_bytes_are_refused_or_harmless(stock, place, change):
+    content = bytearray(stock[0].read_bytes())
+    content[place % len(content)] ^= change
+    damaged = stock[0].with_name("damaged.pth")
+    damaged.write_bytes(content)
+    with contextlib.suppress(ValueError):
+        assert isinstance(read_checkpoint(damaged), dict)
+
+
+@pytest.mark.parametrize("content", [b"a text", b"\x80\x02]q\x00.", b"PK\x03\x04"])
+def test_files_of_another_kind_are_refused(tmp_path, content):
+    (tmp_path / "notes.pth").write_bytes(content)
+    with pytest.raises(ValueError, match=r"notes\.pth is no checkpoint"):
+        read_checkpoint(tmp_path / "notes.pth")
+
+
+def test_other_contents_and_missing_files(tmp_path):
+    torch.save([torch.ones(1)], tmp_path / "list.pth")
+    with pytest.raises(ValueError, match=r"list\.pth holds a list, expected the checkpoint"):
+        read_checkpoint(tmp_path / "list.pth")
+    for name in (tmp_path / "none.pth", tmp_path, "https://example.org/a.pth"):
+        with pytest.raises(FileNotFoundError, match="does not exist or is no file"):
+            read_checkpoint(name)
