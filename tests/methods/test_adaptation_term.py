@@ -125,6 +125,30 @@ def test_the_teacher_predicts_once_for_all_terms():
     assert passes == [3, 1]
 
 
+class Looker(Probe):
+    """Reads predictions without gradients."""
+
+    def forward(self, step):
+        with torch.no_grad():
+            share = step.full_size_logits("target").softmax(1).max()
+            length = step.head_output("mmdl", "target").norm(dim=1).max()
+        return dict(share=share, length=length)
+
+
+@pytest.mark.parametrize("bn_mode", ["joint", "separate"])
+def test_the_first_to_read_a_prediction_cuts_off_nobody(bn_mode):
+    terms = dict(
+        first=dict(type=Looker, domains=("target",)),
+        target=TERMS["target"],
+        metric_target=TERMS["metric_target"],
+    )
+    model = build(terms=terms, bn_mode=bn_mode)
+    values = losses_of(model, "source", "target", "target")
+    (values["target.loss_ce"] + values["metric_target.loss_target"]).backward()
+    for layer in (model.segmentor.backbone.conv1, model.heads["mmdl"].project[1]):
+        assert (layer.weight.grad != 0).any()
+
+
 @pytest.mark.parametrize("lacks", ["teacher", "update", "declaration"])
 def test_a_teacher_that_is_not_there_is_explained(lacks):
     model = adaptor(own=dict(type=Reader if lacks == "declaration" else DeclaredReader))

@@ -143,7 +143,7 @@ def test_names_of_optimized_values():
         build(terms=dict(my_loss=TERMS["source"]))
 
 
-@pytest.mark.parametrize("bn_mode", ["joint", "domain_specific", "frozen"])
+@pytest.mark.parametrize("bn_mode", ["joint", "separate", "domain_specific", "frozen"])
 def test_auxiliary_heads_are_normalized_as_the_decode_head_is(bn_mode):
     model = build(segmentor=plain_config(auxiliary=True), bn_mode=bn_mode)
     model.progress = AdaptationProgress(round=1, adaptation_iteration=0)
@@ -160,8 +160,11 @@ def test_auxiliary_heads_are_normalized_as_the_decode_head_is(bn_mode):
     losses_of(model, "source", "source", "target", "target")
     for layer, mean in zip(layers, before, strict=True):
         passes = [each.mean((0, 2, 3)) for each in seen[layer]]
-        assert len(passes) == (2 if bn_mode == "domain_specific" else 1)
-        wanted = mean if bn_mode == "frozen" else mean.lerp(passes[-1], layer.momentum)
+        assert len(passes) == (1 if bn_mode in ("joint", "frozen") else 2)
+        counted = dict(frozen=[], domain_specific=passes[-1:]).get(bn_mode, passes)
+        wanted = mean
+        for each in counted:
+            wanted = wanted.lerp(each, layer.momentum)
         torch.testing.assert_close(layer.running_mean, wanted)
         assert bn_mode == "frozen" or not torch.allclose(layer.running_mean, mean)
 
@@ -287,8 +290,9 @@ def test_head_outputs_are_computed_once(monkeypatch):
     assert len(calls) == 1
 
 
-def test_domains_normalized_apart():
-    model = build(bn_mode="domain_specific")
+@pytest.mark.parametrize("bn_mode", ["separate", "domain_specific"])
+def test_domains_normalized_apart(bn_mode):
+    model = build(bn_mode=bn_mode)
     mixed = losses_of(copy.deepcopy(model), "source", "source", "target", "target")
     alone = losses_of(copy.deepcopy(model), "source", "source")
     # Target images in the batch leave the source's own losses as they are, in all heads.
@@ -298,17 +302,49 @@ def test_domains_normalized_apart():
     assert not torch.allclose(mixed["source.loss_ce"], joint["source.loss_ce"], atol=1e-4)
 
 
-def test_running_statistics_follow_the_target():
-    model = build(bn_mode="domain_specific")
+@pytest.mark.parametrize(
+    ("bn_mode", "counted"), [("domain_specific", ("target",)), ("separate", ("source", "target"))]
+)
+def test_which_passes_the_running_statistics_take_up(bn_mode, counted):
+    model = build(bn_mode=bn_mode)
     images = model.data_preprocessor(batch("source", "source", "target", "target"), True)["inputs"]
     losses_of(model, "source", "source", "target", "target")
     reference = build()
-    reference.segmentor.decode_head(reference.extract_feat(images[2:]))
-    for module in (model.segmentor, reference.segmentor):
-        assert any("running_mean" in name for name in module.state_dict())
-    for name, value in reference.segmentor.state_dict().items():
-        if "running" in name:
-            assert torch.allclose(model.segmentor.state_dict()[name], value, atol=1e-6), name
+    for part in [dict(source=images[:2], target=images[2:])[name] for name in counted]:
+        reference.segmentor.decode_head(reference.extract_feat(part))
+    statistics = [name for name in reference.segmentor.state_dict() if "running" in name]
+    assert statistics
+    for name in statistics:
+        found, wanted = (each.segmentor.state_dict()[name] for each in (model, reference))
+        assert torch.allclose(found, wanted, atol=1e-6), name
+
+
+@pytest.mark.parametrize(("bn_mode", "passes"), [("separate", [2]), ("domain_specific", [2, 3])])
+def test_target_images_that_no_term_reads(bn_mode, passes):
+    terms = dict(source=TERMS["source"], metric=TERMS["metric"])
+    model = build(terms=terms, bn_mode=bn_mode)
+    found = []
+    model.segmentor.backbone.register_forward_pre_hook(
+        lambda _, inputs: found.append(len(inputs[0]))
+    )
+    losses_of(model, "source", "source", "target", "target", "target")
+    assert found == passes
+
+
+def test_memory_format_changes_rounding_alone():
+    terms = dict(source=TERMS["source"])
+    plain = losses_of(build(terms=terms), "source", "source")
+    model = build(terms=terms, memory_format="channels_last")
+    seen = []
+    model.segmentor.backbone.conv1.register_forward_pre_hook(
+        lambda _, inputs: seen.append(inputs[0])
+    )
+    found = losses_of(model, "source", "source")
+    torch.testing.assert_close(found, plain, rtol=1e-4, atol=1e-5)
+    weight = model.segmentor.backbone.layer1[0].conv1.weight
+    assert all(each.is_contiguous(memory_format=torch.channels_last) for each in (*seen, weight))
+    with pytest.raises(ValueError, match=r"model.memory_format must be one of .*, found 'last'"):
+        build(memory_format="last")
 
 
 def test_rounds_keep_the_statistics_of_the_warm_up():
