@@ -1,14 +1,22 @@
-# make install | translation | demo | test | test-full | mutations | lint. Each target does its own set-up in .venv, nothing global.
+# make install | translation | demo | test | test-full | test-oldest | mutations | lint | docs. Each target does its own
+# set-up in .venv (test-oldest in .venv-oldest), nothing global.
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 TRANSLATION := $(VENV)/.translation
+OLDEST := .venv-oldest
+OLDEST_STAMP := $(OLDEST)/.installed
+# The oldest releases have builds for Python 3.10 to 3.12.
+OLDEST_PYTHON ?= $(PYTHON)
 SEED ?= 0
 # Processes of the fast test tier; each computes with one thread.
 TEST_PROCESSES ?= 2
 
-.PHONY: install translation demo test test-full mutations lint clean
+# What test-oldest runs.
+TESTS ?= tests
+
+.PHONY: install translation demo test test-full test-oldest mutations lint docs clean
 
 install: $(STAMP)
 
@@ -34,13 +42,27 @@ test: $(TRANSLATION) lint
 test-full: $(TRANSLATION)
 	$(BIN)/python -m pytest
 
+test-oldest: $(OLDEST_STAMP)
+	$(OLDEST)/bin/python -m pytest -m "not slow" -n $(TEST_PROCESSES) --dist loadfile $(TESTS)
+
+$(OLDEST_STAMP): pyproject.toml constraints-oldest.txt
+	test -x $(OLDEST)/bin/python || $(OLDEST_PYTHON) -m venv $(OLDEST)
+	$(OLDEST)/bin/python -m pip install --progress-bar off -c constraints-oldest.txt -e '.[dev,translation]'
+	$(OLDEST)/bin/python -m pip install --progress-bar off --no-deps mmagic==1.2.0
+	touch $@
+
 mutations: $(TRANSLATION)
 	$(BIN)/python tests/mutations/run.py
 
-lint: $(STAMP)
+lint: $(TRANSLATION)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	$(MAKE) --no-print-directory docs
+
+# A warning of Sphinx is an error. What imported packages warn about is none of its own.
+docs: $(TRANSLATION)
+	$(BIN)/python -W ignore -m sphinx -q -W --keep-going -b html docs docs/_build
 
 clean:
-	rm -rf $(VENV) work_dirs/demo
+	rm -rf $(VENV) $(OLDEST) build docs/_build docs/api work_dirs/demo
