@@ -7,6 +7,7 @@ from .crst import ModelRegularizationTerm
 from .cycada_features import FeatureAdaptationTerm
 from .dacs import ClassMixTerm
 from .drsl import DRSLHead, MMDLHead, ModeAlignmentTerm, ModeMetricTerm
+from .mic import MaskedConsistencyTerm
 from .minent import EntropyTerm
 from .seg_uncertainty import RectifiedCrossEntropyTerm
 from .self_training import SegmentationTerm
@@ -20,6 +21,7 @@ __all__ = [
     "EntropyTerm",
     "FeatureAdaptationTerm",
     "MMDLHead",
+    "MaskedConsistencyTerm",
     "ModeAlignmentTerm",
     "ModeMetricTerm",
     "ModelRegularizationTerm",

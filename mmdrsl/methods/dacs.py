@@ -1,9 +1,10 @@
 """DACS: a teacher labels the target images of every batch, and ClassMix pastes source classes into them.
 
 Paper: Tranheden et al., "DACS: Domain Adaptation via Cross-domain Mixed Sampling" (WACV 2021), algorithm 1. Defaults:
-threshold 0.968, half of the classes of each source image, weight of target pixels by the share of confident ones.
-Jitter per channel of the normalized images and one blur for the whole batch stand in for the release's color jitter and
-blur of images in [0, 255]; its other way to weigh, 1 for a confident pixel and 0 for any other, is left out.
+threshold 0.968, half of the classes of each source image, weight of target pixels by the share of confident ones in the
+batch, teacher of rate min(1 - 1 / (t + 1), 0.99) that labels under the statistics of the batch, separate passes
+(configs/_base_/methods/dacs.py). The released code's other way to weigh, 1 for a confident pixel and 0 for any other,
+is left out.
 """
 
 from __future__ import annotations
@@ -11,12 +12,12 @@ from __future__ import annotations
 import torch
 from mmseg.registry import MODELS
 from torch import Tensor
-from torchvision.transforms.functional import gaussian_blur
 
 from mmdrsl.methods.adaptation_term import AdaptationTerm
 from mmdrsl.models.adaptation_step import AdaptationStep, full_size_logits
 from mmdrsl.models.batch_norm import domain_pass
-from mmdrsl.models.class_mix import choose_classes, color_jitter, paste
+from mmdrsl.models.class_mix import choose_classes, choose_classes_of_batch, paste
+from mmdrsl.models.strong_augmentation import strong_augmentation
 from mmdrsl.renamed import renamed_arguments
 
 
@@ -26,7 +27,7 @@ class ClassMixTerm(AdaptationTerm):
     """Cross entropy on target images with half of a source image's classes pasted in.
 
     The teacher labels the target images of the batch; nothing is read from disk. Pixels that come from the source keep
-    their labels and weight 1; those of the target have the teacher's class, weighted by the share of the image's pixels
+    their labels and weight 1; those of the target have the teacher's class, weighted by the share of the batch's pixels
     about which the teacher is confident, so that early labels count little. The mixed images are jittered and blurred,
     and go through the student in a forward pass of their own. Each source image is pasted into one target image; of
     the domain that has more images the last ones are left out. Heads with batch norm on pooled features (ASPP) need at
@@ -35,8 +36,9 @@ class ClassMixTerm(AdaptationTerm):
     Args:
         weight: Factor, >= 0.
         pseudo_threshold: Probability above which the teacher counts as confident, in [0, 1).
-        jitter: Strength of the color jitter in units of the normalized images, in [0, 1).
-        blur: Probability of blurring a mixed batch, in [0, 1].
+        jitter: Strength of the color jitter, in [0, 0.5]; 0 leaves colors and sharpness alone.
+        classes_from: ``image`` draws the classes to paste from each source image's own, as DACS, ``batch`` from all of
+            the batch, as DAFormer and MIC.
 
     Raises:
         ValueError: An argument is outside its range.
@@ -49,19 +51,21 @@ class ClassMixTerm(AdaptationTerm):
         *,
         weight: float = 1.0,
         pseudo_threshold: float = 0.968,
-        jitter: float = 0.25,
-        blur: float = 0.5,
+        jitter: float = 0.2,
+        classes_from: str = "image",
     ) -> None:
         super().__init__(domains=("source", "target"))
-        if not 0 <= pseudo_threshold < 1 or not 0 <= jitter < 1 or not 0 <= blur <= 1:
+        if not 0 <= pseudo_threshold < 1 or not 0 <= jitter <= 0.5:
             raise ValueError(
-                "pseudo_threshold and jitter must be in [0, 1) and blur in [0, 1], found "
-                f"{pseudo_threshold}, {jitter} and {blur}."
+                "pseudo_threshold must be in [0, 1) and jitter in [0, 0.5], found "
+                f"{pseudo_threshold} and {jitter}."
             )
+        if classes_from not in ("image", "batch"):
+            raise ValueError(f"classes_from must be 'image' or 'batch', found {classes_from!r}.")
         self.weight = weight
         self.pseudo_threshold = pseudo_threshold
         self.jitter = jitter
-        self.blur = blur
+        self.classes_from = classes_from
         self.loss = MODELS.build(dict(type="WeightedCrossEntropyLoss"))
 
     def forward(self, step: AdaptationStep) -> dict[str, Tensor]:
@@ -72,23 +76,23 @@ class ClassMixTerm(AdaptationTerm):
         """
         source, target = step.domains["source"], step.domains["target"]
         count = min(len(source.samples), len(target.samples))
-        confidence, classes = step.teacher_probabilities()[:count].max(dim=1)
-        weights = (confidence > self.pseudo_threshold).float().mean(dim=(1, 2))
-        labels = source.labels[:count]
-        mask = torch.stack([choose_classes(each) for each in labels])
+        classes, confident = step.teacher_labels(self.pseudo_threshold)
+        classes, labels = classes[:count], source.labels[:count]
+        if self.classes_from == "image":
+            mask = torch.stack([choose_classes(each) for each in labels])
+        else:
+            mask = choose_classes_of_batch(labels)
         images = paste(mask, source.inputs[:count], target.inputs[:count])
-        images = color_jitter(images, self.jitter)
-        if torch.rand(()) < self.blur:
-            width = 0.15 + float(torch.rand(()))
-            images = gaussian_blur(images, kernel_size=9, sigma=width)
+        if self.jitter > 0:
+            images = strong_augmentation(images, mean=step.mean, std=step.std, jitter=self.jitter)
         # Where running statistics are the target's, mixed images stay out of them.
         with domain_pass(step.segmentor, step.bn_mode, "source", step.domains):
             logits = full_size_logits(step.segmentor, images)
-        pixel_weights = weights[:, None, None].expand(mask.shape)
+        pixel_weights = confident.expand(mask.shape)
         loss = self.loss(
             logits,
             paste(mask, labels, classes),
             weight=paste(mask, torch.ones_like(pixel_weights), pixel_weights),
             ignore_index=step.segmentor.decode_head.ignore_index,
         )
-        return {"loss_mix": self.weight * loss, "confident_share": weights.mean()}
+        return {"loss_mix": self.weight * loss, "confident_share": confident}

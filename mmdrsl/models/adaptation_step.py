@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -10,7 +11,7 @@ import torch
 from mmseg.models.utils import resize
 from torch import Tensor, nn
 
-from mmdrsl.models.batch_norm import domain_pass
+from mmdrsl.models.batch_norm import batch_statistics, domain_pass
 from mmdrsl.models.feature_maps import FeatureMaps, auxiliary_heads
 from mmdrsl.models.label_maps import stack_labels
 
@@ -48,6 +49,8 @@ class DomainBatch:
         self.inputs = inputs
         self._outputs = outputs
 
+    # The first to ask may want no gradient; others share what it gets.
+    @torch.enable_grad()
     def run(self) -> tuple[Tensor, FeatureMaps]:
         """Logits and feature maps."""
         if callable(self._outputs):
@@ -105,6 +108,10 @@ class AdaptationStep:
             one, before its first update, and where no term declares ``needs_teacher``.
         discriminators: Domain discriminators, by name.
         bn_mode: How the domains are normalized, see `UDASegmentor`.
+        teacher_statistics: Statistics of batch normalization with which the teacher labels a batch: ``running``, or
+            ``batch`` for those of the target images themselves.
+        mean: Mean of the images' normalization, in [0, 255], shape (3, 1, 1).
+        std: Standard deviation of it, shape (3, 1, 1).
     """
 
     segmentor: Any
@@ -116,6 +123,9 @@ class AdaptationStep:
     teacher: nn.ModuleDict | None = None
     discriminators: nn.ModuleDict = field(default_factory=nn.ModuleDict)
     bn_mode: str = "joint"
+    teacher_statistics: str = "running"
+    mean: Tensor | None = None
+    std: Tensor | None = None
     _outputs: dict[str, dict[str, Tensor]] = field(default_factory=dict)
 
     def head(self, name: str) -> Any:
@@ -222,11 +232,30 @@ class AdaptationStep:
                 "declare needs_teacher = True."
             )
         if "teacher" not in self._outputs:
-            with torch.no_grad():
-                logits = full_size_logits(self.teacher["segmentor"], self.domains["target"].inputs)
+            networks = self.teacher["segmentor"]
+            own = self.teacher_statistics == "batch"
+            with torch.no_grad(), batch_statistics(networks) if own else nullcontext():
+                logits = full_size_logits(networks, self.domains["target"].inputs)
                 self._outputs["teacher"] = {"target": logits.softmax(dim=1)}
         return self._outputs["teacher"]["target"]
 
+    def teacher_labels(self, threshold: float) -> tuple[Tensor, Tensor]:
+        """What the teacher says of the target images, and how often it is sure.
+
+        Args:
+            threshold: Probability above which it counts as sure, in [0, 1).
+
+        Returns:
+            Classes (B, H, W), int64, and the share of sure pixels in the batch, a scalar in [0, 1].
+
+        Raises:
+            ValueError: As `teacher_probabilities`.
+        """
+        confidence, classes = self.teacher_probabilities().max(dim=1)
+        return classes, (confidence > threshold).float().mean()
+
+    # The first to ask may want no gradient; others share what it gets.
+    @torch.enable_grad()
     def _output(self, name: str, head: nn.Module, domain: str, *, detach: bool) -> Tensor:
         """Output of a head for a domain, from the passes that the domains have; each once per step."""
         known = self._outputs.setdefault(name, {})

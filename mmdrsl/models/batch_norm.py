@@ -62,6 +62,26 @@ def domain_pass(
 
 
 @contextmanager
+def batch_statistics(model: nn.Module) -> Iterator[None]:
+    """Normalize by the statistics of the batch inside the block, and leave the running ones as they are.
+
+    Every other layer keeps its mode, so that a model in evaluation mode has no dropout.
+
+    Args:
+        model: Its layers are in their mode again after the block.
+    """
+    layers = [layer for layer in model.modules() if isinstance(layer, _BatchNorm)]
+    before = [(layer.training, layer.track_running_stats) for layer in layers]
+    for layer in layers:
+        layer.training, layer.track_running_stats = True, False
+    try:
+        yield
+    finally:
+        for layer, (training, tracks) in zip(layers, before, strict=True):
+            layer.training, layer.track_running_stats = training, tracks
+
+
+@contextmanager
 def frozen_statistics(model: nn.Module) -> Iterator[None]:
     """Normalize by the running statistics inside the block, as prediction does, and leave them as they are.
 

@@ -25,6 +25,27 @@ def choose_classes(
     return torch.isin(labels, classes[order[: (len(classes) + 1) // 2]])
 
 
+def choose_classes_of_batch(labels: Tensor, generator: torch.Generator | None = None) -> Tensor:
+    """Draw half of the classes that a batch shows, rounded up, for every image of it (DAFormer's variant).
+
+    The label 255 counts as a class, as in the released code.
+
+    Args:
+        labels: Shape (B, H, W).
+        generator: Source of randomness, on the CPU; torch's default where None.
+
+    Returns:
+        Boolean mask, shape (B, H, W).
+    """
+    classes = labels.unique()
+    half = (len(classes) + 1) // 2
+    masks = []
+    for image in labels:
+        order = torch.randperm(len(classes), generator=generator).to(labels.device)
+        masks.append(torch.isin(image, classes[order[:half]]))
+    return torch.stack(masks)
+
+
 def paste(mask: Tensor, source: Tensor, target: Tensor) -> Tensor:
     """Pixels of the source inside a mask, of the target outside.
 
@@ -37,20 +58,3 @@ def paste(mask: Tensor, source: Tensor, target: Tensor) -> Tensor:
         Same shape.
     """
     return torch.where(mask if source.ndim == 3 else mask[:, None], source, target)
-
-
-def color_jitter(
-    images: Tensor, strength: float, generator: torch.Generator | None = None
-) -> Tensor:
-    """Change contrast and brightness of every channel of every image on its own.
-
-    Args:
-        images: Normalized images (zero mean, unit deviation over a data set), shape (B, C, H, W).
-        strength: Contrast factors lie in [1 - strength, 1 + strength], shifts in [-strength, strength]; in [0, 1).
-        generator: Source of randomness, on the CPU; torch's default where None.
-
-    Returns:
-        Same shape.
-    """
-    noise = torch.rand(2, *images.shape[:2], 1, 1, generator=generator).to(images) * 2 - 1
-    return images * (1 + strength * noise[0]) + strength * noise[1]

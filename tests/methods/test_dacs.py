@@ -9,153 +9,177 @@ from mmengine.optim import build_optim_wrapper
 from mmseg.registry import MODELS
 from tiny_adaptor import CLASSES, PREPROCESSOR, SIZE, batch, losses_of, plain_config
 
+from mmdrsl.models.strong_augmentation import strong_augmentation
+
 ROOT = Path(__file__).parents[2]
 IGNORED = 255
 EMA = dict(type="ExponentialMovingAverage", momentum=0.5)
 
 
-def build(**options):
+def build(statistics="running", bn_mode="separate", terms=None, **options):
     torch.manual_seed(0)
     model = MODELS.build(
         dict(
             type="UDASegmentor",
             data_preprocessor=PREPROCESSOR,
             segmentor=plain_config(),
-            terms=dict(
+            bn_mode=bn_mode,
+            terms=terms
+            or dict(
                 source=dict(type="SegmentationTerm", domain="source"),
                 mix=dict(type="ClassMixTerm", **options),
             ),
         )
     )
     model.add_teacher(EMA)
+    model.teacher_statistics = statistics
     return model.train()
 
 
-def test_term_against_a_replay():
+def full_logits(segmentor, images):
+    logits = segmentor.decode_head(segmentor.extract_feat(images))
+    return F.interpolate(logits, (SIZE, SIZE), mode="bilinear", align_corners=False)
+
+
+def teacher_logits(teacher, images, statistics):
+    """A copy labels, so that what it does to its own buffers is lost."""
+    labeler = copy.deepcopy(teacher)
+    labeler.train(statistics == "batch")
+    with torch.no_grad():
+        return full_logits(labeler, images)
+
+
+def half_of_the_classes(labels, classes_from):
+    """Masks by loops over the classes."""
+    masks = torch.zeros(len(labels), SIZE, SIZE, dtype=torch.bool)
+    for mask, truth in zip(masks, labels, strict=True):
+        if classes_from == "image":
+            present = [c for c in range(CLASSES) if (truth == c).any()]
+        else:
+            present = labels.unique().tolist()
+        order = torch.randperm(len(present))
+        for index in order[: (len(present) + 1) // 2]:
+            mask |= truth == present[index]
+    return masks
+
+
+@pytest.mark.parametrize(
+    ("statistics", "classes_from"), [("running", "image"), ("batch", "image"), ("batch", "batch")]
+)
+def test_term_against_a_replay(statistics, classes_from):
     """The whole term from ClassMix's description, given the same random classes."""
-    model = build(weight=0.7, pseudo_threshold=0.4, jitter=0.0, blur=0.0)
+    options = dict(weight=0.7, pseudo_threshold=0.4, jitter=0.0, classes_from=classes_from)
+    model = build(statistics, **options)
     model.teacher.update_parameters(model.networks())
     with torch.no_grad():
         # A teacher that differs from the student, so that it matters who labels.
         for parameter in model.teacher.module.parameters():
             parameter.mul_(1.1)
+    buffers = {name: value.clone() for name, value in model.teacher.named_buffers()}
     torch.manual_seed(11)
     data = model.data_preprocessor(batch("source", "source", "target", "target"), True)
     values = model.loss(**data)
+    # Statistics of the batch are used and not kept.
+    assert all(torch.equal(v, buffers[name]) for name, v in model.teacher.named_buffers())
     torch.manual_seed(11)
     inputs, samples = data["inputs"], data["data_samples"]
+    labels = torch.stack([sample.gt_sem_seg.data[0] for sample in samples[:2]])
     teacher = model.teacher.module["segmentor"]
-    images, labels, weights, shares = [], [], [], []
-    for index in range(2):
-        with torch.no_grad():
-            logits = teacher.decode_head(teacher.extract_feat(inputs[2 + index][None]))
-            logits = F.interpolate(logits, (SIZE, SIZE), mode="bilinear", align_corners=False)
-        confidence, classes = logits.softmax(1)[0].max(0)
-        share = (confidence > 0.4).float().mean()
-        truth = samples[index].gt_sem_seg.data[0]
-        present = [c for c in range(CLASSES) if (truth == c).any()]
-        order = torch.randperm(len(present))
-        chosen = [present[i] for i in order[: (len(present) + 1) // 2]]
-        mask = torch.zeros(SIZE, SIZE, dtype=torch.bool)
-        for value in chosen:
-            mask |= truth == value
-        images.append(torch.where(mask, inputs[index], inputs[2 + index]))
-        labels.append(torch.where(mask, truth, classes))
-        weights.append(torch.where(mask, 1.0, share))
-        shares.append(share)
-    student = model.segmentor
-    logits = student.decode_head(student.extract_feat(torch.stack(images)))
-    logits = F.interpolate(logits, (SIZE, SIZE), mode="bilinear", align_corners=False)
-    per_pixel = F.cross_entropy(logits, torch.stack(labels), reduction="none")
-    wanted = 0.7 * (per_pixel * torch.stack(weights)).mean()
-    assert 0 < values["mix.confident_share"] < 1
-    torch.testing.assert_close(values["mix.confident_share"], torch.stack(shares).mean())
+    confidence, classes = teacher_logits(teacher, inputs[2:], statistics).softmax(1).max(1)
+    share = (confidence > 0.4).float().mean()
+    masks = half_of_the_classes(labels, classes_from)
+    mixed = torch.where(masks[:, None], inputs[:2], inputs[2:])
+    wanted_labels = torch.where(masks, labels, classes)
+    logits = full_logits(model.segmentor, mixed)
+    per_pixel = F.cross_entropy(logits, wanted_labels, reduction="none", ignore_index=IGNORED)
+    valid = wanted_labels != IGNORED
+    wanted = 0.7 * (per_pixel * torch.where(masks, 1.0, share)).sum() / valid.sum()
+    assert 0 < share < 1
+    torch.testing.assert_close(values["mix.confident_share"], share)
     torch.testing.assert_close(values["mix.loss_mix"], wanted, rtol=1e-4, atol=1e-5)
 
 
-def blurred(images, sigma):
-    """Gaussian blur over nine pixels, mirrored at the border, as two sums over shifts."""
-    taps = torch.exp(-0.5 * (torch.arange(-4, 5) / sigma) ** 2)
-    taps = taps / taps.sum()
-    padded = F.pad(images, (4, 4, 4, 4), mode="reflect")
-    rows = sum(tap * padded[:, :, i : i + SIZE] for i, tap in enumerate(taps))
-    return sum(tap * rows[..., i : i + SIZE] for i, tap in enumerate(taps))
+def test_target_images_that_no_term_reads_are_not_run():
+    model = build(jitter=0.0)
+    model.teacher.update_parameters(model.networks())
+    sizes = []
+    model.segmentor.backbone.register_forward_pre_hook(lambda _, x: sizes.append(len(x[0])))
+    losses_of(model, "source", "source", "target", "target", "target")
+    # The source, and two mixed images; the teacher is another module.
+    assert sizes == [2, 2]
 
 
-def test_steps_of_dacs_replayed_with_its_teacher():
-    """Two steps with the config's own term: losses, the student's new weights, and the teacher's."""
-    cfg = Config.fromfile(ROOT / "configs/_base_/methods/dacs.py")
-    options = {key: value for key, value in cfg.method.terms.mix.items() if key != "type"}
-    model = build(**{**options, "pseudo_threshold": 0.341})
+def test_steps_replayed_with_the_teacher_of_the_config():
+    """Two steps with the config's own terms: losses, the student's new weights, and the teacher's."""
+    cfg = Config.fromfile(ROOT / "configs/_base_/methods/mic.py")
+    terms = copy.deepcopy(cfg.method.terms.to_dict())
+    for name in ("mix", "masked"):
+        terms[name]["pseudo_threshold"] = 0.341
+    terms["masked"]["block_size"] = 16
+    hook = cfg.method_hooks.teacher
+    model = build(hook.statistics, cfg.method.bn_mode, terms)
     model.teacher = None
-    model.add_teacher(cfg.method_hooks.teacher.average)
+    model.add_teacher(hook.average)
     model.teacher.update_parameters(model.networks())
     student, teacher = (copy.deepcopy(model.segmentor) for _ in range(2))
-    teacher.eval()
     wrapper = build_optim_wrapper(model, dict(optimizer=dict(type="SGD", lr=0.05, momentum=0.9)))
     sgd = torch.optim.SGD(student.parameters(), lr=0.05, momentum=0.9)
-
-    def logits_of(segmentor, images):
-        logits = segmentor.decode_head(segmentor.extract_feat(images))
-        return F.interpolate(logits, (SIZE, SIZE), mode="bilinear", align_corners=False)
-
-    blurs = []
-    # Seeds of a step whose mixed images are blurred, and of one whose are not.
-    for step, seed in ((1, 1), (2, 3)):
+    colors = dict(mean=model.data_preprocessor.mean, std=model.data_preprocessor.std)
+    for step in (1, 2):
         data = batch("source", "source", "target", "target", seed=step)
-        torch.manual_seed(seed)
+        torch.manual_seed(step)
         log = model.train_step(copy.deepcopy(data), wrapper)
         # The teacher's part of a step is MeanTeacherHook's.
         model.teacher.update_parameters(model.networks())
 
-        torch.manual_seed(seed)
+        torch.manual_seed(step)
+        start = torch.get_rng_state()
         images = (torch.stack(data["inputs"]).float() - 100) / 50
         labels = torch.cat([sample.gt_sem_seg.data for sample in data["data_samples"]]).long()
         source_loss = F.cross_entropy(
-            logits_of(student, images)[:2], labels[:2], ignore_index=IGNORED
+            full_logits(student, images[:2]), labels[:2], ignore_index=IGNORED
         )
-        with torch.no_grad():
-            confidence, classes = logits_of(teacher, images[2:]).softmax(1).max(1)
-        masks = torch.zeros(2, SIZE, SIZE, dtype=torch.bool)
-        for mask, truth in zip(masks, labels[:2], strict=True):
-            present = [c for c in range(CLASSES) if (truth == c).any()]
-            order = torch.randperm(len(present))
-            for index in order[: (len(present) + 1) // 2]:
-                mask |= truth == present[index]
+        found = teacher_logits(teacher, images[2:], "batch")
+        confidence, classes = found.softmax(1).max(1)
+        share = (confidence > 0.341).float().mean()
+        assert 0 < share < 1
+        # Every term draws as if it were alone.
+        torch.set_rng_state(start)
+        masks = half_of_the_classes(labels[:2], "image")
         mixed = torch.where(masks[:, None], images[:2], images[2:])
-        contrast, brightness = torch.rand(2, 2, 3, 1, 1) * 0.5 - 0.25
-        mixed = mixed * (1 + contrast) + brightness
-        blurs.append(float(torch.rand(())) < 0.5)
-        if blurs[-1]:
-            mixed = blurred(mixed, 0.15 + float(torch.rand(())))
-        share = (confidence > 0.341).float().mean((1, 2))
-        weights = torch.where(masks, 1.0, share[:, None, None])
+        mixed = strong_augmentation(mixed, **colors)
         wanted = torch.where(masks, labels[:2], classes)
-        per_pixel = F.cross_entropy(logits_of(student, mixed), wanted, reduction="none")
-        mix_loss = (per_pixel * weights).mean()
-        assert 0 < share.min() < share.max() < 1
+        per_pixel = F.cross_entropy(full_logits(student, mixed), wanted, reduction="none")
+        mix_loss = (per_pixel * torch.where(masks, 1.0, share)).mean()
+        torch.set_rng_state(start)
+        hidden = strong_augmentation(images[2:], **colors)
+        visible = (torch.rand(2, 1, SIZE // 16, SIZE // 16) > 0.7).float()
+        hidden = hidden * visible.repeat_interleave(16, 2).repeat_interleave(16, 3)
+        statistics = {name: value.clone() for name, value in student.named_buffers()}
+        masked_logits = full_logits(student, hidden)
+        masked_loss = share * F.cross_entropy(masked_logits, classes)
         assert log["source.loss_ce"].item() == pytest.approx(source_loss.item(), rel=1e-4)
         assert log["mix.loss_mix"].item() == pytest.approx(mix_loss.item(), rel=1e-4)
+        assert log["masked.loss_masked"].item() == pytest.approx(masked_loss.item(), rel=1e-4)
         sgd.zero_grad()
-        (source_loss + mix_loss).backward()
+        (source_loss + mix_loss + masked_loss).backward()
         sgd.step()
-        # min(1 - 1 / (step + 1), 0.99) of the old teacher.
+        # Masked images stay out of the running statistics.
+        student.load_state_dict(statistics, strict=False)
+        # min(1 - 1 / (step + 1), 0.99) of the old teacher; buffers are the student's.
         old = min(1 - 1 / (step + 1), 0.99)
-        entries = zip(teacher.state_dict().values(), student.state_dict().values(), strict=True)
-        for mean, newest in entries:
-            if mean.is_floating_point():
-                mean.copy_(old * mean + (1 - old) * newest)
-    assert sorted(blurs) == [False, True]
-    start = build().segmentor.state_dict()
+        for mean, newest in zip(teacher.parameters(), student.parameters(), strict=True):
+            mean.data.copy_(old * mean.data + (1 - old) * newest.data)
+        for mean, newest in zip(teacher.buffers(), student.buffers(), strict=True):
+            mean.copy_(newest)
+    start_state = build().segmentor.state_dict()
     for name, value in student.state_dict().items():
         found = model.segmentor.state_dict()[name]
         torch.testing.assert_close(found, value, rtol=1e-3, atol=2e-5, msg=name)
-        assert not torch.equal(found, start[name]), name
+        assert not torch.equal(found, start_state[name]), name
     averaged = model.teacher.module["segmentor"].state_dict()
     for name, value in teacher.state_dict().items():
-        if value.is_floating_point():
-            torch.testing.assert_close(averaged[name], value, rtol=1e-3, atol=2e-5, msg=name)
-            assert not torch.equal(averaged[name], model.segmentor.state_dict()[name]), name
+        torch.testing.assert_close(averaged[name], value, rtol=1e-3, atol=2e-5, msg=name)
 
 
 def test_step_changes_no_teacher_and_trains_the_student():
@@ -181,7 +205,9 @@ def test_term_needs_both_domains_and_a_teacher():
     assert "mix.loss_mix" not in losses_of(model, "source", "source")
 
 
-@pytest.mark.parametrize("options", [dict(pseudo_threshold=1.0), dict(jitter=-0.1), dict(blur=2)])
+@pytest.mark.parametrize(
+    "options", [dict(pseudo_threshold=1.0), dict(jitter=-0.1), dict(classes_from="domain")]
+)
 def test_values_out_of_range(options):
     with pytest.raises(ValueError, match="found"):
         build(**options)

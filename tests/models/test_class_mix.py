@@ -1,6 +1,6 @@
 import torch
 
-from mmdrsl.models.class_mix import choose_classes, color_jitter, paste
+from mmdrsl.models.class_mix import choose_classes, choose_classes_of_batch, paste
 
 IGNORED = 255
 
@@ -27,15 +27,15 @@ def test_paste():
     assert image[0, :, 0].tolist() == [[1, 0]] * 3
 
 
-def test_jitter_is_affine_per_channel():
-    images = torch.randn(2, 3, 4, 5)
-    changed = color_jitter(images, 0.3, torch.Generator().manual_seed(0))
-    for b in range(2):
-        for c in range(3):
-            before, after = images[b, c].flatten(), changed[b, c].flatten()
-            slope = (after[1] - after[0]) / (before[1] - before[0])
-            assert 0.7 <= slope <= 1.3
-            shift = after[0] - slope * before[0]
-            assert abs(shift) <= 0.3 + 1e-4
-            torch.testing.assert_close(after, slope * before + shift, rtol=1e-3, atol=1e-3)
-    assert torch.equal(color_jitter(images, 0.0), images)
+def test_classes_of_the_batch_are_drawn_for_every_image():
+    labels = torch.tensor([[[0, 1], [1, 1]], [[2, 255], [2, 2]]])
+    seen = set()
+    for seed in range(60):
+        masks = choose_classes_of_batch(labels, torch.Generator().manual_seed(seed))
+        chosen = set(labels[masks].tolist())
+        # Two of the four labels, the ignored one among them.
+        assert len(chosen) <= 4
+        for image, mask in zip(labels, masks, strict=True):
+            assert all((image[~mask] != value).all() for value in image[mask].unique().tolist())
+        seen.add(tuple(masks.flatten().tolist()))
+    assert len(seen) > 6

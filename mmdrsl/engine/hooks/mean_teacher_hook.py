@@ -29,6 +29,9 @@ class MeanTeacherHook(AdaptationHook):
         average: Config of MMEngine's averaged model. ``momentum`` there is the weight of the newest network (a small
             number); ``update_buffers=True`` averages batch statistics too, False copies them from the student.
         begin: Step after which the teacher starts as a copy of the student; until then it is the student.
+        statistics: Statistics of batch normalization with which the teacher labels the images of a batch: ``running``,
+            or ``batch`` for those of these images, as DACS and its successors do, which are used and not kept. Labels
+            at the beginning of a round are made under running statistics, as every prediction.
         evaluate: Evaluate the teacher instead of the student, in training and in testing.
     """
 
@@ -38,8 +41,16 @@ class MeanTeacherHook(AdaptationHook):
     priority = "BELOW_NORMAL"
 
     def __init__(
-        self, *, average: dict | None = None, begin: int = 0, evaluate: bool = False
+        self,
+        *,
+        average: dict | None = None,
+        begin: int = 0,
+        statistics: str = "running",
+        evaluate: bool = False,
     ) -> None:
+        if statistics not in ("running", "batch"):
+            raise ValueError(f"statistics must be 'running' or 'batch', found {statistics!r}.")
+        self.statistics = statistics
         self.average = dict(average or AVERAGE)
         self.begin = begin
         self.evaluate = evaluate
@@ -64,6 +75,7 @@ class MeanTeacherHook(AdaptationHook):
         if model.teacher is None:
             model.add_teacher(self.average)
         model.predict_with_teacher = self.evaluate
+        model.teacher_statistics = self.statistics
 
     def before_train(self, runner: Runner) -> None:
         """Say where a resumed checkpoint brought no teacher; begin one where that is its first step."""

@@ -112,6 +112,7 @@ class UDASegmentor(BaseSegmentor):
     phases: tuple
     teacher: BaseAveragedModel | None
     predict_with_teacher: bool
+    teacher_statistics: str
     calls_after_step: bool
 
     def __init__(
@@ -177,6 +178,7 @@ class UDASegmentor(BaseSegmentor):
         self.phases = ()
         self.register_module("teacher", None)
         self.predict_with_teacher = False
+        self.teacher_statistics = "running"
         self.calls_after_step = False
 
     def _use_memory_format(self, memory_format: torch.memory_format) -> None:
@@ -305,6 +307,9 @@ class UDASegmentor(BaseSegmentor):
                 heads=self.heads,
                 discriminators=self.discriminators,
                 bn_mode=self.bn_mode,
+                teacher_statistics=self.teacher_statistics,
+                mean=getattr(self.data_preprocessor, "mean", None),
+                std=getattr(self.data_preprocessor, "std", None),
                 features=features,
                 domains=batches,
                 progress=self.progress,

@@ -1,0 +1,14 @@
+"""DeepLabV3+ (MobileNetV2), streets to Cityscapes, AdaptSegNet: adversarial alignment of two outputs.
+
+python tools/train.py configs/adaptsegnet_multi/deeplabv3plus_streets2cs.py
+
+Not run here yet.
+"""
+
+_base_ = [
+    "../_base_/models/deeplabv3plus_mobilenetv2_in1k.py",
+    "../_base_/pairs/streets2cs.py",
+    "../_base_/methods/adaptsegnet_multi.py",
+]
+model = {**_base_.method, **_base_.pair_model}
+default_hooks = _base_.method_hooks

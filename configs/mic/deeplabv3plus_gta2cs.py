@@ -1,0 +1,15 @@
+"""DeepLabV3+ (ResNet-50), GTA5 to Cityscapes, MIC: DACS and masked image consistency.
+
+python tools/train.py configs/mic/deeplabv3plus_gta2cs.py
+
+Not run here: needs the full sets. Blocks of 32 pixels, as published for crops of 512.
+"""
+
+_base_ = [
+    "../_base_/models/deeplabv3plus_r50.py",
+    "../_base_/pairs/gta2cs.py",
+    "../_base_/methods/mic.py",
+]
+model = {**_base_.method, **_base_.pair_model}
+model["terms"]["masked"]["block_size"] = 32
+default_hooks = _base_.method_hooks

@@ -1,0 +1,14 @@
+"""Small DeepLabV3+ from scratch, the procedural scenes, MIC: DACS and masked image consistency.
+
+python tools/train.py configs/mic/deeplabv3plus_scenes2scenes.py
+
+Not run here yet.
+"""
+
+_base_ = [
+    "../_base_/models/deeplabv3plus_small.py",
+    "../_base_/pairs/scenes2scenes.py",
+    "../_base_/methods/mic.py",
+]
+model = {**_base_.method, **_base_.pair_model}
+default_hooks = _base_.method_hooks

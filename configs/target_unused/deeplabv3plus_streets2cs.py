@@ -1,0 +1,14 @@
+"""DeepLabV3+ (MobileNetV2), streets to Cityscapes, the control: target images without a loss.
+
+python tools/train.py configs/target_unused/deeplabv3plus_streets2cs.py
+
+Not run here yet.
+"""
+
+_base_ = [
+    "../_base_/models/deeplabv3plus_mobilenetv2_in1k.py",
+    "../_base_/pairs/streets2cs.py",
+    "../_base_/methods/target_unused.py",
+]
+model = {**_base_.method, **_base_.pair_model}
+default_hooks = _base_.method_hooks

@@ -1,0 +1,52 @@
+"""Color jitter and blur of normalized images, as DACS and its successors disturb what the student sees."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor
+from torchvision.transforms import ColorJitter
+from torchvision.transforms.functional import gaussian_blur
+
+
+def strong_augmentation(
+    images: Tensor,
+    *,
+    mean: Tensor,
+    std: Tensor,
+    jitter: float = 0.2,
+    jitter_probability: float = 0.8,
+    blur_probability: float = 0.5,
+) -> Tensor:
+    """Jitter the colors of a batch and blur it, each with a probability for the whole batch.
+
+    The released codes of DACS, DAFormer and MIC draw whether to do so once for a batch, and how strongly for each
+    image: brightness, contrast, saturation and hue within `jitter`, a Gaussian of standard deviation 0.15 to 1.15
+    pixels. Draws from PyTorch's generator.
+
+    Args:
+        images: Normalized images, shape (B, 3, H, W).
+        mean: Mean of the normalization in [0, 255], shape (3, 1, 1).
+        std: Standard deviation of the normalization, shape (3, 1, 1).
+        jitter: Strength of the jitter, in [0, 0.5].
+        jitter_probability: Probability of the jitter.
+        blur_probability: Probability of the blur.
+
+    Returns:
+        Shape (B, 3, H, W).
+    """
+    if jitter > 0 and torch.rand(()) < jitter_probability:
+        transform = ColorJitter(jitter, jitter, jitter, jitter)
+        colors = ((images * std + mean) / 255).clamp(0, 1)
+        images = (torch.stack([transform(image) for image in colors]) * 255 - mean) / std
+    if torch.rand(()) < blur_probability:
+        size = images.shape[2:]
+        kernel = [max(1, math.ceil(0.1 * side) // 2 * 2 + 1) for side in size]
+        images = torch.stack(
+            [
+                gaussian_blur(image, kernel[::-1], sigma=0.15 + float(torch.rand(())))
+                for image in images
+            ]
+        )
+    return images
