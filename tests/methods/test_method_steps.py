@@ -58,7 +58,8 @@ def mostly_slow(*fast):
 
 
 def build(options):
-    torch.manual_seed(0)
+    # With seed 0 a ReLU's input lies so near zero that rounding decides about its gradient.
+    torch.manual_seed(1)
     return MODELS.build(
         dict(
             type="UDASegmentor",
