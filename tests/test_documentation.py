@@ -70,6 +70,21 @@ def test_commands_of_the_command_line_exist(page):
 
 
 @pytest.mark.parametrize("page", PAGES, ids=by_name)
+def test_options_of_commands_exist(page):
+    blocks = re.findall(r"```bash\n(.*?)```", page.read_text(), re.DOTALL)
+    for line in "\n".join(blocks).replace("\\\n", " ").splitlines():
+        found = re.match(r"(?:\w+=\S+ )?(?:python (tools/\S+)|mmdrsl ([a-z][a-z-]*))", line)
+        if found is None:
+            continue
+        tool = found[1] or f"tools/{mmdrsl_cli.TOOLS[found[2]][0]}"
+        source = (ROOT / tool).read_text()
+        if "conversion_command" in source:
+            source += (ROOT / "mmdrsl/datasets/conversion_command.py").read_text()
+        options = re.findall(r"(?<=[\s\[])--[a-z][a-z-]*", line)
+        assert [option for option in options if f'"{option}"' not in source] == [], line
+
+
+@pytest.mark.parametrize("page", PAGES, ids=by_name)
 def test_methods_and_tricks_of_benchmark_commands_exist(page):
     text = page.read_text().replace("\\\n", " ")
     methods = {folder.name for folder in (ROOT / "configs").iterdir()}
