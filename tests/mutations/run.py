@@ -2,7 +2,7 @@
 
 python tests/mutations/run.py [--only TEXT]
 
-Prints a table; ends with status 1 if any wrong goes unnoticed. About six seconds per mutation.
+Prints a table; ends with status 1 if any wrong goes unnoticed. About ten seconds per mutation.
 """
 
 from __future__ import annotations

@@ -20,6 +20,8 @@ def test_mutation_fits_the_source(mutation, tmp_path):
     assert all((ROOT / test).is_file() for test in mutation.tests)
 
 
+# A run of pytest for each of them, half of whose time goes into imports.
+@pytest.mark.timeout(3600)
 @pytest.mark.slow
 def test_every_mutation_is_noticed():
     done = subprocess.run(
