@@ -39,7 +39,7 @@ def renamed_arguments(**names: str) -> Callable[[Class], Class]:
     """
 
     def decorate(decorated: Class) -> Class:
-        original = decorated.__init__  # type: ignore[misc]
+        original = decorated.__init__
 
         @functools.wraps(original)
         def checked(self: Any, *args: Any, **kwargs: Any) -> None:
@@ -50,7 +50,7 @@ def renamed_arguments(**names: str) -> Callable[[Class], Class]:
                 )
             original(self, *args, **kwargs)
 
-        decorated.__init__ = checked  # type: ignore[misc]
+        decorated.__init__ = checked
         return decorated
 
     return decorate

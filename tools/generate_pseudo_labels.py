@@ -7,7 +7,7 @@ writes the artifact of a round: labels/, color/, confidence/ and manifest.json. 
 (label_with) are those of the config's SelfTrainingHook; a checkpoint without a teacher predicts itself. Started again
 after an interruption it picks up where it stopped; where DIR holds the same labels already it checks them and stops.
 The labels serve a plain supervised config too, see docs/self_training.md.
---analyze says how many labels are right, by those of the config's oracle_dataset: after the fact, or on a stand-in.
+--analyze says how many labels are right, by those of the config's oracle_dataset: after the fact, or on a proxy target.
 """
 
 from __future__ import annotations
@@ -16,14 +16,14 @@ import argparse
 import os
 from pathlib import Path
 
-from mmengine.config import Config, DictAction
+from mmengine.config import DictAction
 from mmengine.dist import init_dist, is_distributed, is_main_process
 from mmengine.registry import init_default_scope
 from mmengine.utils.dl_utils import set_multi_processing
 
 import mmdrsl  # noqa: F401 - registers everything before a config is built
 from mmdrsl.engine.labeling import build_labeling
-from mmdrsl.engine.launch import join_cpu_process_group, resolve_mmseg_bases
+from mmdrsl.engine.launch import join_cpu_process_group, read_config
 from mmdrsl.pseudo_labels.artifact import PseudoLabelArtifact
 from mmdrsl.pseudo_labels.label_analysis import artifact_quality, labeled_among
 from mmdrsl.pseudo_labels.labeler import model_hash
@@ -36,7 +36,7 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument("checkpoint", help="its checkpoint, or a plain MMSegmentation checkpoint")
     parser.add_argument("--out", type=Path, required=True, help="folder of the artifact")
     parser.add_argument(
-        "--portion", type=float, help="share to label; default: that of the last round with labels"
+        "--portion", type=float, help="share to label; default: that of the last round"
     )
     parser.add_argument(
         "--teacher",
@@ -62,8 +62,7 @@ def main() -> None:
     """Label, or say that the labels are there."""
     args = parse_args()
     os.environ.setdefault("LOCAL_RANK", str(args.local_rank))
-    resolve_mmseg_bases()
-    cfg = Config.fromfile(args.config)
+    cfg = read_config(args.config)
     if args.cfg_options is not None:
         cfg.merge_from_dict(args.cfg_options)
     if not Path(args.checkpoint).is_file():

@@ -8,20 +8,11 @@ from pathlib import Path
 
 import torch
 from mmengine.config import Config, ConfigDict
-from mmengine.config import utils as config_utils
 from mmengine.device import get_device
 from mmengine.runner import find_latest_checkpoint
 
 from mmdrsl.checkpoints import read_checkpoint
-
-
-def resolve_mmseg_bases() -> None:
-    """Let ``_base_ = ['mmseg::...']`` find the installed MMSegmentation.
-
-    onedl-mmengine looks for a distribution named ``mmsegmentation``, while the maintained one is named
-    ``onedl-mmsegmentation``.
-    """
-    config_utils.MODULE2PACKAGE["mmseg"] = "onedl-mmsegmentation"
+from mmdrsl.mmengine_private import resolve_mmseg_bases
 
 
 def read_config(path: str | Path) -> Config:

@@ -13,8 +13,8 @@ from torchvision.transforms.functional import gaussian_blur
 def strong_augmentation(
     images: Tensor,
     *,
-    mean: Tensor,
-    std: Tensor,
+    mean: Tensor | None,
+    std: Tensor | None,
     jitter: float = 0.2,
     jitter_probability: float = 0.8,
     blur_probability: float = 0.5,
@@ -35,7 +35,15 @@ def strong_augmentation(
 
     Returns:
         Shape (B, 3, H, W).
+
+    Raises:
+        ValueError: The normalization is unknown.
     """
+    if mean is None or std is None:
+        raise ValueError(
+            "Colors are disturbed in [0, 255], but the data preprocessor has no mean and std: set them, or jitter=0 in "
+            "the term."
+        )
     if jitter > 0 and torch.rand(()) < jitter_probability:
         transform = ColorJitter(jitter, jitter, jitter, jitter)
         colors = ((images * std + mean) / 255).clamp(0, 1)

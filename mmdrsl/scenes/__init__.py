@@ -9,8 +9,8 @@ from mmdrsl.scenes.catalog import (
     label_palette,
     subtype_id,
 )
+from mmdrsl.scenes.proxy_target import write_proxy_target
 from mmdrsl.scenes.render import Scene, render_scene
-from mmdrsl.scenes.stand_in import write_stand_in
 from mmdrsl.scenes.world import LOOKS, Look
 from mmdrsl.scenes.writer import scene_paths, write_scenes
 
@@ -27,6 +27,6 @@ __all__ = [
     "render_scene",
     "scene_paths",
     "subtype_id",
+    "write_proxy_target",
     "write_scenes",
-    "write_stand_in",
 ]

@@ -39,13 +39,14 @@ CITYSCAPES_IDS = {
     32: "motorcycle",
     33: "bicycle",
 }
-SCENES_PER_LOOK = 40
+SCENES_PER_LOOK = 16
 
 
 @pytest.fixture(scope="module")
 def scenes():
     return {
-        look: [render_scene([7, index], look) for index in range(SCENES_PER_LOOK)] for look in LOOKS
+        look: [render_scene([7, index], look, (128, 64)) for index in range(SCENES_PER_LOOK)]
+        for look in LOOKS
     }
 
 

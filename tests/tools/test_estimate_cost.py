@@ -12,7 +12,7 @@ sys.path.insert(0, str(ROOT / "tools" / "analysis_tools"))
 import benchmark_step  # noqa: E402
 import estimate_cost  # noqa: E402
 
-from mmdrsl.engine.launch import resolve_mmseg_bases  # noqa: E402
+from mmdrsl.mmengine_private import resolve_mmseg_bases  # noqa: E402
 
 CONFIG = str(ROOT / "configs/drsl/deeplabv3plus_scenes2scenes.py")
 

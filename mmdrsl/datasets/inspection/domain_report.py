@@ -20,6 +20,7 @@ from mmdrsl.datasets.inspection.file_check import FileReport, check_file
 from mmdrsl.datasets.labeled import LabelledImageDataset
 from mmdrsl.datasets.unlabeled import UnlabelledDataset
 from mmdrsl.datasets.validation import files_below
+from mmdrsl.mmengine_private import of_subset
 
 REMEDIES = {
     "unusable dataset": "correct the entry that the message names",
@@ -179,10 +180,7 @@ def list_files(dataset: BaseSegDataset) -> list[dict[str, Any]]:
             raise ValueError(
                 f"no image ending in {dataset.img_suffix!r} in {dataset.data_prefix.get('img_path')}"
             )
-    indices = dataset._indices
-    if isinstance(indices, int):
-        return infos[:indices] if indices >= 0 else infos[indices:]
-    return infos if indices is None else [infos[index] for index in indices]
+    return of_subset(dataset, infos)
 
 
 def orphan_labels(dataset: BaseSegDataset) -> list[str]:

@@ -19,6 +19,7 @@ from mmdrsl.datasets.unlabeled import WHOLE_IMAGE_PIPELINE, UnlabelledDataset
 from mmdrsl.engine.adaptation_hook import AdaptationHook
 from mmdrsl.engine.model_access import unwrapped
 from mmdrsl.engine.round_schedule import Phase, build_phases
+from mmdrsl.mmengine_private import counted_as, has_training_loop
 from mmdrsl.models.adaptation_step import AdaptationProgress
 from mmdrsl.models.batch_norm import share_buffers
 from mmdrsl.pseudo_labels.artifact import PseudoLabelArtifact, RoundManifest
@@ -110,7 +111,7 @@ class SelfTrainingHook(AdaptationHook):
             ValueError: The schedule does not fit ``max_iters``.
         """
         # A test has no training loop.
-        if runner._train_loop is not None and not isinstance(runner._train_loop, dict):
+        if has_training_loop(runner):
             self.phases = build_phases(
                 self.warmup_iterations,
                 self.rounds,
@@ -209,13 +210,8 @@ class SelfTrainingHook(AdaptationHook):
         )
         if not self.evaluate_rounds or runner.val_loop is None or done or loops_own:
             return
-        counted = runner.iter
-        # Between two steps runner.iter still counts the one that just ended.
-        loop._iter = finished
-        try:
+        with counted_as(loop, finished):
             runner.val_loop.run()
-        finally:
-            loop._iter = counted
 
     def after_val_epoch(self, runner: Runner, metrics: dict[str, float] | None = None) -> None:
         """Keep the metrics with the round that they belong to."""

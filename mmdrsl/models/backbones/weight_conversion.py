@@ -78,7 +78,9 @@ def read_state_dict(path: str | Path) -> dict[str, Tensor]:
             f"no weight file {path}: nothing is downloaded, so fetch the torchvision or timm "
             f"checkpoint yourself and convert it with {CONVERTER}"
         )
-    content = _read_safetensors(path) if path.suffix == ".safetensors" else read_checkpoint(path)
+    content: Any = (
+        _read_safetensors(path) if path.suffix == ".safetensors" else read_checkpoint(path)
+    )
     if isinstance(content, Mapping):
         content = content.get("state_dict", content)
     if not isinstance(content, Mapping):

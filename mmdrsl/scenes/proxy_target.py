@@ -1,4 +1,4 @@
-"""A stand-in for the target that is made from the source side, so that methods are chosen without target labels."""
+"""A proxy target that is made from the source side, so that methods are chosen without target labels."""
 
 from __future__ import annotations
 
@@ -20,7 +20,9 @@ from mmdrsl.translation.functional import match_lab_statistics, swap_low_amplitu
 _LOW_FREQUENCIES = 0.012
 
 
-def stand_in_look(image: np.ndarray, reference: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+def proxy_target_look(
+    image: np.ndarray, reference: np.ndarray, rng: np.random.Generator
+) -> np.ndarray:
     """A game's picture with the colors of a camera's picture, out of focus, noisy and compressed.
 
     Color statistics (Reinhard et al. 2001) and the lowest amplitudes (Yang and Soatto 2020) come from the reference;
@@ -42,8 +44,8 @@ def stand_in_look(image: np.ndarray, reference: np.ndarray, rng: np.random.Gener
     return compressed(np.round(exposed).astype(np.uint8), int(rng.integers(40, 80)))
 
 
-def check_stand_in(*, out_dir: Path, shown: float) -> None:
-    """Refuse what no stand-in can be written with.
+def check_proxy_target(*, out_dir: Path, shown: float) -> None:
+    """Refuse what no proxy target can be written with.
 
     Args:
         out_dir: Folder of the new set.
@@ -84,7 +86,7 @@ def lower_middle(scene: Scene, share: float) -> Scene:
     )
 
 
-def write_stand_in(
+def write_proxy_target(
     *,
     out_dir: str | Path,
     scenes: str | Path,
@@ -114,7 +116,7 @@ def write_stand_in(
         ValueError: The seed is that of the set, or `shown` is out of its range.
     """
     out_dir, scenes = Path(out_dir), Path(scenes)
-    check_stand_in(out_dir=out_dir, shown=shown)
+    check_proxy_target(out_dir=out_dir, shown=shown)
     if not (scenes / RECORD_NAME).is_file():
         raise FileNotFoundError(
             f"{scenes} holds no {RECORD_NAME}: write a set there first, by tools/dataset_converters/make_scenes.py"
@@ -132,14 +134,14 @@ def write_stand_in(
     shutil.copytree(scenes / "game", out_dir / "game")
     width, height = record["image_size"]
     camera = [place for place in places if place.look == "camera"]
-    for place in tqdm(camera, desc="stand-in", unit="image", disable=not progress):
+    for place in tqdm(camera, desc="proxy target", unit="image", disable=not progress):
         rng = np.random.default_rng([*place.seed, 99])
         reference = np.array(Image.open(references[rng.integers(len(references))]))
         scene = render_scene(place.seed, "game", (width, height))
-        image = stand_in_look(scene.image, reference, rng)
+        image = proxy_target_look(scene.image, reference, rng)
         scene = lower_middle(dataclasses.replace(scene, image=image), shown)
         write_scene(out_dir, place, scene)
     shutil.copy(scenes / "subtypes.json", out_dir / "subtypes.json")
-    record = {**record, "seed": seed, "stand_in_for": record["seed"], "shown": shown}
+    record = {**record, "seed": seed, "proxy_target_of": record["seed"], "shown": shown}
     (out_dir / RECORD_NAME).write_text(json.dumps(record, indent=1), encoding="utf-8")
     return out_dir

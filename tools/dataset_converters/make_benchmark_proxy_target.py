@@ -1,8 +1,8 @@
-"""Make a stand-in for the benchmark from its source side, on which methods may be chosen.
+"""Make a proxy target for the benchmark from its source side, on which methods may be chosen.
 
 Example:
-    python tools/dataset_converters/make_benchmark_stand_in.py --data data/benchmark --out data/benchmark_stand_in
-    python tools/run_benchmark.py --data data/benchmark_stand_in --methods self_training drsl --out work_dirs/stand_in
+    python tools/dataset_converters/make_benchmark_proxy_target.py --data data/benchmark --out data/proxy
+    python tools/run_benchmark.py --data data/proxy --methods self_training drsl --out work_dirs/proxy
 """
 
 from __future__ import annotations
@@ -11,12 +11,12 @@ import argparse
 import sys
 from pathlib import Path
 
-from mmdrsl.benchmark.stand_in import write_benchmark_stand_in
+from mmdrsl.benchmark.proxy_target import write_benchmark_proxy_target
 
 
 def main() -> int:
     """Write the set; return the exit status."""
-    parser = argparse.ArgumentParser(description="Make a stand-in for the benchmark.")
+    parser = argparse.ArgumentParser(description="Make a proxy target for the benchmark.")
     parser.add_argument("--data", type=Path, required=True, help="the benchmark")
     parser.add_argument("--out", type=Path, required=True, help="new folder")
     parser.add_argument(
@@ -24,13 +24,13 @@ def main() -> int:
     )
     args = parser.parse_args()
     try:
-        folder = write_benchmark_stand_in(
+        folder = write_benchmark_proxy_target(
             data=args.data, out_dir=args.out, shown=args.shown, progress=True
         )
     except (ValueError, FileExistsError, FileNotFoundError) as error:
-        print(f"make_benchmark_stand_in: {error}", file=sys.stderr)
+        print(f"make_benchmark_proxy_target: {error}", file=sys.stderr)
         return 1
-    print(f"the stand-in is in {folder}")
+    print(f"the proxy target is in {folder}")
     return 0
 
 

@@ -1,4 +1,4 @@
-"""A stand-in for the benchmark that is made from its source alone, so that methods are chosen without target labels."""
+"""A proxy target for the benchmark, made from its source alone: methods are chosen on it without target labels."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from mmdrsl.datasets.camvid import CamVidDataset
 from mmdrsl.datasets.carla import CARLADataset
 from mmdrsl.datasets.label_spaces import IGNORE_INDEX, build_lookup, get_label_space
 from mmdrsl.datasets.transforms.loading import read_train_ids
-from mmdrsl.scenes.stand_in import check_stand_in, stand_in_look
+from mmdrsl.scenes.proxy_target import check_proxy_target, proxy_target_look
 
 _LABEL_SPACE = "street10"
 _WIDE_CLASSES = ("sky", "road")
@@ -24,7 +24,7 @@ _WIDE_CLASSES = ("sky", "road")
 _LARGEST_STEP = 60
 
 
-def write_benchmark_stand_in(
+def write_benchmark_proxy_target(
     *,
     data: str | Path,
     out_dir: str | Path,
@@ -34,8 +34,8 @@ def write_benchmark_stand_in(
 ) -> Path:
     """Write a benchmark whose source is two thirds of CARLA's capture runs and whose "CamVid" is the rest, restyled.
 
-    The restyled images have the look of CamVid's unlabeled training images, see `stand_in_look`, and show the part of
-    the scene with the least sky and road, enlarged: classes have other shares than in the source. The held-out runs
+    The restyled images have the look of CamVid's unlabeled training images, see `proxy_target_look`, and show the part
+    of the scene with the least sky and road, enlarged: classes have other shares than in the source. The held-out runs
     play the validation images, a third of the others the unlabeled training images. Odd and even frames are named as
     two drives. All labels are CARLA's.
 
@@ -56,7 +56,7 @@ def write_benchmark_stand_in(
         ValueError: `shown` is out of its range, or CARLA's frames are not named by numbers.
     """
     data, out_dir = Path(data).resolve(), Path(out_dir)
-    check_stand_in(out_dir=out_dir, shown=shown)
+    check_proxy_target(out_dir=out_dir, shown=shown)
     held_out = _names(data / "carla/heldout.txt")
     others = [name for name in _names(data / "carla/train.txt") if name not in set(held_out)]
     target = _third_of_runs(others, np.random.default_rng(seed))
@@ -93,7 +93,7 @@ def write_benchmark_stand_in(
             labels = read_train_ids(str(data / f"carla/labels/{name}.png"), lookup)
             part = _part_with_things(labels, shown)
             image = _enlarged(_read(data / f"carla/images/{name}.jpg"), part, cv2.INTER_LINEAR)
-            styled = stand_in_look(image, reference, rng)
+            styled = proxy_target_look(image, reference, rng)
             Image.fromarray(styled).save(out_dir / f"camvid/images/{new}.jpg", quality=92)
             raw = camvid_ids[_enlarged(labels, part, cv2.INTER_NEAREST)]
             Image.fromarray(raw).save(out_dir / f"camvid/labels/{new}.png")

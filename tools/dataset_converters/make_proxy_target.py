@@ -1,8 +1,8 @@
-"""Make a stand-in target for the street scenes from the source side, on which methods may be chosen.
+"""Make a proxy target for the street scenes from the source side, on which methods may be chosen.
 
 Example:
-    python tools/dataset_converters/make_stand_in.py --scenes data/scenes --out data/stand_in
-    MMDRSL_SCENES=data/stand_in python tools/train.py configs/drsl/deeplabv3plus_scenes2scenes.py
+    python tools/dataset_converters/make_proxy_target.py --scenes data/scenes --out data/proxy_target
+    MMDRSL_SCENES=data/proxy_target python tools/train.py configs/drsl/deeplabv3plus_scenes2scenes.py
 """
 
 from __future__ import annotations
@@ -11,12 +11,12 @@ import argparse
 import sys
 from pathlib import Path
 
-from mmdrsl.scenes.stand_in import write_stand_in
+from mmdrsl.scenes.proxy_target import write_proxy_target
 
 
 def main() -> int:
     """Write the set; return the exit status."""
-    parser = argparse.ArgumentParser(description="Make a stand-in target from the source side.")
+    parser = argparse.ArgumentParser(description="Make a proxy target from the source side.")
     parser.add_argument("--scenes", type=Path, required=True, help="a set of make_scenes.py")
     parser.add_argument("--out", type=Path, required=True, help="new folder of the set")
     parser.add_argument("--seed", type=int, default=50, help="seed of the fresh scenes")
@@ -25,7 +25,7 @@ def main() -> int:
     )
     args = parser.parse_args()
     try:
-        folder = write_stand_in(
+        folder = write_proxy_target(
             out_dir=args.out,
             scenes=args.scenes,
             seed=args.seed,
@@ -33,9 +33,9 @@ def main() -> int:
             progress=True,
         )
     except (ValueError, FileExistsError, FileNotFoundError) as error:
-        print(f"make_stand_in: {error}", file=sys.stderr)
+        print(f"make_proxy_target: {error}", file=sys.stderr)
         return 1
-    print(f"the stand-in is in {folder}")
+    print(f"the proxy target is in {folder}")
     return 0
 
 

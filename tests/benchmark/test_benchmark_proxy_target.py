@@ -1,4 +1,4 @@
-"""A stand-in for the benchmark: CARLA's held-out runs with the look of CamVid's unlabeled images."""
+"""A proxy target for the benchmark: CARLA's held-out runs with the look of CamVid's unlabeled images."""
 
 import shutil
 
@@ -8,7 +8,7 @@ from benchmark_data import CARLA_IDS, write_benchmark, write_images, write_list
 from PIL import Image
 
 from mmdrsl.benchmark.evaluation_set import read_evaluation_set
-from mmdrsl.benchmark.stand_in import write_benchmark_stand_in
+from mmdrsl.benchmark.proxy_target import write_benchmark_proxy_target
 
 # Four runs: frame numbers within one differ by less than sixty.
 RUNS = [["000001", "000002", "000050"], ["000200", "000201"], ["000300"], ["000900", "000901"]]
@@ -39,7 +39,7 @@ def read(path):
 
 
 def test_runs_stay_whole_and_apart(data, tmp_path):
-    out = write_benchmark_stand_in(data=data, out_dir=tmp_path / "out")
+    out = write_benchmark_proxy_target(data=data, out_dir=tmp_path / "out")
     source = set(names(out / "carla/train.txt"))
     target = {name.split("_")[1] for name in names(out / "camvid/train.txt")}
     assert [name.split("_")[1] for name in names(out / "camvid/val.txt")] == HELD_OUT
@@ -53,12 +53,12 @@ def test_runs_stay_whole_and_apart(data, tmp_path):
 def test_what_is_missing_is_said_before_anything_is_written(data, tmp_path):
     (data / "camvid/classes.json").unlink()
     with pytest.raises(FileNotFoundError, match=r"has no camvid/classes\.json"):
-        write_benchmark_stand_in(data=data, out_dir=tmp_path / "out")
+        write_benchmark_proxy_target(data=data, out_dir=tmp_path / "out")
     assert not (tmp_path / "out").exists()
 
 
 def test_labels_are_carlas_and_pictures_are_restyled(data, tmp_path):
-    out = write_benchmark_stand_in(data=data, out_dir=tmp_path / "out", shown=1.0)
+    out = write_benchmark_proxy_target(data=data, out_dir=tmp_path / "out", shown=1.0)
     camvid_id = np.full(256, 11)
     camvid_id[CARLA_IDS] = range(10)
     for split in ("train", "val"):
@@ -80,7 +80,7 @@ def test_the_part_shown_has_the_least_sky_and_road(data, tmp_path):
     label[32:] = 7
     label[20:44, 72:] = 1
     Image.fromarray(label).save(data / "carla/labels/002000.png")
-    out = write_benchmark_stand_in(data=data, out_dir=tmp_path / "out", shown=0.5)
+    out = write_benchmark_proxy_target(data=data, out_dir=tmp_path / "out", shown=0.5)
     shown = read(out / "camvid/labels/B_002000.png")
     assert (shown == 1).mean() == pytest.approx(24 * 24 / (32 * 48), abs=0.02)
     assert set(np.unique(shown)) == {0, 1, 3}
@@ -88,7 +88,7 @@ def test_the_part_shown_has_the_least_sky_and_road(data, tmp_path):
 
 def test_it_is_repeatable(data, tmp_path):
     first, second = (
-        write_benchmark_stand_in(data=data, out_dir=tmp_path / name) for name in ("one", "two")
+        write_benchmark_proxy_target(data=data, out_dir=tmp_path / name) for name in ("one", "two")
     )
     files = sorted(path.relative_to(first) for path in first.rglob("*.*") if path.is_file())
     assert len(files) > 10
@@ -97,12 +97,12 @@ def test_it_is_repeatable(data, tmp_path):
 
 def test_what_is_wrong_is_said(data, tmp_path):
     with pytest.raises(ValueError, match=r"shown is 0\.05"):
-        write_benchmark_stand_in(data=data, out_dir=tmp_path / "a", shown=0.05)
+        write_benchmark_proxy_target(data=data, out_dir=tmp_path / "a", shown=0.05)
     with pytest.raises(FileExistsError, match="take a new folder"):
-        write_benchmark_stand_in(data=data, out_dir=data)
+        write_benchmark_proxy_target(data=data, out_dir=data)
     write_list(data / "carla", "train", ["frame", *HELD_OUT])
     with pytest.raises(ValueError, match="'frame'; expected frame numbers"):
-        write_benchmark_stand_in(data=data, out_dir=tmp_path / "b")
+        write_benchmark_proxy_target(data=data, out_dir=tmp_path / "b")
     (data / "carla/heldout.txt").unlink()
     with pytest.raises(FileNotFoundError, match=r"heldout\.txt"):
-        write_benchmark_stand_in(data=data, out_dir=tmp_path / "c")
+        write_benchmark_proxy_target(data=data, out_dir=tmp_path / "c")
