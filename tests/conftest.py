@@ -1,7 +1,10 @@
+import gc
+
 import hypothesis
 import pytest
 import torch
 from mmseg.utils import register_all_modules
+from yapf.yapflib import yapf_api
 
 from mmdrsl.scenes.writer import write_scenes
 
@@ -14,6 +17,17 @@ def default_scope():
     # init_default_scope alone would leave MMSegmentation's modules unregistered.
     register_all_modules(init_default_scope=True)
     torch.set_num_threads(1)
+    # Every dataset of MMEngine collects garbage; without this each looks at all modules again.
+    gc.collect()
+    gc.freeze()
+
+
+@pytest.fixture(scope="session", autouse=True)
+def plain_config_texts():
+    """Configs are written as they are: every checkpoint holds one, and to make it pretty takes half a second."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(yapf_api, "FormatCode", lambda text, **_: (text, True))
+        yield
 
 
 @pytest.fixture(scope="module")

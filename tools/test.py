@@ -8,13 +8,13 @@ from __future__ import annotations
 import argparse
 import os
 
-from mmengine.config import Config, DictAction
+from mmengine.config import DictAction
 from mmengine.runner import Runner
 
 import mmdrsl  # noqa: F401 - registers everything before a config is built
 from mmdrsl.engine.launch import (
     join_cpu_process_group,
-    resolve_mmseg_bases,
+    read_config,
     set_work_dir,
     wrap_for_cpu_ranks,
 )
@@ -46,8 +46,7 @@ def main() -> None:
     """Build the runner and test."""
     args = parse_args()
     os.environ.setdefault("LOCAL_RANK", str(args.local_rank))
-    resolve_mmseg_bases()
-    cfg = Config.fromfile(args.config)
+    cfg = read_config(args.config)
     cfg.launcher = args.launcher
     if args.cfg_options is not None:
         cfg.merge_from_dict(args.cfg_options)

@@ -2,7 +2,7 @@
 
 python tools/translate_dataset.py CONFIG fourier --out DIR [--band 0.01]  # FDA: Fourier amplitude swap
 python tools/translate_dataset.py CONFIG lab --out DIR                    # LAB color statistics
-python tools/translate_dataset.py CONFIG CHECKPOINT --out DIR             # a trained translator, see configs/translation
+python tools/translate_dataset.py CONFIG CHECKPOINT --out DIR             # a trained translator of configs/translation
 
 The first two take any config with a source and a target and need no training. With --keep-lightness any of them gives
 its colors alone, for a target whose exposure is far from the source's. DIR holds images/<name>.png of the original
@@ -23,7 +23,7 @@ from mmengine.registry import init_default_scope
 
 import mmdrsl  # noqa: F401 - registers everything before a config is built
 from mmdrsl.datasets.inspection.config_domains import datasets_of
-from mmdrsl.engine.launch import join_cpu_process_group, resolve_mmseg_bases
+from mmdrsl.engine.launch import join_cpu_process_group, read_config
 from mmdrsl.translation.export import translate_images
 from mmdrsl.translation.generator_translator import load_generator
 from mmdrsl.translation.translators import (
@@ -114,8 +114,7 @@ def main() -> None:
     """Translate what is not there yet."""
     args = parse_args()
     os.environ.setdefault("LOCAL_RANK", str(args.local_rank))
-    resolve_mmseg_bases()
-    cfg = Config.fromfile(args.config)
+    cfg = read_config(args.config)
     if args.cfg_options is not None:
         cfg.merge_from_dict(args.cfg_options)
     join_cpu_process_group(args.launcher)

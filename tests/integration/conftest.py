@@ -20,7 +20,7 @@ def scenes_root(tmp_path_factory):
 
 @pytest.fixture(scope="session")
 def uninterrupted_run(scenes_root, tmp_path_factory):
-    """Work dir of one whole DRSL run of twenty steps."""
+    """Work dir of one whole DRSL run of ten steps."""
     work_dir = tmp_path_factory.mktemp("runs") / "whole"
     run_tool(train_command(work_dir), scenes_root)
     return work_dir

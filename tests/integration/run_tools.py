@@ -1,33 +1,62 @@
 """Runs the command line tools as a user does, on a tiny set of scenes."""
 
+import gc
+import multiprocessing
 import os
+import runpy
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
+
+import torch
+from yapf.yapflib import yapf_api
 
 ROOT = Path(__file__).resolve().parents[2]
 DRSL_CONFIG = "configs/drsl/deeplabv3plus_scenes2scenes.py"
-# Eight steps of warm-up, then three rounds of four: twenty steps through every stage.
-TWENTY_STEPS = [
-    "train_cfg.max_iters=20",
-    "train_cfg.val_interval=20",
-    "default_hooks.self_training.warmup_iterations=8",
-    *(f"default_hooks.self_training.rounds.{index}.iterations=4" for index in range(3)),
-    # After eight steps a model is sure of nothing; these labels are about the mechanism.
+# Four steps of warm-up, then three rounds of two: ten steps through every stage.
+TEN_STEPS = [
+    "train_cfg.max_iters=10",
+    "train_cfg.val_interval=10",
+    "default_hooks.self_training.warmup_iterations=4",
+    *(f"default_hooks.self_training.rounds.{index}.iterations=2" for index in range(3)),
+    # After four steps a model is sure of nothing; these labels are about the mechanism.
     "default_hooks.self_training.labeler.policy.lowest_threshold=0.05",
-    "default_hooks.teacher.begin=8",
-    "default_hooks.modes.kmeans_iteration=4",
-    "default_hooks.modes.interval=8",
-    "default_hooks.checkpoint.interval=2",
+    "default_hooks.teacher.begin=4",
+    "default_hooks.checkpoint.interval=1",
     "default_hooks.logger.interval=1",
-    # Two images of each domain: normalized apart, pooled features need more than one.
-    "train_dataloader.batch_size=4",
 ]
+# Seeded in the warm-up, revived in the first round and in the last.
+OF_MODES = [
+    "default_hooks.modes.kmeans_iteration=2",
+    "default_hooks.modes.interval=3",
+    "custom_hooks.0.interval=2",
+]
+# Kills the training before the eighth step, in the middle of round 2.
+KILL_IN_A_ROUND = """
+import os, signal
+from mmdrsl.engine.hooks import StepSeedHook
+proceed = StepSeedHook.before_train_iter
+
+def kill(hook, runner, *args, **kwargs):
+    if runner.iter == 7:
+        os.kill(os.getpid(), signal.SIGKILL)
+    proceed(hook, runner, *args, **kwargs)
+
+StepSeedHook.before_train_iter = kill
+"""
+
+# A process that has imported everything and is copied for every tool: a start takes no seconds.
+_SERVER = multiprocessing.get_context("forkserver")
+_SERVER.set_forkserver_preload(
+    ["mmdrsl", "mmseg.apis", "mmengine.runner", "sklearn.cluster", "run_tools"]
+)
+# Asking CUDA itself whether there is a GPU would keep the copies from using it.
+os.environ.setdefault("PYTORCH_NVML_BASED_CUDA_CHECK", "1")
 
 
 def tool_environment(scenes_root):
     return {
-        **os.environ,
         "MMDRSL_SCENES": str(scenes_root),
         "OMP_NUM_THREADS": "1",
         "PYTHONPATH": str(ROOT),
@@ -36,26 +65,77 @@ def tool_environment(scenes_root):
     }
 
 
-def train_command(work_dir, *options, config=DRSL_CONFIG, flags=()):
+def train_options(config=DRSL_CONFIG, *, source="source"):
+    """Options that make a config of the scenes short and its crops half as wide and high."""
+    crops = [
+        f"train_dataloader.dataset.{domain}.pipeline.{step}=(64,128)"
+        for domain in (source, "target")
+        for step in ("2.scale", "3.crop_size")
+    ]
+    return [*TEN_STEPS, *crops, *(OF_MODES if config == DRSL_CONFIG else [])]
+
+
+def train_command(work_dir, *options, config=DRSL_CONFIG, flags=(), source="source"):
     return [
-        sys.executable,
-        "tools/train.py",
-        config,
-        "--work-dir",
-        str(work_dir),
+        *("tools/train.py", str(config), "--work-dir", str(work_dir)),
         *flags,
-        "--cfg-options",
-        *TWENTY_STEPS,
-        *options,
+        *("--cfg-options", *train_options(config, source=source), *options),
     ]
 
 
-def run_tool(command, scenes_root, timeout=300):
-    """Run a command from the repository root; return its output, fail with it."""
+def _run(command, environment, folder, before, log):
+    """What the copied process does."""
+    with open(log, "wb") as file:
+        for stream in (1, 2):
+            os.dup2(file.fileno(), stream)
+    os.environ.update(environment)
+    os.chdir(folder)
+    torch.set_num_threads(1)
+    # What is there already is not looked through again, and no config is made pretty for every checkpoint.
+    gc.freeze()
+    yapf_api.FormatCode = lambda text, **_: (text, True)
+    sys.argv = [str(ROOT / command[0]), *command[1:]]
+    # As the interpreter has it: the tool's own folder first, then PYTHONPATH.
+    sys.path[:0] = [str(Path(sys.argv[0]).parent), *environment["PYTHONPATH"].split(os.pathsep)]
+    exec(before, {})
+    runpy.run_path(sys.argv[0], run_name="__main__")
+
+
+def run_tool(command, scenes_root, *, before="", status=0, folder=ROOT, timeout=300):
+    """Run a tool in a process of its own; return its output, fail where it ends with another status.
+
+    Args:
+        command: Path of the tool below the repository, then its options.
+        scenes_root: The tiny set of scenes.
+        before: Program to run in the process before the tool, for instance one that will kill it.
+        status: Expected exit status; minus the signal for a process that is killed.
+        folder: Working directory; outside the repository it is a place to import from, too.
+        timeout: Seconds.
+    """
+    environment = tool_environment(scenes_root)
+    if folder != ROOT:
+        environment["PYTHONPATH"] += f"{os.pathsep}{folder}"
+    with tempfile.TemporaryDirectory() as logs:
+        log = Path(logs, "log")
+        process = _SERVER.Process(
+            target=_run, args=(list(map(str, command)), environment, str(folder), before, str(log))
+        )
+        process.start()
+        process.join(timeout)
+        found = process.exitcode
+        if found is None:
+            process.kill()
+        output = log.read_text(errors="replace") if log.is_file() else ""
+    assert found == status, f"exit status {found}, expected {status}: {output[-6000:]}"
+    return output
+
+
+def run_program(command, scenes_root, timeout=300):
+    """Run any program from the repository's root in a fresh interpreter; return its output, fail with it."""
     done = subprocess.run(
-        command,
+        list(map(str, command)),
         cwd=ROOT,
-        env=tool_environment(scenes_root),
+        env={**os.environ, **tool_environment(scenes_root)},
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,

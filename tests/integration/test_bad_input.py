@@ -69,14 +69,14 @@ def test_target_folder_without_images(scenes, tmp_path):
 @pytest.mark.parametrize(
     ("option", "value", "message"),
     [
-        ("target_share", 0, r"target_share must be in \(0, 1\], found 0"),
-        ("target_share", 1.5, r"target_share must be in \(0, 1\], found 1.5"),
+        ("target_weight", 0, r"target_weight must be in \(0, 1\], found 0"),
+        ("target_weight", 1.5, r"target_weight must be in \(0, 1\], found 1.5"),
         ("rest", "warmup", "rest must be 'source' or 'running', found 'warmup'"),
     ],
 )
 def test_impossible_statistics(scenes, tmp_path, option, value, message):
     with pytest.raises(ValueError, match=message):
-        train(tmp_path, **{f"default_hooks.normalization.{option}": value})
+        train(tmp_path, **{f"default_hooks.adabn.{option}": value})
 
 
 def test_backbone_file_that_is_missing_or_does_not_fit(scenes, tmp_path):

@@ -1,6 +1,5 @@
 import json
 import signal
-import subprocess
 import sys
 
 import cv2
@@ -9,7 +8,7 @@ import pytest
 import torch
 from cityscapesscripts.helpers.labels import labels
 from mmengine.config import Config
-from run_tools import DRSL_CONFIG, ROOT, run_tool, tool_environment
+from run_tools import DRSL_CONFIG, ROOT, run_program, run_tool
 
 from mmdrsl.engine.labeling import build_labeling
 from mmdrsl.pseudo_labels.artifact import PseudoLabelArtifact
@@ -17,8 +16,8 @@ from mmdrsl.pseudo_labels.artifact import PseudoLabelArtifact
 TOOL = "tools/generate_pseudo_labels.py"
 OPTIONS = ["default_hooks.self_training.labeler.policy.lowest_threshold=0.05"]
 KILL = """
-import os, runpy, signal, sys
-from mmdrsl.self_training import PseudoLabelArtifact
+import os, signal
+from mmdrsl.pseudo_labels import PseudoLabelArtifact
 proceed, written = PseudoLabelArtifact.write_image, []
 
 def kill(artifact, image_id, *arguments):
@@ -28,14 +27,12 @@ def kill(artifact, image_id, *arguments):
     return proceed(artifact, image_id, *arguments)
 
 PseudoLabelArtifact.write_image = kill
-sys.argv = sys.argv[1:]
-runpy.run_path(sys.argv[0], run_name='__main__')
 """
 
 
 def command(checkpoint, out, *flags):
     return [
-        sys.executable, TOOL, DRSL_CONFIG, str(checkpoint), "--out", str(out), "--portion", "0.3",
+        TOOL, DRSL_CONFIG, str(checkpoint), "--out", str(out), "--portion", "0.3",
         *flags, "--cfg-options", *OPTIONS,
     ]  # fmt: skip
 
@@ -43,7 +40,8 @@ def command(checkpoint, out, *flags):
 @pytest.fixture(scope="module")
 def whole(uninterrupted_run, scenes_root, tmp_path_factory):
     out = tmp_path_factory.mktemp("labels") / "whole"
-    output = run_tool(command(uninterrupted_run / "iter_20.pth", out, "--num-workers", "1"), scenes_root)  # fmt: skip
+    checkpoint = uninterrupted_run / "iter_10.pth"
+    output = run_tool(command(checkpoint, out, "--num-workers", "1"), scenes_root)
     assert "6 images" in output
     return out
 
@@ -53,12 +51,8 @@ def manifest(out):
 
 
 def test_killed_tool_picks_up_where_it_stopped(whole, uninterrupted_run, scenes_root, tmp_path):
-    arguments = command(uninterrupted_run / "iter_20.pth", tmp_path / "out")
-    killed = subprocess.run(
-        [arguments[0], "-c", KILL, *arguments[1:]],
-        cwd=ROOT, env=tool_environment(scenes_root), capture_output=True, text=True, check=False,
-    )  # fmt: skip
-    assert killed.returncode == -signal.SIGKILL, killed.stderr[-3000:]
+    arguments = command(uninterrupted_run / "iter_10.pth", tmp_path / "out")
+    run_tool(arguments, scenes_root, before=KILL, status=-signal.SIGKILL)
     done = len(list((tmp_path / "out" / "labels").rglob("*.png")))
     assert 0 < done < 6
     run_tool(arguments, scenes_root)
@@ -71,7 +65,7 @@ def test_weights_of_another_network_label_nothing(
     uninterrupted_run, scenes_root, tmp_path, monkeypatch
 ):
     monkeypatch.setenv("MMDRSL_SCENES", str(scenes_root))
-    stored = torch.load(uninterrupted_run / "iter_20.pth", weights_only=False)["state_dict"]
+    stored = torch.load(uninterrupted_run / "iter_10.pth", weights_only=False)["state_dict"]
     weights = {name: value for name, value in stored.items() if not name.startswith("teacher.")}
     plain = {name: value for name, value in weights.items() if not name.startswith("heads.")}
     shaped = {**weights, "segmentor.decode_head.conv_seg.weight": torch.zeros(1)}
@@ -96,7 +90,7 @@ def test_the_hook_says_what_predicts_where_the_checkpoint_has_it(
     uninterrupted_run, scenes_root, tmp_path, monkeypatch
 ):
     monkeypatch.setenv("MMDRSL_SCENES", str(scenes_root))
-    checkpoint = torch.load(uninterrupted_run / "iter_20.pth", weights_only=False)
+    checkpoint = torch.load(uninterrupted_run / "iter_10.pth", weights_only=False)
     weights = checkpoint["state_dict"]
     assert int(weights["teacher.steps"]) > 0
     own = {name: value for name, value in weights.items() if not name.startswith("teacher.")}
@@ -120,44 +114,35 @@ def test_the_hook_says_what_predicts_where_the_checkpoint_has_it(
         build_labeling(cfg, checkpoint=str(tmp_path / "without.pth"), teacher=True)
 
 
-def test_the_portion_is_that_of_the_last_round_with_labels(scenes_root, monkeypatch):
+def test_the_portion_is_that_of_the_last_round(scenes_root, monkeypatch):
     monkeypatch.setenv("MMDRSL_SCENES", str(scenes_root))
     cfg = Config.fromfile(str(ROOT / DRSL_CONFIG))
     cfg.default_hooks.self_training.rounds = [
-        dict(iterations=1, portion=0.3, target_share=0.5),
-        dict(iterations=1, labeled=False, target_share=0.5),
+        dict(iterations=1, portion=portion, target_share=0.5) for portion in (0.2, 0.3)
     ]
     assert build_labeling(cfg).labeler.policy.portion == 0.3
     assert build_labeling(cfg, portion=0.1).labeler.policy.portion == 0.1
 
 
 def test_labels_of_another_round_are_refused(whole, uninterrupted_run, scenes_root):
-    arguments = command(uninterrupted_run / "iter_20.pth", whole, "--round", "2")
-    done = subprocess.run(
-        arguments, cwd=ROOT, env=tool_environment(scenes_root), capture_output=True, text=True,
-    )  # fmt: skip
-    assert done.returncode == 1
-    assert "labels of round 1, not 2" in done.stderr
+    arguments = command(uninterrupted_run / "iter_10.pth", whole, "--round", "2")
+    assert "labels of round 1, not 2" in run_tool(arguments, scenes_root, status=1)
 
 
 def test_a_folder_of_other_files_is_left_alone(uninterrupted_run, scenes_root, tmp_path):
     (tmp_path / "photo.png").write_bytes(b"precious")
-    arguments = command(uninterrupted_run / "iter_20.pth", tmp_path)
-    done = subprocess.run(
-        arguments, cwd=ROOT, env=tool_environment(scenes_root), capture_output=True, text=True,
-    )  # fmt: skip
-    assert done.returncode == 1
-    assert "which are no pseudo labels" in done.stderr
+    arguments = command(uninterrupted_run / "iter_10.pth", tmp_path)
+    assert "which are no pseudo labels" in run_tool(arguments, scenes_root, status=1)
     assert [path.name for path in tmp_path.iterdir()] == ["photo.png"]
 
 
 @pytest.mark.slow
 def test_two_ranks_write_the_same_artifact_as_one(whole, uninterrupted_run, scenes_root, tmp_path):
     arguments = command(
-        uninterrupted_run / "iter_20.pth", tmp_path / "out", "--launcher", "pytorch"
+        uninterrupted_run / "iter_10.pth", tmp_path / "out", "--launcher", "pytorch"
     )
     launcher = ["-m", "torch.distributed.run", "--nproc_per_node=2", "--master_port=29611"]
-    run_tool([sys.executable, *launcher, *arguments[1:]], scenes_root)
+    run_program([sys.executable, *launcher, *arguments], scenes_root)
     assert manifest(tmp_path / "out") == manifest(whole)
     for folder in ("labels", "color", "confidence"):
         for path in sorted((whole / folder).rglob("*.png")):
@@ -168,14 +153,14 @@ def test_two_ranks_write_the_same_artifact_as_one(whole, uninterrupted_run, scen
 @pytest.mark.slow
 def test_complete_labels_are_checked_not_made_again(whole, uninterrupted_run, scenes_root):
     before = {path: path.stat().st_mtime_ns for path in whole.rglob("*")}
-    run_tool(command(uninterrupted_run / "iter_20.pth", whole), scenes_root)
+    run_tool(command(uninterrupted_run / "iter_10.pth", whole), scenes_root)
     assert before == {path: path.stat().st_mtime_ns for path in whole.rglob("*")}
 
 
 def test_labels_are_compared_with_those_of_the_labeled_target(
     whole, uninterrupted_run, scenes_root
 ):
-    output = run_tool(command(uninterrupted_run / "iter_20.pth", whole, "--analyze"), scenes_root)
+    output = run_tool(command(uninterrupted_run / "iter_10.pth", whole, "--analyze"), scenes_root)
     lines = output.split("right of the labels of 6 images, %:\n")[1].splitlines()
     shares = dict(line.strip().rsplit(maxsplit=1) for line in lines)
     # Counted here from the files: the scenes' own labels, by Cityscapes' names, beside the pseudo labels.
@@ -196,11 +181,6 @@ def test_labels_are_compared_with_those_of_the_labeled_target(
 
 @pytest.mark.slow
 def test_labels_of_another_model_are_refused(whole, uninterrupted_run, scenes_root, tmp_path):
-    arguments = command(uninterrupted_run / "iter_20.pth", whole)
+    arguments = command(uninterrupted_run / "iter_10.pth", whole)
     arguments[arguments.index("0.3")] = "0.4"
-    done = subprocess.run(
-        arguments, cwd=ROOT, env=tool_environment(scenes_root), capture_output=True, text=True,
-        check=False,
-    )  # fmt: skip
-    assert done.returncode != 0
-    assert "labeled with other settings" in done.stderr
+    assert "labeled with other settings" in run_tool(arguments, scenes_root, status=1)

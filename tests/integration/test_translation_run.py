@@ -1,7 +1,5 @@
 import json
 import signal
-import subprocess
-import sys
 
 import cv2
 import numpy as np
@@ -10,16 +8,16 @@ import torch
 import torch.nn.functional as F
 from mmengine.config import Config
 from mmseg.registry import DATASETS, MODELS
-from run_tools import ROOT, run_tool, tool_environment
+from run_tools import ROOT, run_tool
 from run_tools import train_command as shortened_run
 
 from mmdrsl.datasets.image_header import read_header
 from mmdrsl.datasets.transforms.loading import LoadLabels
 
-CONFIG = "configs/cycada/cycada_scenes2scenes.py"
+CONFIG = "configs/translation/cycada_scenes2scenes.py"
 SOURCE_ONLY = "configs/source_only/deeplabv3plus_scenes2scenes.py"
-RUN = "import os, runpy, signal, sys{}sys.argv = sys.argv[1:]\nrunpy.run_path(sys.argv[0], run_name='__main__')\n"
 KILL_TRAINING = """
+import os, signal
 from mmdrsl.engine.hooks import StepSeedHook
 proceed = StepSeedHook.before_train_iter
 
@@ -31,9 +29,9 @@ def kill(hook, runner, *args, **kwargs):
 StepSeedHook.before_train_iter = kill
 """
 KILL_EXPORT = """
+import os, signal
 from mmdrsl.translation import TranslatedFolder
-proceed = TranslatedFolder.write
-written = []
+proceed, written = TranslatedFolder.write, []
 
 def kill(folder, sample_id, *args, **kwargs):
     written.append(sample_id)
@@ -46,12 +44,10 @@ TranslatedFolder.write = kill
 
 
 def train_command(work_dir, segmentor, *flags):
-    resize = dict(type="Resize", scale=(128, 64), keep_ratio=True)
-    crop = dict(type="RandomCrop", crop_size=(32, 32))
     options = [
         "train_cfg.max_iters=6",
-        "param_scheduler.begin=3",
-        "param_scheduler.end=6",
+        "param_scheduler.0.begin=3",
+        "param_scheduler.0.end=6",
         "model.generator.base_channels=4",
         "model.generator.num_blocks=1",
         "model.discriminator.base_channels=4",
@@ -64,47 +60,17 @@ def train_command(work_dir, segmentor, *flags):
         "default_hooks.logger.interval=1",
         "default_hooks.samples.interval=3",
         *(
-            f"train_dataloader.dataset.{domain}.pipeline.{place}.{key}={value}"
+            f"train_dataloader.dataset.{domain}.pipeline.{step}"
             for domain in ("source", "target")
-            for place, transform in ((2, resize), (3, crop))
-            for key, value in transform.items()
-            if key in ("scale", "crop_size")
+            for step in ("2.scale=(128,64)", "3.crop_size=(32,32)")
         ),
     ]
-    options = [option.replace(" ", "") for option in options]
-    return [
-        sys.executable,
-        "tools/train.py",
-        CONFIG,
-        "--work-dir",
-        str(work_dir),
-        *flags,
-        "--cfg-options",
-        *options,
-    ]
+    return ["tools/train.py", CONFIG, "--work-dir", work_dir, *flags, "--cfg-options", *options]
 
 
 def export_command(work_dir, out):
-    return [
-        sys.executable,
-        "tools/translate_dataset.py",
-        str(work_dir / "cycada_scenes2scenes.py"),
-        str(work_dir / "iter_6.pth"),
-        "--out",
-        str(out),
-    ]
-
-
-def killed(program, command, scenes_root):
-    done = subprocess.run(
-        [command[0], "-c", RUN.format(program), *command[1:]],
-        cwd=ROOT,
-        env=tool_environment(scenes_root),
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == -signal.SIGKILL, done.stderr[-3000:]
+    config, checkpoint = work_dir / "cycada_scenes2scenes.py", work_dir / "iter_6.pth"
+    return ["tools/translate_dataset.py", config, checkpoint, "--out", out]
 
 
 def files(folder):
@@ -182,7 +148,7 @@ def test_audit_of_an_export(scenes_root, whole_export, tmp_path):
     torch.save(dict(state_dict=model.state_dict()), tmp_path / "judge.pth")
     output = run_tool(
         [
-            *(sys.executable, "tools/analysis_tools/evaluate_translation.py", SOURCE_ONLY),
+            *("tools/analysis_tools/evaluate_translation.py", SOURCE_ONLY),
             *(str(tmp_path / "judge.pth"), str(whole_export)),
             *("--out", str(tmp_path / "audit"), "--num-rows", "3"),
         ],
@@ -230,7 +196,8 @@ def test_learning_rate_falls_and_generators_moved(whole_run):
 @pytest.mark.slow
 def test_killed_and_resumed_training_ends_the_same(scenes_root, segmentor, whole_run, tmp_path):
     work_dir = tmp_path / "killed"
-    killed(KILL_TRAINING, train_command(work_dir, segmentor), scenes_root)
+    command = train_command(work_dir, segmentor)
+    run_tool(command, scenes_root, before=KILL_TRAINING, status=-signal.SIGKILL)
     assert (work_dir / "iter_4.pth").is_file()
     run_tool(train_command(work_dir, segmentor, "--resume"), scenes_root)
     expected, found = (
@@ -248,9 +215,10 @@ def test_killed_and_resumed_training_ends_the_same(scenes_root, segmentor, whole
 
 @pytest.mark.slow
 def test_killed_and_continued_export_ends_the_same(scenes_root, whole_run, whole_export, tmp_path):
-    killed(KILL_EXPORT, export_command(whole_run, tmp_path / "out"), scenes_root)
+    command = export_command(whole_run, tmp_path / "out")
+    run_tool(command, scenes_root, before=KILL_EXPORT, status=-signal.SIGKILL)
     assert len(list((tmp_path / "out/images").rglob("*.png"))) == 5
-    output = run_tool(export_command(whole_run, tmp_path / "out"), scenes_root)
+    output = run_tool(command, scenes_root)
     assert "12 images, 5 of them were there already" in output
     assert files(tmp_path / "out") == files(whole_export)
 
@@ -262,7 +230,7 @@ def test_the_six_steps(scenes_root, tmp_path):
 
     run_tool(
         [
-            *(sys.executable, "tools/train.py", SOURCE_ONLY, "--work-dir", str(judge)),
+            *("tools/train.py", SOURCE_ONLY, "--work-dir", str(judge)),
             *("--cfg-options", "train_cfg.max_iters=2", "train_cfg.val_interval=2"),
             "default_hooks.checkpoint.interval=2",
         ],
@@ -275,6 +243,7 @@ def test_the_six_steps(scenes_root, tmp_path):
             adapted,
             f"train_dataloader.dataset.source.translations={tmp_path / 'translated'}",
             config="configs/cycada/deeplabv3plus_scenes2scenes.py",
+            source="source.dataset",
         ),
         scenes_root,
     )

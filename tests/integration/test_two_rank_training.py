@@ -1,42 +1,31 @@
 """Two CPU ranks against one process with the same global batch."""
 
 import json
+import os
 import re
 import subprocess
 import sys
 
 import pytest
 import torch
-from run_tools import ROOT, run_tool, tool_environment
+from run_tools import ROOT, run_program, run_tool, tool_environment
 
 from mmdrsl.pseudo_labels.artifact import PseudoLabelArtifact
 
+# Four steps of warm-up and a round of four. Group norm has no batch statistics, and SGD repeats no rounding error.
 CONFIG = """
 _base_ = [{base!r}]
-# Group norm has no batch statistics, as frozen batch norm has none.
 norm_cfg = dict(type="GN", num_groups=4)
+loss = dict(_delete_=True, type={loss!r})
 model = dict(
     # A batch is padded to one size, whichever images it holds.
     data_preprocessor=dict(size=(128, 256), size_divisor=None),
+    bn_mode="joint",
     segmentor=dict(
         backbone=dict(norm_cfg=norm_cfg),
-        decode_head=dict(
-            norm_cfg=norm_cfg,
-            dropout_ratio=0.0,
-            loss_decode=dict(
-                _delete_=True,
-                type="WeightedCrossEntropyLoss",
-                class_weight={{{{_base_.class_weight}}}},
-                synchronize={synchronize},
-            ),
-        ),
+        decode_head=dict(norm_cfg=norm_cfg, dropout_ratio=0.0, loss_decode=loss),
     ),
-    terms=dict(
-        target=dict(
-            loss=dict(_delete_=True, type="WeightedCrossEntropyLoss", synchronize={synchronize})
-        ),
-        regularization=dict(synchronize={synchronize}),
-    ),
+    {model}
 )
 optim_wrapper = dict(
     _delete_=True, type="OptimWrapper", optimizer=dict(type="SGD", lr=0.02, momentum=0.9)
@@ -44,75 +33,48 @@ optim_wrapper = dict(
 param_scheduler = []
 train_cfg = dict(max_iters=8, val_interval=8)
 default_hooks = dict(
+    teacher=dict(begin=4),
     self_training=dict(
         warmup_iterations=4,
         rounds=[dict(iterations=4, portion=0.5, target_share=0.5)],
         evaluate_rounds=False,
-        labeler=dict(policy=dict(lowest_threshold=0.01)),
+        labeler=dict(flip=False, policy=dict(lowest_threshold=0.01)),
     ),
-    checkpoint=dict(interval=8),
+    checkpoint=dict(interval=4, max_keep_ckpts=-1),
 )
 val_cfg = val_dataloader = val_evaluator = None
 """
-
-
-def train(work_dir, scenes_root, tmp_path, *, ranks, synchronize=True, port=29621):
-    config = tmp_path / f"ranks_{synchronize}.py"
-    base = str(ROOT / "configs/self_training/deeplabv3plus_scenes2scenes.py")
-    config.write_text(CONFIG.format(base=base, synchronize=synchronize))
-    launch = ["-m", "torch.distributed.run", f"--nproc_per_node={ranks}", f"--master_port={port}"]
-    run_tool(
-        [
-            *(sys.executable, *launch, "tools/train.py", str(config), "--launcher", "pytorch"),
-            *("--work-dir", str(work_dir), "--cfg-options"),
-            f"train_dataloader.batch_size={4 // ranks}",
-            "default_hooks.self_training.labeler.flip=False",
-        ],
-        scenes_root,
-    )
-    loaded = torch.load(work_dir / "iter_8.pth", map_location="cpu", weights_only=False)
-    return loaded["state_dict"], PseudoLabelArtifact(work_dir / "pseudo_labels" / "round_1")
-
-
-ROUNDS = """
-_base_ = [{base!r}]
-train_cfg = dict(max_iters=6, val_interval=3)
-default_hooks = dict(
-    self_training=dict(
-        warmup_iterations=2,
-        rounds=[
-            dict(iterations=2, portion=0.5, target_share=0.5),
-            dict(iterations=2, portion=0.5, target_share=0.5, restart=True),
-        ],
-        labeler=dict(policy=dict(lowest_threshold=0.01)),
-    ),
-    checkpoint=dict(interval=1, max_keep_ckpts=-1),
-)
+GLOBAL, PER_RANK = "WeightedCrossEntropyLoss", "CrossEntropyLoss"
+OF_LABELS = "terms=dict(target=dict(loss=loss)),"
+# Heavy, so that it shows in eight steps.
+OF_DISCRIMINATORS = """
+    heads=dict(auxiliary=dict(norm_cfg=norm_cfg, dropout_ratio=0.0, loss_decode=loss)),
+    terms=dict(adversarial=dict(weight=0.5), adversarial_auxiliary=dict(weight=0.5)),
 """
 
 
-@pytest.mark.slow
-def test_two_ranks_evaluate_and_restart_as_one_model(scenes_root, tmp_path):
-    # Batch normalization, whose statistics each rank takes of its own batches.
-    config = tmp_path / "rounds.py"
-    base = str(ROOT / "configs/self_training/deeplabv3plus_scenes2scenes.py")
-    config.write_text(ROUNDS.format(base=base))
-    launch = ["-m", "torch.distributed.run", "--nproc_per_node=2", "--master_port=29637"]
-    command = [sys.executable, *launch, "tools/train.py", str(config), "--launcher", "pytorch"]
-    options = ["--cfg-options", "train_dataloader.batch_size=2", "model.normalization=joint"]
-    run_tool([*command, "--work-dir", str(tmp_path / "run"), *options], scenes_root)
-    rounds = json.loads((tmp_path / "run/rounds.json").read_text())
-    assert sorted(rounds) == ["0", "1", "2"]
-    for entry in rounds.values():
-        checkpoint = tmp_path / f"run/iter_{entry['iteration']}.pth"
-        test = [sys.executable, "tools/test.py", str(config), str(checkpoint)]
-        output = run_tool([*test, "--work-dir", str(tmp_path / "test")], scenes_root)
-        for name in ("mIoU", "aAcc"):
-            found = float(re.findall(rf"\b{name}: ([0-9.]+)", output)[-1])
-            assert found == pytest.approx(entry["metrics"][name], abs=0.01)
+def write_config(folder, method, model, loss=GLOBAL):
+    path = folder / f"{method}_{loss}.py"
+    base = str(ROOT / f"configs/{method}/deeplabv3plus_scenes2scenes.py")
+    path.write_text(CONFIG.format(base=base, model=model, loss=loss))
+    return path
+
+
+def launch(ranks, port, tool, *arguments):
+    torchrun = ["-m", "torch.distributed.run", f"--nproc_per_node={ranks}", f"--master_port={port}"]
+    return [sys.executable, *torchrun, str(tool), *map(str, arguments), "--launcher", "pytorch"]
+
+
+def train(work_dir, config, scenes_root, *, ranks, port):
+    command = launch(ranks, port, "tools/train.py", config, "--work-dir", work_dir)
+    run_program(
+        [*command, "--cfg-options", f"train_dataloader.batch_size={4 // ranks}"], scenes_root
+    )
+    return torch.load(work_dir / "iter_8.pth", weights_only=False)["state_dict"]
 
 
 def largest_difference(first, second):
+    assert first.keys() == second.keys()
     return max(
         (first[name] - second[name]).abs().max().item()
         for name in first
@@ -122,26 +84,37 @@ def largest_difference(first, second):
 
 @pytest.mark.slow
 def test_two_ranks_train_to_the_weights_of_one(scenes_root, tmp_path):
-    one, labels_of_one = train(tmp_path / "one", scenes_root, tmp_path, ranks=1)
-    two, labels_of_two = train(tmp_path / "two", scenes_root, tmp_path, ranks=2, port=29622)
-    untouched, _ = train(
-        tmp_path / "own", scenes_root, tmp_path, ranks=2, synchronize=False, port=29623
-    )
-    manifests = [each.read_manifest() for each in (labels_of_one, labels_of_two)]
-    assert manifests[0].images.keys() == manifests[1].images.keys()
-    assert manifests[0].coverage == pytest.approx(manifests[1].coverage, abs=0.01)
+    config = write_config(tmp_path, "mrkld", OF_LABELS)
+    one = train(tmp_path / "one", config, scenes_root, ranks=1, port=29621)
+    two = train(tmp_path / "two", config, scenes_root, ranks=2, port=29622)
+    labels = [
+        PseudoLabelArtifact(tmp_path / name / "pseudo_labels" / "round_1").read_manifest()
+        for name in ("one", "two")
+    ]
+    assert labels[0].images.keys() == labels[1].images.keys()
+    assert labels[0].coverage == pytest.approx(labels[1].coverage, abs=0.01)
     # Sums in another order: the same up to rounding.
     assert largest_difference(one, two) < 1e-4
-    # And that is the synchronized counts' doing.
-    assert largest_difference(one, untouched) > 10 * largest_difference(one, two)
+    # And that is the doing of means over the pixels of all ranks.
+    config = write_config(tmp_path, "mrkld", OF_LABELS, loss=PER_RANK)
+    own = train(tmp_path / "own", config, scenes_root, ranks=2, port=29623)
+    assert largest_difference(one, own) > 10 * largest_difference(one, two)
 
 
 @pytest.mark.slow
-def test_two_ranks_resume_to_the_same_end(scenes_root, tmp_path):
-    """Killed while both ranks label, then resumed."""
-    program = """
-import os, runpy, signal, sys
-from mmdrsl.self_training import PseudoLabelArtifact
+def test_two_ranks_train_discriminators_as_one_does(scenes_root, tmp_path):
+    config = write_config(tmp_path, "adaptsegnet_multi", OF_DISCRIMINATORS)
+    one, two = (
+        train(tmp_path / f"ranks_{ranks}", config, scenes_root, ranks=ranks, port=29624 + ranks)
+        for ranks in (1, 2)
+    )
+    assert any(name.startswith("discriminators.") for name in one)
+    assert largest_difference(one, two) < 1e-4
+
+
+KILL = """
+import os, runpy, signal
+from mmdrsl.pseudo_labels import PseudoLabelArtifact
 proceed, written = PseudoLabelArtifact.write_image, []
 
 def kill(artifact, image_id, *arguments):
@@ -153,28 +126,30 @@ def kill(artifact, image_id, *arguments):
 PseudoLabelArtifact.write_image = kill
 runpy.run_path("tools/train.py", run_name="__main__")
 """
-    base = str(ROOT / "configs/self_training/deeplabv3plus_scenes2scenes.py")
-    config = tmp_path / "config.py"
-    config.write_text(CONFIG.format(base=base, synchronize=True))
+
+
+@pytest.mark.slow
+def test_two_ranks_resume_to_the_same_end(scenes_root, tmp_path):
+    """Killed while both ranks label, then resumed."""
+    config = write_config(tmp_path, "self_training", OF_LABELS)
     killer = tmp_path / "killer.py"
-    killer.write_text(program)
+    killer.write_text(KILL)
 
-    def command(tool, work_dir, *flags):
-        launch = ["-m", "torch.distributed.run", "--nproc_per_node=2", "--master_port=29624"]
-        return [
-            *(sys.executable, *launch, str(tool), str(config), "--launcher", "pytorch", *flags),
-            *("--work-dir", str(work_dir), "--cfg-options", "train_dataloader.batch_size=2"),
-            "default_hooks.checkpoint.interval=4",
-        ]  # fmt: skip
+    def command(tool, name, *flags):
+        begin = launch(2, 29627, tool, config, "--work-dir", tmp_path / name, *flags)
+        return [*begin, "--cfg-options", "train_dataloader.batch_size=2"]
 
-    run_tool(command("tools/train.py", tmp_path / "whole"), scenes_root)
+    run_program(command("tools/train.py", "whole"), scenes_root)
     done = subprocess.run(
-        command(killer, tmp_path / "killed"), cwd=ROOT, env=tool_environment(scenes_root),
-        capture_output=True, text=True, check=False,
-    )  # fmt: skip
+        command(killer, "killed"),
+        cwd=ROOT,
+        env={**os.environ, **tool_environment(scenes_root)},
+        capture_output=True,
+        check=False,
+    )
     assert done.returncode != 0
     assert not (tmp_path / "killed" / "pseudo_labels" / "round_1" / "manifest.json").exists()
-    run_tool(command("tools/train.py", tmp_path / "killed", "--resume"), scenes_root)
+    run_program(command("tools/train.py", "killed", "--resume"), scenes_root)
     whole, killed = (
         torch.load(tmp_path / name / "iter_8.pth", weights_only=False)["state_dict"]
         for name in ("whole", "killed")
@@ -182,69 +157,36 @@ runpy.run_path("tools/train.py", run_name="__main__")
     assert all(torch.equal(whole[name], killed[name]) for name in whole)
 
 
-ADVERSARIAL = """
+EVALUATED = """
 _base_ = [{base!r}]
-norm_cfg = dict(type="GN", num_groups=4)
-loss = dict(
-    _delete_=True,
-    type="WeightedCrossEntropyLoss",
-    class_weight={{{{_base_.class_weight}}}},
-    synchronize=True,
-)
-model = dict(
-    data_preprocessor=dict(size=(128, 256), size_divisor=None),
-    normalization="joint",
-    segmentor=dict(
-        backbone=dict(norm_cfg=norm_cfg),
-        decode_head=dict(norm_cfg=norm_cfg, dropout_ratio=0.0, loss_decode=loss),
-    ),
-    heads=dict(auxiliary=dict(norm_cfg=norm_cfg, dropout_ratio=0.0, loss_decode=loss)),
-    # Heavy, so that it shows in eight steps.
-    terms=dict(adversarial=dict(weight=0.5), adversarial_auxiliary=dict(weight=0.5)),
-)
-optim_wrapper = dict(
-    _delete_=True, type="OptimWrapper", optimizer=dict(type="SGD", lr=0.02, momentum=0.9)
-)
-param_scheduler = []
-train_cfg = dict(max_iters=8, val_interval=8)
+# Each rank takes the statistics of its own batches.
+model = dict(bn_mode="joint")
+train_cfg = dict(max_iters=6, val_interval=3)
 default_hooks = dict(
-    teacher=dict(begin=4),
+    teacher=dict(begin=2),
     self_training=dict(
-        warmup_iterations=4,
-        rounds=[dict(iterations=4, target_share=0.5)],
-        evaluate_rounds=False,
+        warmup_iterations=2,
+        rounds=[dict(iterations=2, portion=0.5, target_share=0.5)] * 2,
+        labeler=dict(policy=dict(lowest_threshold=0.01)),
     ),
-    checkpoint=dict(interval=8),
+    checkpoint=dict(interval=1, max_keep_ckpts=-1),
 )
-val_cfg = val_dataloader = val_evaluator = None
 """
 
 
 @pytest.mark.slow
-def test_two_ranks_train_discriminators_as_one_does(scenes_root, tmp_path):
-    config = tmp_path / "adversarial.py"
-    base = str(ROOT / "configs/adaptsegnet_multi/deeplabv3plus_scenes2scenes.py")
-    config.write_text(ADVERSARIAL.format(base=base))
-    ends = []
-    for ranks, port in ((1, 29625), (2, 29626)):
-        launch = [
-            "-m",
-            "torch.distributed.run",
-            f"--nproc_per_node={ranks}",
-            f"--master_port={port}",
-        ]
-        work_dir = tmp_path / f"ranks_{ranks}"
-        run_tool(
-            [
-                *(sys.executable, *launch, "tools/train.py", str(config), "--launcher", "pytorch"),
-                *("--work-dir", str(work_dir), "--cfg-options"),
-                f"train_dataloader.batch_size={4 // ranks}",
-            ],
-            scenes_root,
-        )
-        loaded = torch.load(work_dir / "iter_8.pth", map_location="cpu", weights_only=False)
-        ends.append(loaded["state_dict"])
-    one, two = ends
-    assert sum(name.startswith("discriminators.") for name in one) == 20
-    assert one.keys() == two.keys()
-    assert largest_difference(one, two) < 1e-4
+def test_two_ranks_evaluate_as_one_model(scenes_root, tmp_path):
+    config = tmp_path / "rounds.py"
+    base = str(ROOT / "configs/self_training/deeplabv3plus_scenes2scenes.py")
+    config.write_text(EVALUATED.format(base=base))
+    command = launch(2, 29628, "tools/train.py", config, "--work-dir", tmp_path / "run")
+    run_program([*command, "--cfg-options", "train_dataloader.batch_size=2"], scenes_root)
+    rounds = json.loads((tmp_path / "run/rounds.json").read_text())
+    assert sorted(rounds) == ["0", "1", "2"]
+    for entry in rounds.values():
+        checkpoint = tmp_path / f"run/iter_{entry['iteration']}.pth"
+        test = ["tools/test.py", config, checkpoint, "--work-dir", tmp_path / "test"]
+        output = run_tool(test, scenes_root)
+        for name in ("mIoU", "aAcc"):
+            found = float(re.findall(rf"\b{name}: ([0-9.]+)", output)[-1])
+            assert found == pytest.approx(entry["metrics"][name], abs=0.01)

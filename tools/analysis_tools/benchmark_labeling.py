@@ -23,13 +23,13 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
-from mmengine.config import Config, DictAction
+from mmengine.config import DictAction
 from mmengine.dataset import pseudo_collate
 from mmengine.registry import init_default_scope
 
 import mmdrsl  # noqa: F401 - registers everything before a config is built
 from mmdrsl.engine.labeling import Labeling, build_labeling
-from mmdrsl.engine.launch import resolve_mmseg_bases
+from mmdrsl.engine.launch import read_config
 from mmdrsl.pseudo_labels.artifact import PseudoLabelArtifact
 
 
@@ -146,8 +146,7 @@ def measure_memory(args: argparse.Namespace, images: int) -> int:
 def main() -> None:
     """Measure and print."""
     args = parse_args()
-    resolve_mmseg_bases()
-    cfg = Config.fromfile(args.config)
+    cfg = read_config(args.config)
     if args.cfg_options is not None:
         cfg.merge_from_dict(args.cfg_options)
     init_default_scope(cfg.get("default_scope", "mmseg"))

@@ -31,7 +31,7 @@ from torch import Tensor
 
 import mmdrsl  # noqa: F401 - registers everything before a config is built
 from mmdrsl.engine.hooks.mean_teacher_hook import AVERAGE
-from mmdrsl.engine.launch import resolve_mmseg_bases
+from mmdrsl.engine.launch import read_config
 from mmdrsl.methods.drsl.mmdl_head import MMDLHead
 from mmdrsl.models.adaptation_step import AdaptationProgress
 from mmdrsl.models.segmentors.uda_segmentor import UDASegmentor
@@ -247,8 +247,7 @@ def main() -> None:
         ValueError: The config does not adapt with modes, an option is out of range, or --amp without CUDA.
     """
     args = parse_args()
-    resolve_mmseg_bases()
-    cfg = Config.fromfile(args.config)
+    cfg = read_config(args.config)
     if args.cfg_options is not None:
         cfg.merge_from_dict(args.cfg_options)
     init_default_scope(cfg.default_scope)

@@ -22,7 +22,6 @@ from mmdrsl.datasets.inspection.browse import save_pictures
 from mmdrsl.datasets.inspection.config_domains import read_config
 from mmdrsl.datasets.inspection.config_options import merge_data_options
 from mmdrsl.datasets.two_domain import TwoDomainDataset
-from mmdrsl.engine.launch import resolve_mmseg_bases
 
 
 def parse_args() -> argparse.Namespace:
@@ -42,7 +41,6 @@ def parse_args() -> argparse.Namespace:
 def main() -> int:
     """Draw; return the exit status."""
     args = parse_args()
-    resolve_mmseg_bases()
     try:
         cfg = read_config(args.config)
         merge_data_options(cfg, args.cfg_options or {})

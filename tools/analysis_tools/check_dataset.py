@@ -23,7 +23,6 @@ from mmdrsl.datasets.inspection.config_options import merge_data_options
 from mmdrsl.datasets.inspection.domain_report import inspect_config
 from mmdrsl.datasets.inspection.page import render_page
 from mmdrsl.datasets.inspection.picture import save_picture
-from mmdrsl.engine.launch import resolve_mmseg_bases
 
 
 def parse_args() -> argparse.Namespace:
@@ -42,7 +41,6 @@ def parse_args() -> argparse.Namespace:
 def main() -> int:
     """Examine; return the exit status."""
     args = parse_args()
-    resolve_mmseg_bases()
     try:
         cfg = read_config(args.config)
         merge_data_options(cfg, args.cfg_options or {})

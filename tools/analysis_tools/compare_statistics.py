@@ -19,14 +19,13 @@ from typing import Any
 
 import numpy as np
 import torch
-from mmengine.config import Config
 from mmseg.registry import DATASETS
 from torch import Tensor
 
 import mmdrsl  # noqa: F401 - registers everything before a config is built
 from mmdrsl.datasets.unlabeled import UnlabelledDataset
 from mmdrsl.engine.bn_statistics import evenly_spaced, images_of, take_statistics, target_batches
-from mmdrsl.engine.launch import resolve_mmseg_bases
+from mmdrsl.engine.launch import read_config
 from mmdrsl.models.segmentors.uda_segmentor import UDASegmentor
 from mmdrsl.pseudo_labels.domain_scores import mean_entropy
 from mmdrsl.pseudo_labels.views import JointHeads
@@ -119,8 +118,7 @@ def main() -> None:
         parser.error("--num-images and --num-scored must be at least 1")
     if not all(0 <= weight <= 1 for weight in args.target_weights):
         parser.error(f"--target-weights must be in [0, 1], found {args.target_weights}")
-    resolve_mmseg_bases()
-    cfg = Config.fromfile(args.config)
+    cfg = read_config(args.config)
     if "target" not in cfg.train_dataloader.dataset:
         parser.error(
             f"{args.config} has no train_dataloader.dataset.target: give a config of an adaptation"

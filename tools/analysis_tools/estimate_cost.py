@@ -20,11 +20,11 @@ from dataclasses import asdict, dataclass
 
 import torch
 from benchmark_step import build_candidate, peak_bytes, resident_bytes, synthetic_batch
-from mmengine.config import Config, DictAction
+from mmengine.config import DictAction
 from mmengine.registry import init_default_scope
 from torch.utils.flop_counter import FlopCounterMode
 
-from mmdrsl.engine.launch import resolve_mmseg_bases
+from mmdrsl.engine.launch import read_config
 
 # Sides of the two measured crops as shares of the full ones, and what they are cut to: the networks' output strides.
 SHARES = (0.25, 0.5)
@@ -73,7 +73,7 @@ def estimate(config: str, options: dict | None, teraflops: float) -> Cost:
     """
     if teraflops <= 0:
         raise ValueError(f"--teraflops must be above 0, found {teraflops}.")
-    cfg = Config.fromfile(config)
+    cfg = read_config(config)
     cfg.merge_from_dict(options or {})
     init_default_scope(cfg.default_scope)
     height, width = cfg.crop_size
@@ -146,7 +146,6 @@ def parse_args() -> argparse.Namespace:
 def main() -> None:
     """Estimate and print."""
     args = parse_args()
-    resolve_mmseg_bases()
     for config in args.configs:
         cost = estimate(config, args.cfg_options, args.teraflops)
         if args.json:

@@ -29,7 +29,7 @@ from tqdm import tqdm
 
 import mmdrsl  # noqa: F401 - registers everything before a config is built
 from mmdrsl.datasets.transforms.loading import LoadImage, LoadLabels
-from mmdrsl.engine.launch import resolve_mmseg_bases
+from mmdrsl.engine.launch import read_config
 from mmdrsl.translation.audit import AuditedImage, audit_translation, changed_pixels
 from mmdrsl.translation.translated_dataset import TranslatedDataset
 from mmdrsl.visualization.colors import color_labels
@@ -151,8 +151,7 @@ def print_report(report: dict[str, Any]) -> None:
 def main() -> None:
     """Audit, print and write."""
     args = parse_args()
-    resolve_mmseg_bases()
-    cfg = Config.fromfile(args.config)
+    cfg = read_config(args.config)
     if args.cfg_options is not None:
         cfg.merge_from_dict(args.cfg_options)
     init_default_scope(cfg.get("default_scope", "mmseg"))

@@ -19,7 +19,7 @@ from mmseg.registry import DATASETS
 
 import mmdrsl  # noqa: F401 - registers everything before a config is built
 from mmdrsl.datasets.inspection.config_domains import plain_datasets
-from mmdrsl.engine.launch import resolve_mmseg_bases
+from mmdrsl.engine.launch import read_config
 from mmdrsl.models.segmentors.uda_segmentor import UDASegmentor
 from mmdrsl.visualization.colors import color_labels, color_modes
 from mmdrsl.visualization.mode_maps import load_model, mode_head, predict_modes
@@ -94,8 +94,7 @@ def main() -> None:
         parser.error(
             f"--out {args.out} is no picture: expected a file name that ends with .png or .jpg"
         )
-    resolve_mmseg_bases()
-    cfg = Config.fromfile(args.config)
+    cfg = read_config(args.config)
     sheet = mode_map_sheet(cfg, load_model(cfg, args.checkpoint), num_pairs=args.num_pairs)
     args.out.parent.mkdir(parents=True, exist_ok=True)
     cv2.imwrite(str(args.out), cv2.cvtColor(sheet, cv2.COLOR_RGB2BGR))

@@ -11,10 +11,10 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from mmengine.config import Config, DictAction
+from mmengine.config import DictAction
 
 import mmdrsl  # noqa: F401 - registers everything before a config is built
-from mmdrsl.engine.launch import resolve_mmseg_bases
+from mmdrsl.engine.launch import read_config
 from mmdrsl.models.segmentors.export import export_segmentor
 
 
@@ -31,8 +31,7 @@ def main() -> None:
     )
     parser.add_argument("--cfg-options", nargs="+", action=DictAction, help="config overrides")
     args = parser.parse_args()
-    resolve_mmseg_bases()
-    cfg = Config.fromfile(args.config)
+    cfg = read_config(args.config)
     if args.cfg_options is not None:
         cfg.merge_from_dict(args.cfg_options)
     teacher = None if args.network is None else args.network == "teacher"
