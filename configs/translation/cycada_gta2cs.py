@@ -5,8 +5,8 @@ python tools/translate_dataset.py configs/translation/cycada_gta2cs.py CHECKPOIN
 
 Needs a segmentor trained on the source:
 python tools/train.py configs/source_only/deeplabv3plus_gta2cs.py --work-dir work_dirs/source_only/deeplabv3plus_gta2cs
-200,000 steps of one image of each domain, the second half with a falling learning rate (CycleGAN has 200 epochs of its smaller set). Not run here: the
-full sets are not on the machine this was developed on.
+200,000 steps of one image of each domain, the second half with a falling learning rate (CycleGAN has 200 epochs of its
+smaller set). Not run here: needs the full sets.
 """
 
 _base_ = [

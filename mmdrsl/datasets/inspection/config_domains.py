@@ -11,6 +11,8 @@ from mmengine.registry import init_default_scope
 from mmseg.datasets import BaseSegDataset
 from mmseg.registry import DATASETS
 
+from mmdrsl.engine import launch
+
 DOMAINS = ("source", "target", "val")
 _WRAPPERS = {
     "ConcatDataset": "datasets",
@@ -66,7 +68,7 @@ def read_config(path: str) -> Config:
         ValueError: It is no config.
     """
     try:
-        return Config.fromfile(path)
+        return launch.read_config(path)
     except OSError:
         raise
     except Exception as error:
