@@ -63,7 +63,7 @@ class _StoredLog(HistoryBuffer):
     def __setstate__(self, state: dict[str, Any]) -> None:
         # MMEngine would put the file's statistics in place of those of every log in this process.
         super().__setstate__({name: state[name] for name in _LOG_STATE})
-        self.__class__ = HistoryBuffer  # type: ignore[assignment]
+        self.__class__ = HistoryBuffer
 
 
 def _statistic(owner: Any, name: str) -> Any:

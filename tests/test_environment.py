@@ -4,7 +4,7 @@ import importlib.util
 import pkgutil
 
 import pytest
-from mmseg.registry import DATA_SAMPLERS, DATASETS, HOOKS, METRICS, MODELS, TRANSFORMS
+from mmseg.registry import DATA_SAMPLERS, DATASETS, HOOKS, METRICS, MODELS, TASK_UTILS, TRANSFORMS
 
 import mmdrsl
 from mmdrsl.environment import INSTALL_COMMAND, check_environment
@@ -13,10 +13,14 @@ REGISTERED = [
     *((MODELS, name) for name in (
         "UDASegmentor", "UDADataPreprocessor", "MMDLHead", "DRSLHead", "SegNetHead",
         "SegNetEncoder", "ModeMetricLoss", "StochasticModeAlignmentLoss", "SegmentationTerm",
-        "ModelRegularizationTerm", "ModeMetricTerm", "ModeAlignmentTerm",
+        "ModelRegularizationTerm", "ModeMetricTerm", "ModeAlignmentTerm", "AdversarialTerm",
+        "EntropyAdversarialTerm", "ClassMixTerm", "FeatureAdaptationTerm",
+        "RectifiedCrossEntropyTerm",
     )),
     *((HOOKS, name) for name in (
-        "SelfTrainingHook", "ModeMaintenanceHook", "AtomicCheckpointHook", "StepSeedHook",
+        "SelfTrainingHook", "ModeMaintenanceHook", "ModeMonitorHook", "AtomicCheckpointHook",
+        "StepSeedHook", "AdaBNHook", "TestTimeBNHook", "MeanTeacherHook", "AfterStepHook",
+        "SharedBuffersHook", "RunCostHook", "PredictionDrawingHook",
     )),
     *((DATASETS, name) for name in (
         "LabelledImageDataset", "UnlabelledDataset", "TwoDomainDataset", "GTA5Dataset",
@@ -27,6 +31,7 @@ REGISTERED = [
     )),
     *((TRANSFORMS, name) for name in ("LoadImage", "LoadLabels", "LoadPseudoLabels")),
     (DATA_SAMPLERS, "TwoDomainSampler"),
+    (TASK_UTILS, "ClassBalancedPolicy"),
     (METRICS, "ClassIoUMetric"),
 ]  # fmt: skip
 

@@ -9,7 +9,6 @@ import pytest
 from PIL import Image
 
 from mmdrsl.datasets.cityscapes import CityscapesTrainIdsDataset
-from mmdrsl.datasets.class_pixel_index import class_pixel_index
 from mmdrsl.datasets.conversion import resized
 from mmdrsl.datasets.gta5 import GTA5TrainIdsDataset
 from mmdrsl.datasets.kitti import KITTITrainIdsDataset
@@ -111,7 +110,7 @@ def test_smaller_images(tmp_path, name, quality):
         assert item["img"].shape == (20, 32, 3)
         np.testing.assert_array_equal(item["gt_seg_map"], label[::2, ::2])
     assert not list((tmp_path / "raw").rglob("*_labelTrainIds.png"))
-    assert not list(tmp_path.rglob(".converting_*"))
+    assert not list(tmp_path.rglob(".*"))
 
 
 def test_an_interrupted_conversion_continues(tmp_path, capsys):
@@ -178,35 +177,3 @@ def test_command_errors(tmp_path, capsys):
     assert "name another folder" in capsys.readouterr().err
     assert run("gta5", tmp_path / "nowhere") == 2
     assert "nowhere" in capsys.readouterr().err
-
-
-def test_daformer_index_serves_the_sampler(tmp_path):
-    expected = make(tmp_path, "synthia")
-    assert run("synthia", tmp_path) == 0
-    dataset = SYNTHIATrainIdsDataset(data_root=str(tmp_path))
-    infos = [dataset.get_data_info(index) for index in range(len(dataset))]
-    index = tmp_path / "sample_class_stats.json"
-    counts = class_pixel_index(infos, 16, index_file=str(index))
-    # By name: road is 0 in both, car is 13 of 19 and another of 16.
-    car = dataset.metainfo["classes"].index("car")
-    assert counts[:, 0].tolist() == [int((label == 0).sum()) for label in expected]
-    assert counts[:, car].tolist() == [int((label == 13).sum()) for label in expected]
-    entries = json.loads(index.read_text())
-    entries[1]["0"] += 1
-    index.write_text(json.dumps(entries))
-    with pytest.raises(ValueError, match=r"disagrees with the label .*1_labelTrainIds"):
-        class_pixel_index(infos, 16, index_file=str(index))
-    entries[1]["0"] -= 1
-    # A class that this label space ignores has a train id; 40 is none.
-    index.write_text(json.dumps([{**entries[0], "40": 3}, entries[1]]))
-    with pytest.raises(ValueError, match=r"train id 40 in 0_labelTrainIds\.png, which"):
-        class_pixel_index(infos, 16, index_file=str(index))
-    index.write_text(json.dumps([*entries, {**entries[0], "file": "other/0_labelTrainIds.png"}]))
-    with pytest.raises(ValueError, match="of which 1 are repeated"):
-        class_pixel_index(infos, 16, index_file=str(index))
-    index.write_text(json.dumps(entries[:1]))
-    with pytest.raises(ValueError, match="does not list the label 1_labelTrainIds"):
-        class_pixel_index(infos, 16, index_file=str(index))
-    index.write_text("{}x")
-    with pytest.raises(ValueError, match="is no sample_class_stats"):
-        class_pixel_index(infos, 16, index_file=str(index))

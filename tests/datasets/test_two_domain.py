@@ -87,9 +87,6 @@ def test_ranks_share_one_stream(rank):
         rank(number, 2)
         ranks.append(take(in_phase(0.5), 40))
     assert [item.domain for item in ranks[0]] == [item.domain for item in ranks[1]]
-    # Both are at the same step, which one rank alone reaches after twice as many samples.
-    assert all([item.position for item in part] == list(range(40)) for part in ranks)
-    alone, *ranks = ([item._replace(position=None) for item in part] for part in (alone, *ranks))
     for domain in ("source", "target"):
         expected = [item for item in alone if item.domain == domain]
         parts = [[item for item in part if item.domain == domain] for part in ranks]
@@ -261,16 +258,25 @@ def rare_source(config, tmp_path):
     return config
 
 
-def rare_sampler(dataset, tmp_path, share=0.0, phase=0, **options):
-    options = {"index_file": str(tmp_path / "index.npz"), "min_pixels": 10, **options}
-    stream = TwoDomainSampler(dataset, seed=3, rare_classes=options)
+@pytest.fixture
+def kept_counts(tmp_path, monkeypatch):
+    """Where counts are kept."""
+    folder = tmp_path / "kept"
+    folder.mkdir()
+    monkeypatch.setattr(class_pixel_index.tempfile, "gettempdir", lambda: str(folder))
+    return folder
+
+
+def rare_sampler(dataset, share=0.0, phase=0, **options):
+    options = {"min_pixels": 10, **options}
+    stream = TwoDomainSampler(dataset, seed=3, rare_class_sampling=options)
     stream.begin_phase(phase=phase, first_position=0, target_share=share)
     return stream
 
 
-def test_rare_classes_come_as_often_as_the_formula_says(rare_source, tmp_path):
+def test_rare_classes_come_as_often_as_the_formula_says(rare_source, kept_counts):
     dataset = TwoDomainDataset(**rare_source)
-    drawn = take(rare_sampler(dataset, tmp_path, temperature=0.5), 6000)
+    drawn = take(rare_sampler(dataset, class_temp=0.5), 6000)
     total = NUM_SOURCE * (16 * 24 - 1)
     pixels = {0: total - 8 - 41, 5: 8, 7: 41}
     weights = {name: np.exp((1 - count / total) / 0.5) for name, count in pixels.items()}
@@ -284,15 +290,15 @@ def test_rare_classes_come_as_often_as_the_formula_says(rare_source, tmp_path):
     # Image 4 has too few pixels of class 7; no image has enough of class 5, so the one that has any serves.
     assert images == {0: set(range(NUM_SOURCE)), 5: {2}, 7: {3}}
     assert {item.wanted[1:] for item in drawn} == {(5, 10)}
-    other = take(rare_sampler(dataset, tmp_path, crop_share=0.25, crop_attempts=4), 20)
-    assert {item.wanted[1:] for item in other} == {(2, 4)}
+    other = take(rare_sampler(dataset, min_crop_ratio=0.25), 20)
+    assert {item.wanted[1:] for item in other} == {(2, 10)}
 
 
-def test_rare_class_stream_is_a_function_of_its_position(rare_source, tmp_path, rank):
+def test_rare_class_stream_is_a_function_of_its_position(rare_source, kept_counts, rank):
     dataset = TwoDomainDataset(**rare_source)
     rank(0, 1)
-    whole = take(rare_sampler(dataset, tmp_path, share=0.4, phase=1), 90)
-    resumed = rare_sampler(dataset, tmp_path, share=0.4, phase=1)
+    whole = take(rare_sampler(dataset, share=0.4, phase=1), 90)
+    resumed = rare_sampler(dataset, share=0.4, phase=1)
     resumed.skip(33)
     assert take(resumed, 57) == whole[33:]
     targets = [item for item in whole if item.domain == "target"]
@@ -302,11 +308,10 @@ def test_rare_class_stream_is_a_function_of_its_position(rare_source, tmp_path, 
     parts = []
     for number in range(2):
         rank(number, 2)
-        drawn = take(rare_sampler(dataset, tmp_path, share=0.4, phase=1), 45)
-        parts.append([item._replace(position=None) for item in drawn if item.domain == "source"])
-    source = [item._replace(position=None) for item in source]
+        drawn = take(rare_sampler(dataset, share=0.4, phase=1), 45)
+        parts.append([item for item in drawn if item.domain == "source"])
     assert [item for pair in zip(*parts, strict=True) for item in pair] == source
-    assert take(rare_sampler(dataset, tmp_path, share=0.4, phase=2), 90) != whole
+    assert take(rare_sampler(dataset, share=0.4, phase=2), 90) != whole
 
 
 def test_transforms_are_drawn_until_the_class_shows(rare_source):
@@ -326,10 +331,10 @@ def test_transforms_are_drawn_until_the_class_shows(rare_source):
     assert torch.equal(dataset[hopeless]["inputs"], dataset[hopeless]["inputs"])
 
 
-def test_pixel_index_is_kept_and_checked(rare_source, tmp_path, monkeypatch):
+def test_pixel_index_is_kept_and_checked(rare_source, kept_counts, tmp_path, monkeypatch):
     dataset = TwoDomainDataset(**rare_source)
-    index = tmp_path / "index.npz"
-    first = take(rare_sampler(dataset, tmp_path), 30)
+    first = take(rare_sampler(dataset), 30)
+    (index,) = kept_counts.iterdir()
     counts = np.load(index)["counts"]
     assert counts.shape == (NUM_SOURCE, 19)
     assert counts[3].tolist() == [383 - 40, 0, 0, 0, 0, 0, 0, 40, *[0] * 11]
@@ -339,61 +344,40 @@ def test_pixel_index_is_kept_and_checked(rare_source, tmp_path, monkeypatch):
 
     with monkeypatch.context() as patched:
         patched.setattr(class_pixel_index, "count_label", refuse)
-        assert take(rare_sampler(dataset, tmp_path), 30) == first
+        assert take(rare_sampler(dataset), 30) == first
         index.write_bytes(b"damaged")
         with pytest.raises(AssertionError, match="counted again"):
-            rare_sampler(dataset, tmp_path)
-    assert take(rare_sampler(dataset, tmp_path), 30) == first
+            rare_sampler(dataset)
+    assert take(rare_sampler(dataset), 30) == first
     label = cv2.imread(str(tmp_path / "source/labels/0.png"), -1)
     label[:, 12:] = 9
     cv2.imwrite(str(tmp_path / "source/labels/0.png"), label)
-    rare_sampler(dataset, tmp_path)
-    assert np.load(index)["counts"][0, 9] == 16 * 12
+    rare_sampler(dataset)
+    (newer,) = set(kept_counts.iterdir()) - {index}
+    assert np.load(newer)["counts"][0, 9] == 16 * 12
     label[0, 0] = 77
     cv2.imwrite(str(tmp_path / "source/labels/0.png"), label)
     with pytest.raises(ValueError, match=r"labels/0\.png holds unknown ids \[77\]"):
-        rare_sampler(dataset, tmp_path)
+        rare_sampler(dataset)
 
 
-def test_default_pixel_index_is_ones_own(rare_source, tmp_path, monkeypatch):
-    dataset = TwoDomainDataset(**rare_source)
-    infos = dataset.domains["source"].load_data_list()
-    monkeypatch.setattr(class_pixel_index.tempfile, "gettempdir", lambda: str(tmp_path / "tmp"))
+def test_pixel_index_is_ones_own(rare_source, kept_counts, monkeypatch):
+    infos = TwoDomainDataset(**rare_source).domains["source"].load_data_list()
     counts = class_pixel_index.class_pixel_index(infos, 19)
-    (file,) = (tmp_path / "tmp").iterdir()
+    (file,) = kept_counts.iterdir()
     assert file.name.startswith(f"class_pixels_{os.getuid()}_")
     monkeypatch.setattr(os, "getuid", lambda: 12345)
     assert np.array_equal(class_pixel_index.class_pixel_index(infos, 19), counts)
-    assert len(list((tmp_path / "tmp").iterdir())) == 2
+    assert len(list(kept_counts.iterdir())) == 2
 
 
-def test_rare_classes_of_the_pseudo_labels(rare_source, tmp_path):
+def test_rare_class_errors(rare_source, kept_counts):
     dataset = TwoDomainDataset(**rare_source)
-    stream = rare_sampler(dataset, tmp_path, share=1.0, phase=1, domains=["source", "target"])
-    assert {item.wanted for item in take(stream, 20)} == {None}
-    for number in (1, 2):
-        folder = tmp_path / f"round_{number}" / "labels"
-        folder.mkdir(parents=True)
-        for index in range(NUM_TARGET):
-            label = np.full((16, 24), 2 if index == number else 255, np.uint8)
-            cv2.imwrite(str(folder / f"{index}.png"), label)
-        dataset.set_pseudo_labels(str(folder.parent))
-        drawn = take(stream, 20)
-        assert {(item.image_index, item.wanted.class_id) for item in drawn} == {(number, 2)}
-    # Labels that ignore every pixel prefer no image.
-    cv2.imwrite(str(folder / "2.png"), np.full((16, 24), 255, np.uint8))
-    assert {item.wanted for item in take(stream, 20)} == {None}
-
-
-def test_rare_class_errors(rare_source, tmp_path):
-    dataset = TwoDomainDataset(**rare_source)
-    with pytest.raises(ValueError, match="temperature of the rare classes must be above 0"):
-        rare_sampler(dataset, tmp_path, temperature=0)
-    with pytest.raises(ValueError, match="domains among source and target"):
-        rare_sampler(dataset, tmp_path, domains=["val"])
+    with pytest.raises(ValueError, match="class_temp of the rare classes must be above 0"):
+        rare_sampler(dataset, class_temp=0)
     with pytest.raises(ValueError, match="shuffle=True"):
-        TwoDomainSampler(dataset, seed=1, shuffle=False, rare_classes={})
-    with pytest.raises(TypeError, match="temprature"):
-        TwoDomainSampler(dataset, seed=1, rare_classes={"temprature": 1})
+        TwoDomainSampler(dataset, seed=1, shuffle=False, rare_class_sampling={})
+    with pytest.raises(TypeError, match="class_tmep"):
+        TwoDomainSampler(dataset, seed=1, rare_class_sampling={"class_tmep": 1})
     with pytest.raises(ValueError, match="no image has a labeled pixel"):
-        RareClassDraw(np.zeros((2, 3), np.int64), temperature=1.0, min_pixels=1)
+        RareClassDraw(np.zeros((2, 3), np.int64), class_temp=1.0, min_pixels=1)

@@ -8,11 +8,11 @@ from short_runs import CONFIG, ROOT
 
 
 @pytest.fixture
-def train(scenes_root, tmp_path, monkeypatch):
+def build(scenes_root, tmp_path, monkeypatch):
     monkeypatch.setenv("MMDRSL_SCENES", str(scenes_root))
     runs = []
 
-    def call(work_dir=tmp_path / "run", config=CONFIG, resume=False, root=None, **options):
+    def call(work_dir, config=CONFIG, resume=False, root=None, **options):
         if root is not None:
             monkeypatch.setenv("MMDRSL_SCENES", str(root))
         MMLogger._instance_dict.clear()
@@ -46,9 +46,28 @@ def train(scenes_root, tmp_path, monkeypatch):
                 cfg.default_hooks.self_training.get("labeler", {}),
                 policy=dict(lowest_threshold=0.01),
             )
+        loader = cfg.train_dataloader or dict(dataset={})
+        for domain in loader["dataset"].values():
+            for transform in domain.get("pipeline", ()) if isinstance(domain, dict) else ():
+                # A quarter of the pixels.
+                if transform.type == "RandomResize":
+                    transform.scale = (128, 64)
+                elif transform.type == "RandomCrop":
+                    transform.crop_size = (64, 128)
         hooks = cfg.default_hooks.items()
         cfg.default_hooks = {name: hook for name, hook in hooks if hook is not None}
-        runner = Runner.from_cfg(cfg)
+        if "adabn" in cfg.default_hooks:
+            # So many source images, where the statistics are partly theirs.
+            cfg.default_hooks.adabn.num_images = 16
+        return Runner.from_cfg(cfg)
+
+    return call
+
+
+@pytest.fixture
+def train(build, tmp_path):
+    def call(work_dir=tmp_path / "run", **options):
+        runner = build(work_dir, **options)
         runner.train()
         return runner
 

@@ -7,29 +7,38 @@ import torch
 from mmengine.config import Config
 from short_runs import CONFIG, ROOT, assert_equal, weights
 
+from mmdrsl.checkpoints import read_checkpoint
+
 
 def statistics(work_dir, iteration, *, teacher=False):
-    state = torch.load(work_dir / f"iter_{iteration}.pth", weights_only=False)["state_dict"]
+    state = read_checkpoint(work_dir / f"iter_{iteration}.pth")["state_dict"]
     own = {name: value for name, value in state.items() if teacher or "teacher." not in name}
     return {name: value for name, value in own.items() if "running_" in name}
 
 
+# Runs of which the statistics after the warm-up of one step are looked at.
+SHORT = {
+    "train_cfg.max_iters": 2,
+    "default_hooks.self_training.rounds": [dict(iterations=1, portion=0.5, target_share=0.5)],
+}
+
+
 def restart_from_the_warm_up(finished, work_dir):
-    """A copy of a run of four steps that was cut off after the first."""
+    """A copy of a run that was cut off after the first step."""
     shutil.copytree(finished, work_dir)
     for iteration in (2, 3, 4):
-        (work_dir / f"iter_{iteration}.pth").unlink()
+        (work_dir / f"iter_{iteration}.pth").unlink(missing_ok=True)
     (work_dir / "last_checkpoint").write_text(str(work_dir / "iter_1.pth"))
     shutil.rmtree(work_dir / "pseudo_labels", ignore_errors=True)
 
 
 def test_rounds_under_statistics_of_both_domains(train, tmp_path):
-    options = {"model.normalization": "frozen", "default_hooks.checkpoint.interval": 1}
-    key = "default_hooks.normalization.target_share"
+    options = {"model.bn_mode": "frozen", "default_hooks.checkpoint.interval": 1}
+    key = "default_hooks.adabn.target_weight"
     plain, mixed = tmp_path / "plain", tmp_path / "mixed"
-    train(plain, **options, **{"default_hooks.normalization": None})
-    train(tmp_path / "target", **options)
-    train(tmp_path / "quarter", **options, **{key: 0.25})
+    train(plain, **options, **SHORT, **{"default_hooks.adabn": None})
+    train(tmp_path / "target", **options, **SHORT)
+    train(tmp_path / "quarter", **options, **SHORT, **{key: 0.25})
     whole = train(mixed, **options, **{key: 0.5})
     target, quarter, half = (
         statistics(tmp_path / name, 1) for name in ("target", "quarter", "mixed")
@@ -56,14 +65,14 @@ def test_rounds_under_statistics_of_both_domains(train, tmp_path):
 
 
 def test_target_statistics_mixed_into_running_ones(train, tmp_path):
-    options = {"model.normalization": "joint", "default_hooks.checkpoint.interval": 1}
+    options = {"model.bn_mode": "joint", "default_hooks.checkpoint.interval": 1}
     half = {
-        "default_hooks.normalization.target_share": 0.5,
-        "default_hooks.normalization.rest": "running",
+        "default_hooks.adabn.target_weight": 0.5,
+        "default_hooks.adabn.rest": "running",
     }
     plain, mixed = tmp_path / "plain", tmp_path / "mixed"
-    train(plain, **options, **{"default_hooks.normalization": None})
-    train(tmp_path / "target", **options)
+    train(plain, **options, **SHORT, **{"default_hooks.adabn": None})
+    train(tmp_path / "target", **options, **SHORT)
     whole = train(mixed, **options, **half)
     running, target, found = (
         statistics(tmp_path / name, 1) for name in ("plain", "target", "mixed")
@@ -89,9 +98,9 @@ def test_statistics_of_images_as_they_are_labeled(train, tmp_path):
         dict(type="Resize", scale=(64, 32), keep_ratio=True),
         dict(type="PackSegInputs", meta_keys=("img_path", "ori_shape", "img_shape")),
     ]
-    options = {"default_hooks.checkpoint.interval": 1}
+    options = {"default_hooks.checkpoint.interval": 1, **SHORT}
     train(tmp_path / "whole", **options)
-    train(tmp_path / "small", **options, **{"default_hooks.normalization.pipeline": pipeline})
+    train(tmp_path / "small", **options, **{"default_hooks.adabn.pipeline": pipeline})
     whole, small = (statistics(tmp_path / name, 1) for name in ("whole", "small"))
     assert not any(torch.equal(whole[name], small[name]) for name in whole)
 
@@ -99,18 +108,19 @@ def test_statistics_of_images_as_they_are_labeled(train, tmp_path):
 def test_no_statistics_are_taken_before_evaluations_begin(train, tmp_path):
     cfg = Config.fromfile(str(ROOT / CONFIG))
     options = {key: cfg[key] for key in ("val_cfg", "val_dataloader", "val_evaluator")} | {
-        "model.normalization": "joint",
+        "model.bn_mode": "joint",
         "default_hooks.checkpoint.interval": 1,
-        "default_hooks.self_training.rounds": [dict(iterations=3, target_share=0.5, labeled=False)],
+        "default_hooks.self_training.rounds": [dict(iterations=3, target_share=0.5)],
+        "default_hooks.self_training.online": True,
         "train_cfg.val_interval": 1,
         "train_cfg.val_begin": 3,
     }
     share = {
-        "default_hooks.normalization.target_share": 0.5,
-        "default_hooks.normalization.rest": "running",
+        "default_hooks.adabn.target_weight": 0.5,
+        "default_hooks.adabn.rest": "running",
     }
     train(tmp_path / "taken", **options, **share)
-    train(tmp_path / "plain", **options, **{"default_hooks.normalization": None})
+    train(tmp_path / "plain", **options, **{"default_hooks.adabn": None})
     # After the first step the round begins.
     for iteration, same in ((1, False), (2, True), (3, False)):
         taken, plain = (statistics(tmp_path / name, iteration) for name in ("taken", "plain"))
@@ -119,21 +129,22 @@ def test_no_statistics_are_taken_before_evaluations_begin(train, tmp_path):
 
 
 def test_no_mixture_enters_the_next_one(train, tmp_path):
-    rounds = [dict(iterations=1, target_share=0.5, labeled=False)] * 3
+    rounds = [dict(iterations=1, target_share=0.5)] * 3
     options = {
-        "model.normalization": "joint",
+        "model.bn_mode": "joint",
         "default_hooks.checkpoint.interval": 1,
         # Without labels no weight depends on the statistics of prediction.
         "default_hooks.self_training.rounds": rounds,
+        "default_hooks.self_training.online": True,
         "default_hooks.teacher.begin": 0,
         "default_hooks.teacher.average.momentum": 0.01,
     }
     share = {
-        "default_hooks.normalization.target_share": 0.5,
-        "default_hooks.normalization.rest": "running",
+        "default_hooks.adabn.target_weight": 0.5,
+        "default_hooks.adabn.rest": "running",
     }
     plain, mixed = tmp_path / "plain", tmp_path / "mixed"
-    train(plain, **options, **{"default_hooks.normalization": None})
+    train(plain, **options, **{"default_hooks.adabn": None})
     train(tmp_path / "target", **options)
     whole = train(mixed, **options, **share)
     # The fourth mixture, of student and teacher.
@@ -153,9 +164,9 @@ def test_no_mixture_enters_the_next_one(train, tmp_path):
 
 def test_frozen_statistics_are_not_mixed_into_themselves(train, tmp_path):
     options = {
-        "model.normalization": "frozen",
-        "default_hooks.normalization.target_share": 0.5,
-        "default_hooks.normalization.rest": "running",
+        "model.bn_mode": "frozen",
+        "default_hooks.adabn.target_weight": 0.5,
+        "default_hooks.adabn.rest": "running",
     }
     with pytest.raises(ValueError, match="use rest='source'"):
         train(tmp_path / "run", **options)

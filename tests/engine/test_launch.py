@@ -38,6 +38,8 @@ def test_a_resumed_run_prefers_its_own_checkpoint(
     chosen = Config(dict(work_dir="run", load_from="run/iter_2.pth", resume=True))
     prefer_own_checkpoint(chosen)
     assert (chosen.load_from, chosen.resume) == ("run/iter_2.pth", True)
+    with pytest.raises(FileNotFoundError, match=r"none\.pth does not exist"):
+        prefer_own_checkpoint(Config(dict(work_dir="new", load_from="none.pth", resume=True)))
     untouched = Config(dict(work_dir="run", load_from="begin.pth", resume=False))
     prefer_own_checkpoint(untouched)
     assert (untouched.load_from, untouched.resume) == ("begin.pth", False)

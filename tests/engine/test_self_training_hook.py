@@ -7,14 +7,14 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
-import torch
 from mmengine.config import Config
+from mmengine.runner import ValLoop
 from PIL import Image
 from short_runs import CONFIG, ROOT, assert_equal, weights
 
+from mmdrsl.checkpoints import read_checkpoint
 from mmdrsl.datasets.unlabeled import WHOLE_IMAGE_PIPELINE
 from mmdrsl.engine.hooks.self_training_hook import SelfTrainingHook
-from mmdrsl.models.segmentors.uda_segmentor import UDASegmentor
 from mmdrsl.pseudo_labels.artifact import PseudoLabelArtifact
 from mmdrsl.pseudo_labels.label_analysis import label_quality
 
@@ -43,16 +43,13 @@ def test_label_free_scores_are_kept_every_round(train):
     assert "analysis" not in rounds["1"]
 
 
-def test_damaged_labels_refuse_or_are_made_again(train, tmp_path):
+def test_damaged_labels_are_refused(train, tmp_path):
     work_dir = tmp_path / "run"
     train(work_dir)
     label = damage(work_dir)
     with pytest.raises(ValueError, match="truncated or no PNG") as error:
         train(work_dir, resume=True)
     assert str(label) in str(error.value)
-    train(work_dir, resume=True, **{"default_hooks.self_training.damaged": "remake"})
-    artifact = PseudoLabelArtifact(work_dir / "pseudo_labels" / "round_2")
-    assert artifact.problems(artifact.read_manifest()) == []
 
 
 @pytest.mark.slow
@@ -67,11 +64,20 @@ def test_labels_of_another_model_refuse(train, tmp_path):
         train(work_dir, resume=True)
 
 
+def test_self_training_hook_needs_two_domains():
+    hook = SelfTrainingHook(rounds=[], warmup_iterations=4)
+    runner = SimpleNamespace(
+        train_loop=SimpleNamespace(max_iters=4),
+        train_dataloader=SimpleNamespace(dataset=[], sampler=()),
+    )
+    with pytest.raises(TypeError, match=r"TwoDomainDataset .* found list and tuple"):
+        hook.before_train(runner)
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [
         (dict(label_with="nobody"), "'student' or 'teacher'"),
-        (dict(damaged="ignore"), "'refuse' or 'remake'"),
         (dict(analysis=True), "needs analysis_dataset"),
     ],
 )
@@ -84,8 +90,11 @@ def test_what_a_round_lacks_shows_before_the_warm_up(train):
     hook = "default_hooks.self_training."
     for options, message in (
         ({"default_hooks.teacher": None}, "has no teacher"),
-        ({hook + "labeler.policy": dict(type="TwoHeadPolicy")}, "the model has the heads"),
-        ({hook + "labeler.policy": dict(type="FixedConfidencePolicy")}, "leave it out"),
+        (
+            {hook + "labeler.policy": dict(second_head="mmdl", second_weight=0.5)},
+            "the model has the heads",
+        ),
+        ({hook + "rounds": [dict(iterations=3, target_share=0.5)]}, "A round's 'portion'"),
     ):
         with pytest.raises((ValueError, TypeError), match=message):
             train(**options)
@@ -186,77 +195,6 @@ def test_online_rounds_make_no_labels(train, tmp_path, method):
     assert_equal(weights(runner), weights(train(parts, resume=True, **options)))
 
 
-def test_a_round_without_labels(train, tmp_path):
-    options = {
-        "default_hooks.self_training.rounds": [
-            dict(iterations=2, target_share=0.5, labeled=False),
-            dict(iterations=1, portion=0.5, target_share=0.5),
-        ]
-    }
-    work_dir = tmp_path / "whole"
-    labels = {}
-    step = UDASegmentor.loss
-
-    def look(model, inputs, data_samples):
-        labels[model.progress.round] = {
-            int(sample.gt_sem_seg.data.min())
-            for sample in data_samples
-            if sample.metainfo["domain"] == "target"
-        }
-        return step(model, inputs, data_samples)
-
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(UDASegmentor, "loss", look)
-        whole = train(work_dir, **options)
-    assert labels[0] == set()
-    assert labels[1] == {255}
-    assert min(labels[2]) < 19
-    assert [path.name for path in (work_dir / "pseudo_labels").iterdir()] == ["round_2"]
-    assert "labels" not in record(whole).get("1", {})
-    # Interrupted in the round without labels, and at its end.
-    for stop in (2, 3):
-        parts = tmp_path / f"parts_{stop}"
-        train(parts, **options, **{"default_hooks.checkpoint.interval": stop})
-        (parts / "iter_4.pth").unlink()
-        shutil.rmtree(parts / "pseudo_labels")
-        (parts / "last_checkpoint").write_text(str(parts / f"iter_{stop}.pth"))
-        resumed = train(
-            parts, resume=True, **options, **{"default_hooks.checkpoint.interval": stop}
-        )
-        assert_equal(weights(whole), weights(resumed))
-
-
-def test_a_restart_brings_the_discriminators_of_the_warm_up_back(train, monkeypatch):
-    seen, teacher_steps = [], []
-    proceed = SelfTrainingHook.before_train_iter
-
-    def look(hook, runner, *arguments, **options):
-        discriminators = runner.model.discriminators.state_dict()
-        seen.append({name: value.clone() for name, value in discriminators.items()})
-        teacher_steps.append(int(runner.model.teacher.steps))
-        proceed(hook, runner, *arguments, **options)
-
-    monkeypatch.setattr(SelfTrainingHook, "before_train_iter", look)
-    rounds = [
-        dict(iterations=2, target_share=0.5),
-        dict(iterations=1, target_share=0.5, restart=True),
-    ]
-    train(
-        **{
-            "config": "configs/adaptsegnet/deeplabv3plus_scenes2scenes.py",
-            "default_hooks.teacher.begin": 4,
-            "default_hooks.self_training.rounds": rounds,
-        }
-    )
-    # A restart does not begin the teacher before its step.
-    assert teacher_steps == [0, 0, 0, 0]
-    warm_up, first, second, restarted = seen
-    # The warm-up has no target image to tell from the source; the rounds have.
-    assert_equal(warm_up, first)
-    assert all(not torch.equal(first[name], second[name]) for name in first)
-    assert_equal(first, restarted)
-
-
 EVALUATED = {
     "val_cfg": dict(type="ValLoop"),
     "default_hooks.self_training.evaluate_rounds": True,
@@ -279,8 +217,8 @@ def test_the_best_checkpoint_is_that_of_its_step(train, tmp_path):
     assert found
     for path in found:
         number = path.stem.split("_")[-1]
-        best = torch.load(path, weights_only=False)
-        usual = torch.load(tmp_path / f"run/iter_{number}.pth", weights_only=False)
+        best = read_checkpoint(path)
+        usual = read_checkpoint(tmp_path / f"run/iter_{number}.pth")
         assert best["meta"]["iter"] == usual["meta"]["iter"] == int(number)
         assert_equal(best["state_dict"], usual["state_dict"])
     # The end of the warm-up, after one step, is evaluated first.
@@ -288,30 +226,32 @@ def test_the_best_checkpoint_is_that_of_its_step(train, tmp_path):
     assert [rounds[number]["iteration"] for number in ("0", "1")] == [1, 2]
 
 
-def test_metrics_before_a_restart_are_the_rounds_own(train, tmp_path):
-    rounds = [
-        dict(iterations=1, portion=0.5, target_share=0.5),
-        dict(iterations=2, portion=0.5, target_share=0.5, restart=True),
-    ]
-    options = {
-        "default_hooks.self_training.rounds": rounds,
-        "optim_wrapper.optimizer.lr": 0.05,
-        "param_scheduler": [],
-    }
-    found = []
-    for interval in (1000, 2):
-        runner = train(
-            tmp_path / f"every_{interval}",
-            **validated(**options, **{"train_cfg.val_interval": interval}),
-        )
-        found.append({name: entry["metrics"] for name, entry in record(runner).items()})
-    assert found[0]["1"] == found[1]["1"] != found[1]["0"]
-
-
-def test_rounds_are_evaluated_before_the_loop_begins_to(train, tmp_path):
-    options = {"train_cfg.val_interval": 1, "train_cfg.val_begin": 4}
+@pytest.mark.parametrize(("interval", "begin"), [(1, 4), (2, 1)])
+def test_every_round_is_evaluated_once(train, tmp_path, monkeypatch, interval, begin):
+    """Before the loop begins to, and where the loop does it by itself."""
+    evaluated, evaluate = [], ValLoop.run
+    monkeypatch.setattr(
+        ValLoop, "run", lambda loop: (evaluated.append(loop.runner.iter), evaluate(loop))[1]
+    )
+    options = {"train_cfg.val_interval": interval, "train_cfg.val_begin": begin}
     runner = train(tmp_path / "run", **validated(**options))
-    assert [entry["iteration"] for entry in record(runner).values()] == [1, 2, 4]
+    assert [entry["iteration"] for entry in record(runner).values()] == evaluated == [1, 2, 4]
+
+
+def test_a_test_alone_has_no_rounds(train, build, tmp_path):
+    trained = train(tmp_path / "run")
+    runner = build(tmp_path / "test", load_from=str(tmp_path / "run/iter_4.pth"))
+    assert "mIoU" in runner.test()
+    assert runner.model.phases == ()
+    assert_equal(weights(trained), weights(runner))
+    assert not (tmp_path / "test/rounds.json").exists()
+    # A validation alone, a config for testing alone, and a test after a training in the same process.
+    options = validated(load_from=str(tmp_path / "run/iter_4.pth"))
+    assert "mIoU" in build(tmp_path / "val", **options).val()
+    assert not (tmp_path / "val/rounds.json").exists()
+    parts = dict(train_cfg=None, train_dataloader=None, optim_wrapper=None, param_scheduler=None)
+    alone = build(tmp_path / "alone", load_from=str(tmp_path / "run/iter_4.pth"), **parts)
+    assert alone.test()["mIoU"] == trained.test()["mIoU"]
 
 
 def test_a_finished_run_needs_no_labels(train, tmp_path):
@@ -327,7 +267,7 @@ def test_a_target_of_several_datasets_is_refused(train, tmp_path):
     both = dict(type="ConcatDataset", datasets=[target, target])
     options = {"train_dataloader.dataset.target": dict(both, _delete_=True)}
     with pytest.raises(TypeError, match="target is a ConcatDataset, expected an UnlabelledDataset"):
-        train(tmp_path / "run", **options, **{"default_hooks.normalization": None})
+        train(tmp_path / "run", **options, **{"default_hooks.adabn": None})
 
 
 def test_skipping_steps_is_refused(train, tmp_path):

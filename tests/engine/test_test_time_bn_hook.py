@@ -11,7 +11,7 @@ from mmengine.runner import Runner
 from mmseg.registry import DATASETS, MODELS
 from PIL import Image
 
-from mmdrsl.engine import bn_statistics as normalization_statistics
+from mmdrsl.engine import bn_statistics
 from mmdrsl.engine.bn_statistics import images_of, source_batches
 from mmdrsl.engine.hooks.test_time_bn_hook import TestTimeBNHook
 
@@ -62,7 +62,7 @@ def statistics_by_hand(model, scenes_root, size=(128, 64)):
 def test_statistics_are_mixed_and_nothing_else_changes(evaluate, scenes_root):
     model, usual = evaluate("usual")
     before = {name: value.clone() for name, value in model.state_dict().items()}
-    mixed, metrics = evaluate("mixed", target_share=0.25)
+    mixed, metrics = evaluate("mixed", target_weight=0.25)
     own_mean, own_variance = statistics_by_hand(model, scenes_root)
     mean, variance = (before[f"{LAYER}.running_{name}"] for name in ("mean", "var"))
     found = mixed.get_submodule(LAYER)
@@ -89,7 +89,7 @@ def test_statistics_of_images_as_they_are_labeled(evaluate, scenes_root):
         dict(type="Resize", scale=(64, 32), keep_ratio=True),
         dict(type="PackSegInputs", meta_keys=("img_path", "ori_shape", "img_shape")),
     ]
-    mixed, _ = evaluate("small", target_share=1.0, pipeline=pipeline)
+    mixed, _ = evaluate("small", target_weight=1.0, pipeline=pipeline)
     found = mixed.get_submodule(LAYER).running_mean
     expected, _ = statistics_by_hand(mixed, scenes_root, size=(64, 32))
     torch.testing.assert_close(found, expected, atol=1e-4, rtol=1e-4)
@@ -114,7 +114,7 @@ def test_no_image_is_left_over_alone(evaluate, scenes_root, number, batch_size, 
 def test_statistics_of_three_images_in_batches_of_two(evaluate, scenes_root):
     # ASPP normalizes one value per channel and image.
     _, usual = evaluate("usual")
-    mixed, metrics = evaluate("pairs", target_share=1.0, batch_size=2)
+    mixed, metrics = evaluate("pairs", target_weight=1.0, batch_size=2)
     own_mean, _ = statistics_by_hand(mixed, scenes_root)
     found = mixed.get_submodule(LAYER).running_mean
     torch.testing.assert_close(found, own_mean, atol=1e-4, rtol=1e-4)
@@ -124,7 +124,7 @@ def test_statistics_of_three_images_in_batches_of_two(evaluate, scenes_root):
 def test_views_of_a_test_take_the_statistics_of_their_network(evaluate, scenes_root):
     model, _ = evaluate("usual")
     views = MODELS.build(dict(type="SegTTAModel", module=model))
-    hook = TestTimeBNHook(dataset=Config.fromfile(CONFIG).target_dataset, target_share=1.0)
+    hook = TestTimeBNHook(dataset=Config.fromfile(CONFIG).target_dataset, target_weight=1.0)
     before = model.get_submodule(LAYER).running_mean.clone()
     hook.before_test(SimpleNamespace(model=views))
     found = model.get_submodule(LAYER).running_mean
@@ -138,25 +138,9 @@ def test_views_of_a_test_take_the_statistics_of_their_network(evaluate, scenes_r
 def test_no_rank_draws_a_single_source_image(monkeypatch, scenes_root, evaluate, world_size):
     model, _ = evaluate("usual")
     dataset = DATASETS.build(Config.fromfile(CONFIG).train_dataloader.dataset)
-    monkeypatch.setattr(normalization_statistics, "get_dist_info", lambda: (1, world_size))
-    drawn = source_batches(model, dataset, seed=[0, 0], position=0, num_images=3, batch_size=8)
+    monkeypatch.setattr(bn_statistics, "get_dist_info", lambda: (1, world_size))
+    drawn = source_batches(model, dataset, seed=[0, 0], num_images=3, batch_size=8)
     assert [len(batch) for batch in drawn] == [2]
-
-
-def test_source_images_are_those_of_their_place_in_the_training(evaluate, scenes_root):
-    model, _ = evaluate("usual")
-    dataset = DATASETS.build(Config.fromfile(CONFIG).train_dataloader.dataset)
-    asked = []
-
-    class Watched:
-        domains = dataset.domains
-
-        def __getitem__(self, draw):
-            asked.append((draw.domain, draw.position))
-            return dataset[draw]
-
-    list(source_batches(model, Watched(), seed=[0, 0], position=120, num_images=3, batch_size=2))
-    assert asked == [("source", 120)] * 3
 
 
 def test_other_models_are_refused(evaluate):
@@ -172,6 +156,6 @@ def test_other_models_are_refused(evaluate):
         hook.before_test(other)
 
 
-def test_impossible_share():
-    with pytest.raises(ValueError, match=r"target_share must be in \(0, 1\], found 2"):
-        TestTimeBNHook(dataset={}, target_share=2)
+def test_impossible_weight():
+    with pytest.raises(ValueError, match=r"target_weight must be in \(0, 1\], found 2"):
+        TestTimeBNHook(dataset={}, target_weight=2)

@@ -1,7 +1,6 @@
 import json
 import multiprocessing
-import os
-import subprocess
+import runpy
 import sys
 from pathlib import Path
 
@@ -127,7 +126,7 @@ def one_rank(rank, root, out):
 
 def on_two_ranks(root, out):
     (root / "address").unlink(missing_ok=True)
-    context = multiprocessing.get_context("spawn")
+    context = multiprocessing.get_context("fork")
     ranks = [context.Process(target=one_rank, args=(rank, root, out)) for rank in range(2)]
     for process in ranks:
         process.start()
@@ -224,8 +223,14 @@ def test_colors_alone_keep_the_originals_lightness(street):
         translate(root, root / "out", LabTranslator())
 
 
+def run_tool(monkeypatch, *arguments):
+    monkeypatch.setattr(sys, "argv", ["translate_dataset.py", *map(str, arguments)])
+    monkeypatch.setenv("LOCAL_RANK", "0")
+    runpy.run_path(str(ROOT / "tools/translate_dataset.py"), run_name="__main__")
+
+
 @pytest.mark.parametrize("keeps_lightness", [False, True])
-def test_tool_translates_what_a_config_names(street, keeps_lightness):
+def test_tool_translates_what_a_config_names(street, monkeypatch, capsys, keeps_lightness):
     root, source, target = street
     config = root / "config.py"
     Config(
@@ -235,23 +240,9 @@ def test_tool_translates_what_a_config_names(street, keeps_lightness):
             )
         )
     ).dump(str(config))
-    command = [
-        sys.executable,
-        "tools/translate_dataset.py",
-        str(config),
-        "fourier",
-        "--out",
-        str(root / "tool"),
-        "--band",
-        "0.1",
-        *(["--keep-lightness"] if keeps_lightness else []),
-    ]
-    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
-    done = subprocess.run(
-        command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False
-    )
-    assert done.returncode == 0, done.stderr[-3000:]
-    assert "5 images, 0 of them were there already" in done.stdout
+    options = ["--band", 0.1, *(["--keep-lightness"] if keeps_lightness else [])]
+    run_tool(monkeypatch, config, "fourier", "--out", root / "tool", *options)
+    assert "5 images, 0 of them were there already" in capsys.readouterr().out
     translator = FourierTranslator(band=0.1)
     translate(
         root, root / "library", ColorTranslator(translator) if keeps_lightness else translator
@@ -268,18 +259,10 @@ def test_tool_translates_what_a_config_names(street, keeps_lightness):
         (["fourier", "--jpeg-quality", "0"], "--jpeg-quality must be in 1..100"),
     ],
 )
-def test_tool_refuses_what_does_not_fit(tmp_path, arguments, message):
+def test_tool_refuses_what_does_not_fit(tmp_path, monkeypatch, capsys, arguments, message):
     config = tmp_path / "config.py"
     Config(dict()).dump(str(config))
-    command = [sys.executable, "tools/translate_dataset.py", str(config), *arguments]
-    done = subprocess.run(
-        [*command, "--out", str(tmp_path / "out")],
-        cwd=ROOT,
-        env={**os.environ, "PYTHONPATH": str(ROOT)},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode != 0
-    assert message in done.stderr
+    with pytest.raises((SystemExit, FileNotFoundError)) as error:
+        run_tool(monkeypatch, config, *arguments, "--out", tmp_path / "out")
+    assert message in capsys.readouterr().err + str(error.value)
     assert not (tmp_path / "out").exists()

@@ -1,11 +1,16 @@
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
 from mmcv.transforms import Compose
+from mmengine.config import Config
 from mmseg.registry import TRANSFORMS
 from PIL import Image
 
 from mmdrsl.pseudo_labels.artifact import PseudoLabelArtifact
+
+ROOT = Path(__file__).resolve().parents[3]
 
 
 def build(name, **options):
@@ -66,9 +71,7 @@ def test_values_out_of_range(name, options):
 def labeled(tmp_path):
     artifact = PseudoLabelArtifact(tmp_path / "round_1")
     labels = np.random.default_rng(1).integers(10, size=(40, 50), dtype=np.uint8)
-    # Confidence tells its own place, so that a shifted map would show.
-    confidence = (labels.astype(np.float32) + 1) / 20
-    artifact.write_image("city/a.b", labels, confidence, [[0, 0, 0]] * 10)
+    artifact.write_image("city/a.b", labels, np.ones_like(labels), [[0, 0, 0]] * 10)
     path = tmp_path / "image.png"
     Image.fromarray(image()).save(path)
     return dict(
@@ -84,48 +87,8 @@ GEOMETRY = [
 ]
 
 
-def test_confidence_moves_with_the_labels(labeled):
-    pipeline = Compose(
-        [dict(type="LoadImage"), dict(type="LoadPseudoLabels"),
-         dict(type="LoadPseudoLabelConfidence"), *GEOMETRY,
-         dict(type="PackTargetInputs", meta_keys=())]
-    )  # fmt: skip
-    for seed in range(6):
-        np.random.seed(seed)
-        sample = pipeline(dict(labeled, seg_fields=[]))["data_samples"]
-        labels, confidence = sample.gt_sem_seg.data.float(), sample.gt_confidence.data.float()
-        assert confidence.shape == labels.shape == (1, 24, 32)
-        assert ((labels + 1) / 20 * 255 - confidence).abs().max() <= 0.5
-
-
-def test_confidence_without_labels_is_zero(labeled):
-    loaded = Compose([dict(type="LoadImage"), dict(type="LoadPseudoLabels"),
-                      dict(type="LoadPseudoLabelConfidence")])(
-        dict(labeled, pseudo_label_path=None, seg_fields=[])
-    )  # fmt: skip
-    assert (loaded["gt_confidence_map"] == 0).all()
-    assert loaded["seg_fields"] == ["gt_seg_map", "gt_confidence_map"]
-
-
-def test_confidence_of_another_size_is_refused(labeled, tmp_path):
-    path = tmp_path / "round_1" / "confidence" / "city" / "a.b.png"
-    Image.new("L", (3, 3)).save(path)
-    with pytest.raises(ValueError, match=r"has shape \(3, 3\)"):
-        Compose([dict(type="LoadImage"), dict(type="LoadPseudoLabels"),
-                 dict(type="LoadPseudoLabelConfidence")])(dict(labeled, seg_fields=[]))  # fmt: skip
-    path.unlink()
-    with pytest.raises(FileNotFoundError, match="confidence/city/a"):
-        Compose([dict(type="LoadImage"), dict(type="LoadPseudoLabels"),
-                 dict(type="LoadPseudoLabelConfidence")])(dict(labeled, seg_fields=[]))  # fmt: skip
-
-
-def test_strong_noise_of_the_configs_runs(labeled):
-    from pathlib import Path
-
-    from mmengine.config import Config
-
-    base = Path(__file__).resolve().parents[3] / "configs/_base_/methods/self_training.py"
-    noise = Config.fromfile(str(base)).strong_noise
+def test_noise_of_the_configs_runs(labeled):
+    noise = Config.fromfile(str(ROOT / "configs/_base_/tricks.py")).target_augmentation
     pipeline = Compose(
         [dict(type="LoadImage"), dict(type="LoadPseudoLabels"), *GEOMETRY, *noise,
          dict(type="PackSegInputs", meta_keys=())]

@@ -1,14 +1,14 @@
-"""The gate's hook: one process, and two that must agree."""
+"""State of terms between steps: one process, and two ranks that must agree."""
 
+import multiprocessing
 from types import SimpleNamespace
 
 import pytest
 import torch
-import torch.multiprocessing as multiprocessing
-from mmdrsl.engine.hooks.domain_accuracy_hook import DomainAccuracyHook
 from mmengine import MessageHub
 from torch import nn
 
+from mmdrsl.engine.hooks.after_step_hook import AfterStepHook
 from mmdrsl.methods.cycada_features import FeatureAdaptationTerm
 
 
@@ -24,27 +24,30 @@ def term():
 
 def test_reads_its_own_terms_value():
     runner = runner_with(first=term(), second=term(), plain=FeatureAdaptationTerm())
-    hook = DomainAccuracyHook()
+    hook = AfterStepHook()
     hook.before_train(runner)
     outputs = {
-        "first.discriminator_accuracy": torch.tensor(0.9),
-        "second.discriminator_accuracy": torch.tensor(0.3),
+        "first.domain_accuracy": torch.tensor(0.9),
+        "second.domain_accuracy": torch.tensor(0.3),
     }
     hook.after_train_iter(runner, 0, outputs=outputs)
     # A batch of one domain has no value.
     hook.after_train_iter(runner, 1, outputs={"source.loss_ce": torch.tensor(1.0)})
-    hook.after_train_iter(runner, 2, outputs={"first.discriminator_accuracy": torch.tensor(0.5)})
+    hook.after_train_iter(runner, 2, outputs={"first.domain_accuracy": torch.tensor(0.5)})
     gates = {name: module.gate for name, module in runner.model.terms.items()}
     assert gates["first"].accuracy == pytest.approx(0.7)
     assert gates["second"].accuracy == pytest.approx(0.3)
-    assert gates["first"].followed
+    assert runner.model.calls_after_step
     logged = runner.message_hub.get_scalar("train/first.rolling_accuracy").current()
     assert logged == pytest.approx(0.7)
 
 
-def test_needs_a_gate():
-    with pytest.raises(ValueError, match="no term with a gate"):
-        DomainAccuracyHook().before_train(runner_with(plain=FeatureAdaptationTerm()))
+def test_models_without_such_terms_are_left_alone():
+    for runner in (runner_with(plain=FeatureAdaptationTerm()), SimpleNamespace(model=nn.Module())):
+        hook = AfterStepHook()
+        hook.before_train(runner)
+        hook.after_train_iter(runner, 0, outputs={"plain.domain_accuracy": torch.tensor(0.9)})
+        assert runner.model.calls_after_step
 
 
 def one_rank(rank, address, results):
@@ -52,18 +55,17 @@ def one_rank(rank, address, results):
         "gloo", init_method=f"file://{address}", rank=rank, world_size=2
     )
     runner = runner_with(adaptation=term())
-    hook = DomainAccuracyHook()
+    hook = AfterStepHook()
     # Alone, rank 0 would open its gate and rank 1 would not.
-    outputs = {"adaptation.discriminator_accuracy": torch.tensor((0.9, 0.4)[rank])}
+    outputs = {"adaptation.domain_accuracy": torch.tensor((0.9, 0.4)[rank])}
     hook.after_train_iter(runner, 0, outputs=outputs)
     gate = runner.model.terms["adaptation"].gate
     results.put((gate.accuracy, gate.is_open))
     torch.distributed.destroy_process_group()
 
 
-@pytest.mark.slow
 def test_ranks_decide_alike(tmp_path):
-    context = multiprocessing.get_context("spawn")
+    context = multiprocessing.get_context("fork")
     results = context.Queue()
     ranks = [
         context.Process(target=one_rank, args=(rank, tmp_path / "address", results))
