@@ -1,5 +1,6 @@
 import pytest
 from run_tools import run_tool, train_command
+from tested_page import PAGE, Tested
 
 from mmdrsl.scenes.writer import write_scenes
 
@@ -24,3 +25,13 @@ def uninterrupted_run(scenes_root, tmp_path_factory):
     work_dir = tmp_path_factory.mktemp("runs") / "whole"
     run_tool(train_command(work_dir), scenes_root)
     return work_dir
+
+
+@pytest.fixture(scope="session")
+def tested():
+    """Notes what passed, and writes the page once it is everything."""
+    notes = Tested()
+    yield notes
+    page = notes.page()
+    if page is not None:
+        PAGE.write_text(page, encoding="utf-8")

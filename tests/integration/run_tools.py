@@ -101,7 +101,7 @@ def _run(command, environment, folder, before, log):
     runpy.run_path(sys.argv[0], run_name="__main__")
 
 
-def run_tool(command, scenes_root, *, before="", status=0, folder=ROOT, timeout=300):
+def run_tool(command, scenes_root, *, before="", status=0, folder=ROOT, path=(), timeout=300):
     """Run a tool in a process of its own; return its output, fail where it ends with another status.
 
     Args:
@@ -109,12 +109,12 @@ def run_tool(command, scenes_root, *, before="", status=0, folder=ROOT, timeout=
         scenes_root: The tiny set of scenes.
         before: Program to run in the process before the tool, for instance one that will kill it.
         status: Expected exit status; minus the signal for a process that is killed.
-        folder: Working directory; outside the repository it is a place to import from, too.
+        folder: Working directory.
+        path: Folders to import from beside the repository.
         timeout: Seconds.
     """
     environment = tool_environment(scenes_root)
-    if folder != ROOT:
-        environment["PYTHONPATH"] += f"{os.pathsep}{folder}"
+    environment["PYTHONPATH"] = os.pathsep.join(map(str, [ROOT, *path]))
     with tempfile.TemporaryDirectory() as logs:
         log = Path(logs, "log")
         process = _SERVER.Process(

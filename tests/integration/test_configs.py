@@ -18,6 +18,7 @@ from config_folders import (
 )
 from mmengine.optim import build_optim_wrapper
 from mmseg.registry import MODELS
+from tested_page import distinct_models
 from torch import nn
 
 from mmdrsl.engine.round_schedule import build_phases
@@ -101,6 +102,7 @@ class Facts:
             for group in optimizer.param_groups
             for parameter in group["params"]
         }
+        self.num_parameters = sum(p.numel() for p in model.parameters() if p.requires_grad)
         self.options = {name: options[id(p)] for name, p in model.named_parameters()}
         for group in optimizer.param_groups:
             del group["params"]
@@ -120,7 +122,7 @@ def facts_of(path):
 
 
 @pytest.mark.parametrize("path", REPRESENTATIVES, ids=name_of)
-def test_representative_builds_with_its_optimizer(path):
+def test_representative_builds_with_its_optimizer(path, tested):
     facts, cfg = facts_of(path), load(path)
     for name, options in facts.options.items():
         moves_freely = name.endswith("representatives") or name.startswith("discriminators.")
@@ -130,6 +132,7 @@ def test_representative_builds_with_its_optimizer(path):
         teacher = cfg.default_hooks.teacher
         assert teacher.type == "MeanTeacherHook"
         assert teacher.begin <= cfg.default_hooks.self_training.warmup_iterations
+    tested.parameters[name_of(path)] = facts.num_parameters
 
 
 def test_every_key_of_an_optimizer_names_parameters():
@@ -141,15 +144,15 @@ def test_every_key_of_an_optimizer_names_parameters():
 
 def other_distinct_models():
     """One leaf per distinct model that the representatives leave out."""
-    found = {str(load(path).model): path for path in [*reversed(LEAVES), *REPRESENTATIVES]}
-    return sorted(set(found.values()) - set(REPRESENTATIVES))
+    covered = set(map(name_of, REPRESENTATIVES))
+    by_name = {name_of(path): path for path in LEAVES}
+    return [by_name[names[0]] for names in distinct_models().values() if not covered & set(names)]
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("path", other_distinct_models(), ids=name_of)
-def test_distinct_model_builds(path):
-    cfg = load(path)
-    build_optim_wrapper(MODELS.build(cfg.model), cfg.optim_wrapper)
+def test_distinct_model_builds(path, tested):
+    tested.parameters[name_of(path)] = Facts(path).num_parameters
 
 
 def test_translators_train_without_the_hooks_and_loops_of_an_adaptation():

@@ -9,6 +9,7 @@ from mmengine.optim import build_optim_wrapper
 from mmengine.structures import PixelData
 from mmseg.registry import MODELS
 from mmseg.structures import SegDataSample
+from tested_page import ALL_STEPS
 
 from mmdrsl.engine.launch import read_config
 from mmdrsl.models.adaptation_step import AdaptationProgress
@@ -136,18 +137,17 @@ def cases(pairs):
     )
 
 
-ALL = {(method, model) for method in METHODS for model in MODELS_TO_ADAPT}
-
-
 @pytest.mark.parametrize(("method", "model"), cases(FAST))
-def test_method_steps_on_model(method, model, tmp_path):
+def test_method_steps_on_model(method, model, tmp_path, tested):
     assert_steps(composed(tmp_path, model, method))
+    tested.steps.add((method, model))
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("method", "model"), cases(ALL - FAST))
-def test_method_steps_on_every_other_model(method, model, tmp_path):
+@pytest.mark.parametrize(("method", "model"), cases(ALL_STEPS - FAST))
+def test_method_steps_on_every_other_model(method, model, tmp_path, tested):
     assert_steps(composed(tmp_path, model, method))
+    tested.steps.add((method, model))
 
 
 def segmentor_at_start(cfg):

@@ -1,0 +1,75 @@
+"""The page that says which method was trained on which model, and which configs were built: docs/tested.md."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from config_folders import LEAVES, METHODS, MODELS_TO_ADAPT, load, name_of
+from run_tools import ROOT
+
+PAGE = ROOT / "docs" / "tested.md"
+ALL_STEPS = {(method, model) for method in METHODS for model in MODELS_TO_ADAPT}
+STEPS = "## A training step of every method on every model"
+CONFIGS = "## Every config"
+HEADER = """# What was tested
+
+`make test-full` writes this page once all of it passed; `make test` checks that no method, model or config is missing.
+
+"""
+ABOUT_STEPS = """\
+One step of the first round, at a fraction of the width: the loss is finite, every term is in it, every trained weight
+moves.
+"""
+ABOUT_CONFIGS = """\
+Built at full width, with its optimizer. Parameters are those that are trained, heads and discriminators included.
+"""
+
+
+def distinct_models() -> dict[str, list[str]]:
+    """Names of leaves by the text of their model: leaves with the same model are built once."""
+    found: dict[str, list[str]] = {}
+    for path in LEAVES:
+        found.setdefault(str(load(path).model), []).append(name_of(path))
+    return found
+
+
+@dataclass
+class Tested:
+    """What passed so far.
+
+    Attributes:
+        steps: Pairs of method and model.
+        parameters: Number of trained parameters by the name of a config.
+    """
+
+    steps: set[tuple[str, str]] = field(default_factory=set)
+    parameters: dict[str, int] = field(default_factory=dict)
+
+    def page(self) -> str | None:
+        """The page, or None as long as something is missing."""
+        counts = {}
+        for names in distinct_models().values():
+            built = [self.parameters[name] for name in names if name in self.parameters]
+            counts |= dict.fromkeys(names, built[0]) if built else {}
+        if self.steps != ALL_STEPS or len(counts) != len(LEAVES):
+            return None
+        models = sorted(MODELS_TO_ADAPT)
+        rows = [["method", *models], ["---"] * (len(models) + 1)]
+        rows += [[method, *["passed"] * len(models)] for method in METHODS]
+        configs = [["config", "million parameters"], ["---", "---"]]
+        configs += [[name, f"{count / 1e6:.1f}"] for name, count in sorted(counts.items())]
+        return (
+            f"{HEADER}{STEPS}\n\n{ABOUT_STEPS}\n{_table(rows)}\n{CONFIGS}\n\n{ABOUT_CONFIGS}\n"
+            f"{_table(configs)}"
+        )
+
+
+def _table(rows: list[list[str]]) -> str:
+    return "".join(f"| {' | '.join(row)} |\n" for row in rows)
+
+
+def rows_below(heading: str) -> list[list[str]]:
+    """Cells of the table below a heading of the page, its rule left out."""
+    lines = PAGE.read_text(encoding="utf-8").split(heading, 1)[1].split("\n## ")[0].splitlines()
+    rows = [[cell.strip() for cell in line.split("|")[1:-1]] for line in lines if line[:1] == "|"]
+    return [row for row in rows if set(row[0]) != {"-"}]
