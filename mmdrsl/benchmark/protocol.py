@@ -98,9 +98,9 @@ def _bn_mode(cfg: Config) -> str:
     hook = cfg.default_hooks.get("adabn")
     if hook is None:
         return found
-    weight, rest = hook.get("target_weight", 1.0), hook.get("rest", "source")
+    weight = hook.get("target_weight", 1.0)
     said = f"{found}, statistics with weight {weight} of the target"
-    return f"{said}, the rest as they were" if rest == "running" and weight < 1 else said
+    return f"{said}, the rest as they were" if weight < 1 else said
 
 
 def _crops(node: Any) -> Iterator[tuple[int, ...]]:

@@ -82,9 +82,7 @@ def use_tricks(
     if "multi_scale_labels" in names:
         rounds.labeler.scales = settings.multi_scale_labels
     if "target_bn" in names:
-        hook: dict[str, Any] = dict(
-            type="AdaBNHook", target_weight=settings.target_bn, rest="running"
-        )
+        hook: dict[str, Any] = dict(type="AdaBNHook", target_weight=settings.target_bn)
         if "pipeline" in rounds:
             hook["pipeline"] = rounds.pipeline
         # A network that is surer everywhere would pass an upper bound on the easy classes alone.

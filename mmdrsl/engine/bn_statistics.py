@@ -1,4 +1,4 @@
-"""Takes the statistics of batch normalization from images of a dataset, whole or as drawn for training."""
+"""Takes the statistics of batch normalization from images of a dataset."""
 
 from __future__ import annotations
 
@@ -13,7 +13,6 @@ from mmengine.dist import get_dist_info
 from torch import Tensor, nn
 from torch.utils.data import Dataset
 
-from mmdrsl.datasets.two_domain import DomainSample, TwoDomainDataset
 from mmdrsl.datasets.unlabeled import WHOLE_IMAGE_PIPELINE, UnlabelledDataset
 from mmdrsl.models.batch_norm import calibrate_running_statistics
 from mmdrsl.models.feature_maps import auxiliary_heads, feature_maps
@@ -25,7 +24,7 @@ def check_sample(*, target_weight: float, num_images: int, batch_size: int) -> N
 
     Args:
         target_weight: Weight of the target in the statistics.
-        num_images: Images of a domain to take.
+        num_images: Images to take.
         batch_size: Images per forward pass.
 
     Raises:
@@ -139,36 +138,8 @@ def images_of(
     return _batches(model, dataset, list(numbers), batch_size)
 
 
-def source_batches(
-    model: UDASegmentor,
-    dataset: TwoDomainDataset,
-    *,
-    seed: Sequence[int],
-    num_images: int,
-    batch_size: int,
-) -> Iterator[Tensor]:
-    """Source images with the transforms of training, shared out over the ranks; all images are equally likely.
-
-    Args:
-        model: Its preprocessor normalizes the images.
-        dataset: The training data.
-        seed: What the draw depends on, beside the rank.
-        num_images: How many to draw, over all ranks.
-        batch_size: As in `target_batches`.
-
-    Yields:
-        Normalized images (B, 3, H, W).
-    """
-    rank, world_size = get_dist_info()
-    rng = np.random.default_rng([*seed, rank])
-    count = max(min(num_images, 2), num_images // world_size)
-    chosen = rng.integers(len(dataset.domains["source"]), size=count)
-    draws = [DomainSample("source", int(index), int(rng.integers(2**32))) for index in chosen]
-    return _batches(model, dataset, draws, batch_size)
-
-
 def _batches(
-    model: UDASegmentor, dataset: Dataset, keys: Sequence[Any], batch_size: int
+    model: UDASegmentor, dataset: Dataset, keys: Sequence[int], batch_size: int
 ) -> Iterator[Tensor]:
     count = math.ceil(len(keys) / batch_size)
     if batch_size > 1:

@@ -11,8 +11,7 @@ from mmengine.runner import Runner
 from mmseg.registry import DATASETS, MODELS
 from PIL import Image
 
-from mmdrsl.engine import bn_statistics
-from mmdrsl.engine.bn_statistics import images_of, source_batches
+from mmdrsl.engine.bn_statistics import images_of
 from mmdrsl.engine.hooks.test_time_bn_hook import TestTimeBNHook
 
 CONFIG = "configs/source_only/deeplabv3plus_scenes2scenes.py"
@@ -132,15 +131,6 @@ def test_views_of_a_test_take_the_statistics_of_their_network(evaluate, scenes_r
     torch.testing.assert_close(
         found, statistics_by_hand(model, scenes_root)[0], atol=1e-4, rtol=1e-4
     )
-
-
-@pytest.mark.parametrize("world_size", [2, 8])
-def test_no_rank_draws_a_single_source_image(monkeypatch, scenes_root, evaluate, world_size):
-    model, _ = evaluate("usual")
-    dataset = DATASETS.build(Config.fromfile(CONFIG).train_dataloader.dataset)
-    monkeypatch.setattr(bn_statistics, "get_dist_info", lambda: (1, world_size))
-    drawn = source_batches(model, dataset, seed=[0, 0], num_images=3, batch_size=8)
-    assert [len(batch) for batch in drawn] == [2]
 
 
 def test_other_models_are_refused(evaluate):

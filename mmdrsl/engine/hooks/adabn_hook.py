@@ -13,7 +13,6 @@ from mmdrsl.engine.adaptation_hook import AdaptationHook
 from mmdrsl.engine.bn_statistics import (
     check_sample,
     check_target,
-    source_batches,
     take_statistics,
     target_batches,
 )
@@ -37,18 +36,16 @@ class AdaBNHook(AdaptationHook):
     labels, trains and predicts under the statistics of its beginning, and an evaluation inside a round leaves them.
 
     Args:
-        target_weight: Weight of the target in the statistics, in (0, 1].
-        rest: Where the rest comes from: ``source``, from source images with the transforms of training; ``running``,
-            from what the layers hold at that moment (Schneider et al. 2020), which needs batches that renew it.
-            Training goes on from the statistics without the mixture, so that no mixture enters the next one.
-        num_images: Images of a domain to take, >= 2, shared out over the ranks: target images evenly spaced over the
-            dataset, source images at random.
+        target_weight: Weight of the target in the statistics, in (0, 1]. Below 1, the rest is what the layers hold at
+            that moment (Schneider et al. 2020), which needs batches that renew it. Training goes on from the
+            statistics without the mixture, so that no mixture enters the next one.
+        num_images: Target images to take, >= 2, evenly spaced over the dataset, shared out over the ranks.
         batch_size: Images per forward pass, >= 2; images of different size are cut to the smallest of their batch.
         pipeline: Transforms that load a target image, without random ones, such as those of labeling; by default the
             whole image at its own size.
 
     Raises:
-        ValueError: A number is below 2, the share outside (0, 1], or `rest` is unknown.
+        ValueError: A number is below 2, or the weight outside (0, 1].
     """
 
     acts_in_warmup = False
@@ -60,16 +57,12 @@ class AdaBNHook(AdaptationHook):
         self,
         *,
         target_weight: float = 1.0,
-        rest: str = "source",
         num_images: int = 200,
         batch_size: int = 8,
         pipeline: Sequence[dict] | None = None,
     ) -> None:
         check_sample(target_weight=target_weight, num_images=num_images, batch_size=batch_size)
-        if rest not in ("source", "running"):
-            raise ValueError(f"rest must be 'source' or 'running', found {rest!r}.")
         self.target_weight = target_weight
-        self.rest = rest
         self.num_images = num_images
         self.batch_size = batch_size
         self.pipeline = pipeline
@@ -97,10 +90,10 @@ class AdaBNHook(AdaptationHook):
                 "AdaBNHook takes statistics of target images, but train_dataloader.dataset has no "
                 "target. Use a TwoDomainDataset with target=dict(type='UnlabelledDataset', ...)."
             )
-        if self.rest == "running" and unwrapped(runner).bn_mode == "frozen":
+        if self.target_weight < 1 and unwrapped(runner).bn_mode == "frozen":
             raise ValueError(
-                "rest='running' with model.bn_mode='frozen' would move further to the target with every round, "
-                "for nothing renews the statistics in between: use rest='source'."
+                f"target_weight={self.target_weight} with model.bn_mode='frozen' would move further to the target with "
+                "every round, for nothing renews the statistics in between: use target_weight=1, or another bn_mode."
             )
         check_target(domains["target"])
         # Layers that the model keeps frozen while it trains show only now.
@@ -145,28 +138,26 @@ class AdaBNHook(AdaptationHook):
 
     def _calibrate(self, runner: Runner, *, finished: int) -> None:
         model = unwrapped(runner)
-        if self.rest == "running":
+        if self.target_weight < 1:
             self._unmixed = {
                 name: buffer.detach().clone()
                 for name, buffer in model.named_buffers()
                 if name.rpartition(".")[2] in ("running_mean", "running_var")
             }
-        self._take(runner, model, model.networks(), finished)
+        self._take(runner, model, model.networks())
         if model.teacher is not None and model.teacher.steps > 0:
             # A teacher is always in evaluation mode; this one call lets its layers take statistics.
             model.teacher.module.train()
-            self._take(runner, model, model.teacher.module, finished)
+            self._take(runner, model, model.teacher.module)
             model.teacher.eval()
         runner.message_hub.update_info(_CALIBRATED, finished)
 
-    def _take(
-        self, runner: Runner, model: UDASegmentor, networks: nn.ModuleDict, finished: int
-    ) -> None:
-        dataset = runner.train_dataloader.dataset
-        size = dict(num_images=self.num_images, batch_size=self.batch_size)
-        if self.target_weight < 1 and self.rest == "source":
-            drawn = source_batches(model, dataset, seed=[runner.seed, finished], **size)
-            take_statistics(networks, drawn)
-        target = dataset.domains["target"]
-        whole = target_batches(model, target, pipeline=self.pipeline, **size)
+    def _take(self, runner: Runner, model: UDASegmentor, networks: nn.ModuleDict) -> None:
+        whole = target_batches(
+            model,
+            runner.train_dataloader.dataset.domains["target"],
+            num_images=self.num_images,
+            batch_size=self.batch_size,
+            pipeline=self.pipeline,
+        )
         take_statistics(networks, whole, weight=self.target_weight)
