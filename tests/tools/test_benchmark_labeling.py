@@ -16,7 +16,7 @@ CONFIG = "configs/self_training/deeplabv3plus_scenes2scenes.py"
 def test_last_line_is_one_object(scenes_root, monkeypatch, capsys):
     monkeypatch.setenv("MMDRSL_SCENES", str(scenes_root))
     monkeypatch.setenv("PYTHONPATH", str(ROOT))
-    options = ("--images", "4", "--turns", "1", "--few", "2", "--many", "4", "--json")
+    options = ("--num-images", "4", "--turns", "1", "--few", "2", "--many", "4", "--json")
     program = str(ROOT / "tools" / "analysis_tools" / "benchmark_labeling.py")
     monkeypatch.setattr(sys, "argv", [program, str(ROOT / CONFIG), *options])
     benchmark_labeling.main()
@@ -46,7 +46,7 @@ def test_peak_memory_is_that_of_the_process_itself():
 
 def test_repeated_images_have_names_of_their_own(scenes_root, monkeypatch):
     monkeypatch.setenv("MMDRSL_SCENES", str(scenes_root))
-    job = benchmark_labeling.build_labeling(benchmark_labeling.Config.fromfile(str(ROOT / CONFIG)))
+    job = benchmark_labeling.build_labeling(benchmark_labeling.read_config(ROOT / CONFIG))
     repeated = benchmark_labeling.RepeatedImages(job.dataset, 8)
     names = [repeated.get_data_info(index)["sample_id"] for index in range(8)]
     assert len(set(names)) == 8

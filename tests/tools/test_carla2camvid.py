@@ -8,7 +8,7 @@ from mmengine.config import Config
 from mmseg.registry import DATASETS
 
 from mmdrsl.benchmark.evaluation_set import read_evaluation_set
-from mmdrsl.benchmark.pairs import DEFAULT_PAIR, PAIRS
+from mmdrsl.benchmark.pairs import read_pair
 
 ROOT = Path(__file__).resolve().parents[2]
 SIZE = (480, 640)
@@ -70,7 +70,7 @@ def test_layout_and_splits(converter, sources, monkeypatch):
         "camvid/val_0016E5.txt": ["0016E5_07959"],
     }
     monkeypatch.setenv("MMDRSL_BENCHMARK", str(sources / "out"))
-    cfg = Config.fromfile(str(ROOT / "configs/_base_/datasets/carla2camvid.py"))
+    cfg = Config.fromfile(str(ROOT / "configs/_base_/pairs/carla2camvid.py"))
     training = DATASETS.build(cfg.train_dataloader.dataset)
     assert {name: len(part) for name, part in training.domains.items()} == {
         "source": 3,
@@ -97,7 +97,9 @@ def test_names_of_the_ids_are_those_of_the_datasets(converter, sources, dataset)
     }
     assert {name: found.dataset["renames"].get(name) for name in expected} == expected
     # All that tools/run_benchmark.py asks for but the weights.
-    assert not [name for name in PAIRS[DEFAULT_PAIR].lists if not (root / name).is_file()]
+    lists = read_pair("carla2camvid", ROOT / "configs").lists
+    assert lists
+    assert all((root / name).is_file() for name in lists)
 
 
 def test_second_call_keeps_files(converter, sources):

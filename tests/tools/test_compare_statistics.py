@@ -1,4 +1,4 @@
-"""Label-free scores of shares of the target's statistics."""
+"""Label-free scores of weights of the target's statistics."""
 
 import sys
 from pathlib import Path
@@ -8,19 +8,21 @@ import numpy as np
 import pytest
 import torch
 from mmengine.config import Config
-from mmengine.registry import init_default_scope
 from mmseg.registry import DATASETS, MODELS
 from torch import nn
 
 from mmdrsl.engine.bn_statistics import images_of
 from mmdrsl.models.feature_maps import feature_maps
 from mmdrsl.scenes.writer import write_scenes
+from mmdrsl.visualization.mode_maps import load_model
 
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT / "tools" / "analysis_tools"))
 import compare_statistics  # noqa: E402
 
-CONFIG = str(ROOT / "configs/drsl/ablations/deeplabv3plus_scenes2scenes_backbone_features.py")
+CONFIG = str(ROOT / "configs/drsl/deeplabv3plus_scenes2scenes.py")
+# An untrained decoder says the same of every pixel, an untrained backbone does not.
+MODES_ON_THE_BACKBONE = {"model.heads.mmdl.in_index": 3}
 ORACLE = str(ROOT / "configs/oracle/deeplabv3plus_scenes2scenes.py")
 
 
@@ -50,22 +52,32 @@ def test_consistency_by_hand():
     assert "heads" not in found
 
 
-@pytest.fixture
-def run(tmp_path, monkeypatch, capsys):
-    root = tmp_path / "set"
-    write_scenes(
-        out_dir=root, num_game=1, num_camera_train=3, num_camera_val=1, image_size=(128, 64)
-    )
-    monkeypatch.setenv("MMDRSL_SCENES", str(root))
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """Scenes, and the checkpoint of an untrained model."""
+    root = tmp_path_factory.mktemp("statistics")
+    sizes = dict(num_game=1, num_camera_train=3, num_camera_val=1, image_size=(128, 64))
+    write_scenes(out_dir=root / "scenes", **sizes)
     cfg = Config.fromfile(CONFIG)
-    init_default_scope(cfg.default_scope)
+    cfg.merge_from_dict(MODES_ON_THE_BACKBONE)
     torch.manual_seed(0)
-    model = MODELS.build(cfg.model)
-    checkpoint = tmp_path / "untrained.pth"
-    torch.save(dict(state_dict=model.state_dict(), meta={}), checkpoint)
+    weights = MODELS.build(cfg.model).state_dict()
+    torch.save(dict(state_dict=weights, meta={}), root / "untrained.pth")
+    return root
+
+
+@pytest.fixture
+def run(folder, monkeypatch, capsys):
+    monkeypatch.setenv("MMDRSL_SCENES", str(folder / "scenes"))
+    checkpoint = str(folder / "untrained.pth")
+    cfg = Config.fromfile(CONFIG)
+    cfg.merge_from_dict(MODES_ON_THE_BACKBONE)
+    model = load_model(cfg, checkpoint)
 
     def call(*options, config=CONFIG):
-        monkeypatch.setattr(sys, "argv", ["tool", config, str(checkpoint), *map(str, options)])
+        (option,) = (f"{name}={value}" for name, value in MODES_ON_THE_BACKBONE.items())
+        arguments = [config, checkpoint, *map(str, options), "--cfg-options", option]
+        monkeypatch.setattr(sys, "argv", ["tool", *arguments])
         compare_statistics.main()
         lines = [line for line in capsys.readouterr().out.splitlines() if line.startswith("|")]
         return [[cell.strip() for cell in line.split("|")[1:-1]] for line in lines]
@@ -73,9 +85,9 @@ def run(tmp_path, monkeypatch, capsys):
     return SimpleNamespace(call=call, model=model, cfg=cfg)
 
 
-def test_a_line_for_every_share(run):
-    head, _, *lines = run.call("--shares", 0, 0.5, "--num-images", 2)
-    assert head == ["share of the target", "heads", "mirrored", "smaller", "entropy"]
+def test_a_line_for_every_weight(run):
+    head, _, *lines = run.call("--target-weights", 0, 0.5, "--num-images", 2)
+    assert head == ["weight of the target", "heads", "mirrored", "smaller", "entropy"]
     assert [line[0] for line in lines] == ["0.0", "0.5"]
     # Statistics change what the network says.
     assert lines[0][1:] != lines[1][1:]
@@ -111,7 +123,7 @@ def test_scored_images_are_not_in_the_statistics(count, num_images, num_scored):
     ("options", "message"),
     [
         (("--num-images", 3), r"all 3 images of the target are in the statistics"),
-        (("--shares", 1.5), r"--shares must be in [0, 1], found [1.5]"),
+        (("--target-weights", 1.5), r"--target-weights must be in [0, 1], found [1.5]"),
         (("--num-scored", 0), "must be at least 1"),
     ],
 )

@@ -15,7 +15,7 @@ from PIL import Image
 from mmdrsl.scenes.writer import write_scenes
 
 ROOT = Path(__file__).resolve().parents[2]
-SCENES_CONFIG = str(ROOT / "configs/_base_/datasets/scenes2scenes.py")
+SCENES_CONFIG = str(ROOT / "configs/_base_/pairs/scenes2scenes.py")
 SIZE = (16, 24)
 
 
@@ -306,7 +306,7 @@ def test_unusable_configs(tmp_path, check):
 def test_real_samples(check):
     if not Path(os.environ.get("MMDRSL_SAMPLES", ""), "gta5").is_dir():
         pytest.skip("MMDRSL_SAMPLES names no folder of samples")
-    status, _, found = check(ROOT / "configs/_base_/datasets/gta2cs.py")
+    status, _, found = check(ROOT / "configs/_base_/pairs/gta2cs.py")
     # The sums of the numbers in tests/datasets/test_real_files.py.
     assert found["source"]["pixels"]["road"] == 65375 + 148881
     assert found["source"]["pixels"]["ignore"] == 76026 + 78088
@@ -319,7 +319,7 @@ def test_real_samples(check):
 
 
 def browse(monkeypatch, config, folder, *options):
-    arguments = [str(config), "--out", str(folder), "--number", "2", *options]
+    arguments = [str(config), "--out", str(folder), "--num-images", "2", *options]
     monkeypatch.setattr(sys, "argv", ["browse_dataset.py", *arguments])
     status = tool("browse_dataset").main()
     return status, [cv2.imread(str(path)) for path in sorted(folder.glob("*.png"))]

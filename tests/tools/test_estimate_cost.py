@@ -12,8 +12,6 @@ sys.path.insert(0, str(ROOT / "tools" / "analysis_tools"))
 import benchmark_step  # noqa: E402
 import estimate_cost  # noqa: E402
 
-from mmdrsl.mmengine_private import resolve_mmseg_bases  # noqa: E402
-
 CONFIG = str(ROOT / "configs/drsl/deeplabv3plus_scenes2scenes.py")
 
 
@@ -40,7 +38,7 @@ def test_estimate_is_what_a_full_step_takes(monkeypatch, capsys):
     monkeypatch.setattr(sys, "argv", ["estimate_cost.py", CONFIG, "--json", "--teraflops", "0.5"])
     estimate_cost.main()
     found = json.loads(capsys.readouterr().out.splitlines()[-1])
-    resolve_mmseg_bases()
+
     cfg = Config.fromfile(CONFIG)
     device = torch.device("cpu")
     candidate = benchmark_step.build_candidate(cfg.model, cfg, device, amp=False)

@@ -9,7 +9,6 @@ import numpy as np
 import pytest
 import torch
 from mmengine.config import Config
-from mmengine.registry import init_default_scope
 from mmseg.registry import MODELS
 
 from mmdrsl.scenes.writer import write_scenes
@@ -20,7 +19,8 @@ import mode_maps  # noqa: E402
 import mode_purity  # noqa: E402
 
 # An untrained decoder says the same of every pixel, an untrained backbone does not.
-CONFIG = str(ROOT / "configs/drsl/ablations/deeplabv3plus_scenes2scenes_backbone_features.py")
+CONFIG = str(ROOT / "configs/drsl/deeplabv3plus_scenes2scenes.py")
+IN_INDEX = "model.heads.mmdl.in_index"
 PLAIN = str(ROOT / "configs/self_training/deeplabv3plus_scenes2scenes.py")
 
 
@@ -33,24 +33,29 @@ def scenes(tmp_path_factory):
     return root
 
 
-@pytest.fixture
-def untrained(scenes, tmp_path, monkeypatch):
+@pytest.fixture(scope="module")
+def checkpoints(tmp_path_factory):
     """Checkpoints of untrained models by name: with two modes, with three, without any."""
-    monkeypatch.setenv("MMDRSL_SCENES", str(scenes))
-    found = {}
+    folder, found = tmp_path_factory.mktemp("untrained"), {}
     for name, path, num_modes in (("two", CONFIG, 2), ("three", CONFIG, 3), ("plain", PLAIN, None)):
         cfg = Config.fromfile(path)
-        init_default_scope(cfg.default_scope)
         if num_modes:
-            cfg.model.heads.mmdl.num_modes = num_modes
+            cfg.model.heads.mmdl.update(num_modes=num_modes, in_index=3)
         torch.manual_seed(0)
-        found[name] = str(tmp_path / f"{name}.pth")
+        found[name] = str(folder / f"{name}.pth")
         torch.save(dict(state_dict=MODELS.build(cfg.model).state_dict(), meta={}), found[name])
     return found
 
 
+@pytest.fixture
+def untrained(checkpoints, scenes, monkeypatch):
+    monkeypatch.setenv("MMDRSL_SCENES", str(scenes))
+    return checkpoints
+
+
 def call(tool, monkeypatch, *options):
-    monkeypatch.setattr(sys, "argv", ["tool", *map(str, options)])
+    arguments = [*map(str, options), "--cfg-options", f"{IN_INDEX}=3"]
+    monkeypatch.setattr(sys, "argv", ["tool", *arguments])
     tool.main()
 
 

@@ -1,7 +1,7 @@
 """Which weight of the target's statistics should a network predict with? Scores that need no label.
 
 python tools/analysis_tools/compare_statistics.py CONFIG CHECKPOINT [--target-weights 0 0.25 0.5 0.75 1]
-    [--num-images 64] [--num-scored 24]
+    [--num-images 64] [--num-scored 24] [--cfg-options KEY=VALUE ...]
 
 For every weight the statistics of batch normalization are mixed with those of the config's unlabeled target images, as
 `TestTimeBNHook` does it, and other images of the target are predicted. Printed are percentages of pixels that
@@ -19,6 +19,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from mmengine.config import DictAction
 from mmseg.registry import DATASETS
 from torch import Tensor
 
@@ -113,12 +114,16 @@ def main() -> None:
     parser.add_argument("--target-weights", nargs="+", type=float, default=[0, 0.25, 0.5, 0.75, 1])
     parser.add_argument("--num-images", type=int, default=64, help="images for the statistics")
     parser.add_argument("--num-scored", type=int, default=24, help="images to predict")
+    parser.add_argument(
+        "--cfg-options", nargs="+", action=DictAction, help="config entries to override, key=value"
+    )
     args = parser.parse_args()
     if min(args.num_images, args.num_scored) < 1:
         parser.error("--num-images and --num-scored must be at least 1")
     if not all(0 <= weight <= 1 for weight in args.target_weights):
         parser.error(f"--target-weights must be in [0, 1], found {args.target_weights}")
     cfg = read_config(args.config)
+    cfg.merge_from_dict(args.cfg_options or {})
     if "target" not in cfg.train_dataloader.dataset:
         parser.error(
             f"{args.config} has no train_dataloader.dataset.target: give a config of an adaptation"

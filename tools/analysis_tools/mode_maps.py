@@ -1,6 +1,7 @@
 """Mode maps of both domains side by side: does a mode mean the same thing in each?
 
 python tools/analysis_tools/mode_maps.py CONFIG CHECKPOINT [--out work_dirs/mode_maps.png] [--num-pairs N]
+    [--cfg-options KEY=VALUE ...]
 
 One row per pair of images: source image, its modes, its classes, then the same of the target. Every class has its
 color, every mode of it a shade. Classes are those that the model predicts.
@@ -13,7 +14,7 @@ from pathlib import Path
 
 import cv2
 import numpy as np
-from mmengine.config import Config
+from mmengine.config import Config, DictAction
 from mmengine.registry import init_default_scope
 from mmseg.registry import DATASETS
 
@@ -89,12 +90,16 @@ def main() -> None:
     parser.add_argument("checkpoint", help="its checkpoint")
     parser.add_argument("--out", type=Path, default=Path("work_dirs/mode_maps.png"))
     parser.add_argument("--num-pairs", type=int, default=5)
+    parser.add_argument(
+        "--cfg-options", nargs="+", action=DictAction, help="config entries to override, key=value"
+    )
     args = parser.parse_args()
     if args.out.suffix not in (".png", ".jpg"):
         parser.error(
             f"--out {args.out} is no picture: expected a file name that ends with .png or .jpg"
         )
     cfg = read_config(args.config)
+    cfg.merge_from_dict(args.cfg_options or {})
     sheet = mode_map_sheet(cfg, load_model(cfg, args.checkpoint), num_pairs=args.num_pairs)
     args.out.parent.mkdir(parents=True, exist_ok=True)
     cv2.imwrite(str(args.out), cv2.cvtColor(sheet, cv2.COLOR_RGB2BGR))

@@ -1,7 +1,7 @@
 """Are discovered modes real? Their agreement with the true sub-types of the procedural scenes.
 
 python tools/analysis_tools/mode_purity.py CONFIG CHECKPOINT [CHECKPOINT ...] [--plain CONFIG CHECKPOINT]
-    [--out FILE.json] [--num-images N]
+    [--out FILE.json] [--num-images N] [--cfg-options KEY=VALUE ...]
 
 The renderer knows whether a pixel of a building is brick or glass; nothing in training does. For each checkpoint (its
 number of modes K is read from it) and each class with several sub-types: normalized mutual information (NMI, 0..1)
@@ -23,7 +23,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from mmengine.config import Config
+from mmengine.config import Config, DictAction
 from mmengine.dataset import pseudo_collate
 from mmengine.registry import init_default_scope
 from mmseg.registry import DATASETS
@@ -256,6 +256,9 @@ def parse_args() -> argparse.Namespace:
     )
     parser.add_argument("--num-images", type=int, default=60, help="images per domain")
     parser.add_argument("--out", type=Path, help="write the scores as JSON")
+    parser.add_argument(
+        "--cfg-options", nargs="+", action=DictAction, help="config entries to override, key=value"
+    )
     return parser.parse_args()
 
 
@@ -263,6 +266,7 @@ def main() -> None:
     """Score every checkpoint and print one line each."""
     args = parse_args()
     cfg = read_config(args.config)
+    cfg.merge_from_dict(args.cfg_options or {})
     datasets = datasets_of(cfg)
     names = datasets["camera"].metainfo["classes"]  # type: ignore[attr-defined]
     index = cfg.model.heads.mmdl.get("in_index", -1)
