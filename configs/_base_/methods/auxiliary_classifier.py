@@ -1,4 +1,4 @@
-"""A second classifier on the feature map before the last, for methods that align or compare two outputs.
+"""A second classifier on the third feature map, of four or five, for methods that align or compare two outputs.
 
 It is a head of the adaptor and not MMSegmentation's ``auxiliary_head``: its first weights are drawn aside, so that every
 method starts from one segmentor, and the exported checkpoint stays that of the plain segmentor. It learns beside the
@@ -9,7 +9,7 @@ method = dict(
     heads=dict(
         auxiliary=dict(
             type="FCNHead",
-            in_index=-2,
+            in_index=2,
             channels=64,
             num_convs=1,
             concat_input=False,
