@@ -56,9 +56,6 @@ def build(scenes_root, tmp_path, monkeypatch):
                     transform.crop_size = (64, 128)
         hooks = cfg.default_hooks.items()
         cfg.default_hooks = {name: hook for name, hook in hooks if hook is not None}
-        if "adabn" in cfg.default_hooks:
-            # So many source images, where the statistics are partly theirs.
-            cfg.default_hooks.adabn.num_images = 16
         return Runner.from_cfg(cfg)
 
     return call
