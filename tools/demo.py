@@ -30,7 +30,7 @@ from mmdrsl.benchmark.methods import choose_methods
 from mmdrsl.benchmark.pairs import read_pair
 from mmdrsl.benchmark.plan import CONFIGS, BenchmarkRun, Settings, plan_runs
 from mmdrsl.benchmark.processes import Processes, StoppedError
-from mmdrsl.benchmark.training_run import ROOT, TrainingError
+from mmdrsl.benchmark.training_run import TrainingError
 from mmdrsl.engine.launch import read_config
 from mmdrsl.scenes.writer import write_scenes
 from mmdrsl.visualization import (
@@ -48,6 +48,7 @@ METHODS = ("source_only", "self_training", "drsl")
 TRICKS = ("mean_teacher",)
 WORLD_SEED = 0
 LINE_INTERVAL_SECONDS = 30.0
+SCENES = Path("data/scenes")
 
 
 def parse_args(arguments: Sequence[str] | None = None) -> argparse.Namespace:
@@ -56,8 +57,8 @@ def parse_args(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument(
         "--seed", type=int, default=0, help="training seed; the scenes stay the same"
     )
-    parser.add_argument("--data", type=Path, default=ROOT / "data/scenes", help="the scenes")
-    parser.add_argument("--work-dir", type=Path, default=ROOT / "work_dirs/demo", help="results")
+    parser.add_argument("--data", type=Path, default=SCENES, help="the scenes")
+    parser.add_argument("--work-dir", type=Path, default=Path("work_dirs/demo"), help="results")
     parser.add_argument(
         "--cfg-options",
         nargs="+",
@@ -116,7 +117,7 @@ def train(settings: Settings, runs: Sequence[BenchmarkRun]) -> Execution:
         TrainingError: A process failed.
         StoppedError: The demo was stopped.
     """
-    processes = Processes(environment={**os.environ, "OMP_NUM_THREADS": "1"}, folder=ROOT)
+    processes = Processes(environment={**os.environ, "OMP_NUM_THREADS": "1"}, folder=Path.cwd())
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: processes.stop())
     execution = Execution(
@@ -217,7 +218,7 @@ def run_demo(args: argparse.Namespace) -> None:
     started = time.monotonic()
     scenes = args.data.resolve()
     # A finished set is used as it is, so that --data may name one of another size.
-    if not (scenes / "scenes.json").is_file() or scenes == ROOT / "data/scenes":
+    if not (scenes / "scenes.json").is_file() or args.data == SCENES:
         write_scenes(out_dir=scenes, seed=WORLD_SEED, progress=True)
     settings, runs = plan(args)
     settings.out.mkdir(parents=True, exist_ok=True)

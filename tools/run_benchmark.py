@@ -197,7 +197,7 @@ def make_translations(name: str, *, pair: Pair, data: Path, out: Path) -> Path:
     config = choose_methods([LOWER_BOUND], CONFIGS, pair.name)[LOWER_BOUND]
     command = [sys.executable, str(ROOT / "tools/translate_dataset.py"), str(config), name]
     environment = {**os.environ, pair.variable: str(data)}
-    done = subprocess.run([*command, "--out", str(folder)], cwd=ROOT, env=environment, check=False)
+    done = subprocess.run([*command, "--out", str(folder)], env=environment, check=False)
     if done.returncode != 0:
         raise TrainingError(f"the translation failed with exit status {done.returncode}.")
     return folder
@@ -386,7 +386,7 @@ def run_benchmark(args: argparse.Namespace) -> int:
     variables["PYTHONPATH"] = os.pathsep.join(
         [*dict.fromkeys(folders), *filter(None, [os.environ.get("PYTHONPATH")])]
     )
-    processes = Processes(environment={**os.environ, **variables}, folder=ROOT)
+    processes = Processes(environment={**os.environ, **variables}, folder=Path.cwd())
     execution = Execution(
         processes=processes, evaluation=settings.evaluation, threads=threads, say=say
     )

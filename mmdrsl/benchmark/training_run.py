@@ -11,8 +11,10 @@ from pathlib import Path
 
 from mmengine.config import Config
 
+from mmdrsl.installation import files_root
+
 LOG_LINES_SHOWN = 30
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = files_root()
 
 
 class TrainingError(RuntimeError):
