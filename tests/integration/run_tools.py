@@ -4,9 +4,11 @@ import gc
 import multiprocessing
 import os
 import runpy
+import socket
 import subprocess
 import sys
 import tempfile
+import time
 from pathlib import Path
 
 import torch
@@ -49,7 +51,7 @@ StepSeedHook.before_train_iter = kill
 # A process that has imported everything and is copied for every tool: a start takes no seconds.
 _SERVER = multiprocessing.get_context("forkserver")
 _SERVER.set_forkserver_preload(
-    ["mmdrsl", "mmseg.apis", "mmengine.runner", "sklearn.cluster", "run_tools"]
+    ["mmdrsl", "mmseg.apis", "sklearn.cluster", "matplotlib.backends.backend_agg", "run_tools"]
 )
 # Asking CUDA itself whether there is a GPU would keep the copies from using it.
 os.environ.setdefault("PYTORCH_NVML_BASED_CUDA_CHECK", "1")
@@ -115,19 +117,64 @@ def run_tool(command, scenes_root, *, before="", status=0, folder=ROOT, path=(),
     """
     environment = tool_environment(scenes_root)
     environment["PYTHONPATH"] = os.pathsep.join(map(str, [ROOT, *path]))
-    with tempfile.TemporaryDirectory() as logs:
-        log = Path(logs, "log")
-        process = _SERVER.Process(
-            target=_run, args=(list(map(str, command)), environment, str(folder), before, str(log))
-        )
-        process.start()
-        process.join(timeout)
-        found = process.exitcode
-        if found is None:
-            process.kill()
-        output = log.read_text(errors="replace") if log.is_file() else ""
+    ((found, output),) = _run_all([environment], command, before, folder, timeout)
     assert found == status, f"exit status {found}, expected {status}: {output[-6000:]}"
     return output
+
+
+def run_ranks(command, scenes_root, *, ranks=2, before="", statuses=None, timeout=300):
+    """Run a tool as several CPU ranks, as torchrun starts them; return the first one's output.
+
+    Args:
+        command: As for `run_tool`, without a launcher.
+        scenes_root: The tiny set of scenes.
+        ranks: How many.
+        before: Program to run in every rank before the tool.
+        statuses: Expected exit status of each rank, None for any; by default all are 0.
+        timeout: Seconds.
+    """
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        place = dict(MASTER_ADDR="127.0.0.1", MASTER_PORT=str(free.getsockname()[1]))
+    environments = [
+        dict(
+            **tool_environment(scenes_root),
+            **place,
+            RANK=str(rank),
+            LOCAL_RANK=str(rank),
+            WORLD_SIZE=str(ranks),
+        )
+        for rank in range(ranks)
+    ]
+    tool, *options = command
+    command = [tool, "--launcher", "pytorch", *options]
+    ends = _run_all(environments, command, before, ROOT, timeout)
+    for rank, (found, output) in enumerate(ends):
+        status = statuses[rank] if statuses else 0
+        assert status in (None, found), f"rank {rank}: exit status {found}: {output[-6000:]}"
+    return ends[0][1]
+
+
+def _run_all(environments, command, before, folder, timeout):
+    """Exit status and output of one process per environment."""
+    end = time.monotonic() + timeout
+    with tempfile.TemporaryDirectory() as logs:
+        processes = []
+        for number, environment in enumerate(environments):
+            log = Path(logs, str(number))
+            arguments = (list(map(str, command)), environment, str(folder), before, str(log))
+            process = _SERVER.Process(target=_run, args=arguments)
+            process.start()
+            processes.append((process, log))
+        ends = []
+        for process, log in processes:
+            process.join(max(0.0, end - time.monotonic()))
+            if process.exitcode is None:
+                process.kill()
+                process.join()
+            output = log.read_text(errors="replace") if log.is_file() else ""
+            ends.append((process.exitcode, output))
+    return ends
 
 
 def run_program(command, scenes_root, timeout=300):

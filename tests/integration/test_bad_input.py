@@ -66,17 +66,10 @@ def test_target_folder_without_images(scenes, tmp_path):
         train(tmp_path)
 
 
-@pytest.mark.parametrize(
-    ("option", "value", "message"),
-    [
-        ("target_weight", 0, r"target_weight must be in \(0, 1\], found 0"),
-        ("target_weight", 1.5, r"target_weight must be in \(0, 1\], found 1.5"),
-        ("rest", "warmup", "rest must be 'source' or 'running', found 'warmup'"),
-    ],
-)
-def test_impossible_statistics(scenes, tmp_path, option, value, message):
-    with pytest.raises(ValueError, match=message):
-        train(tmp_path, **{f"default_hooks.adabn.{option}": value})
+@pytest.mark.parametrize("weight", [0, 1.5])
+def test_impossible_statistics(scenes, tmp_path, weight):
+    with pytest.raises(ValueError, match=rf"target_weight must be in \(0, 1\], found {weight}"):
+        train(tmp_path, **{"default_hooks.adabn.target_weight": weight})
 
 
 def test_backbone_file_that_is_missing_or_does_not_fit(scenes, tmp_path):

@@ -1,6 +1,5 @@
 import json
 import signal
-import sys
 
 import cv2
 import numpy as np
@@ -8,7 +7,7 @@ import pytest
 import torch
 from cityscapesscripts.helpers.labels import labels
 from mmengine.config import Config
-from run_tools import DRSL_CONFIG, ROOT, run_program, run_tool
+from run_tools import DRSL_CONFIG, ROOT, run_ranks, run_tool
 
 from mmdrsl.engine.labeling import build_labeling
 from mmdrsl.pseudo_labels.artifact import PseudoLabelArtifact
@@ -138,11 +137,7 @@ def test_a_folder_of_other_files_is_left_alone(uninterrupted_run, scenes_root, t
 
 @pytest.mark.slow
 def test_two_ranks_write_the_same_artifact_as_one(whole, uninterrupted_run, scenes_root, tmp_path):
-    arguments = command(
-        uninterrupted_run / "iter_10.pth", tmp_path / "out", "--launcher", "pytorch"
-    )
-    launcher = ["-m", "torch.distributed.run", "--nproc_per_node=2", "--master_port=29611"]
-    run_program([sys.executable, *launcher, *arguments], scenes_root)
+    run_ranks(command(uninterrupted_run / "iter_10.pth", tmp_path / "out"), scenes_root)
     assert manifest(tmp_path / "out") == manifest(whole)
     for folder in ("labels", "color", "confidence"):
         for path in sorted((whole / folder).rglob("*.png")):

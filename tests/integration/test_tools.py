@@ -17,6 +17,7 @@ from run_tools import (
     DRSL_CONFIG,
     ROOT,
     run_program,
+    run_ranks,
     run_tool,
     tool_environment,
     train_command,
@@ -144,38 +145,27 @@ def test_plain_checkpoint_starts_an_adaptation(exported, scenes_root, tmp_path):
     assert all(torch.equal(plain[name], trained["segmentor." + name]) for name in compared)
 
 
-@pytest.fixture(scope="module")
-def two_rank_run(scenes_root, tmp_path_factory):
-    work_dir = tmp_path_factory.mktemp("ranks") / "run"
-    run_program(
-        [
-            *("bash", "tools/dist_train.sh", DRSL_CONFIG, "2", "--work-dir", str(work_dir)),
-            *("--cfg-options", *train_options(), ONE_CHECKPOINT),
-        ],
-        scenes_root,
-    )
-    return work_dir
-
-
-def test_two_cpu_ranks_train(two_rank_run):
-    labels = two_rank_run / "pseudo_labels" / "round_3" / "manifest.json"
+def test_two_cpu_ranks_train(scenes_root, tmp_path):
+    run_ranks(train_command(tmp_path, ONE_CHECKPOINT), scenes_root)
+    labels = tmp_path / "pseudo_labels" / "round_3" / "manifest.json"
     assert len(json.loads(labels.read_text())["images"]) == 6
 
 
 @pytest.mark.slow
-def test_two_cpu_ranks_test(two_rank_run, scenes_root):
+def test_scripts_train_and_test_with_two_ranks(scenes_root, tmp_path):
+    options = ["--work-dir", tmp_path, "--cfg-options", *train_options(), ONE_CHECKPOINT]
+    run_program(["bash", "tools/dist_train.sh", DRSL_CONFIG, "2", *options], scenes_root)
     output = run_program(
-        ["bash", "tools/dist_test.sh", DRSL_CONFIG, str(two_rank_run / "iter_10.pth"), "2"],
-        scenes_root,
+        ["bash", "tools/dist_test.sh", DRSL_CONFIG, tmp_path / "iter_10.pth", "2"], scenes_root
     )
-    rounds = json.loads((two_rank_run / "rounds.json").read_text())
+    rounds = json.loads((tmp_path / "rounds.json").read_text())
     assert reported_miou(output) == pytest.approx(rounds["3"]["metrics"]["mIoU"], abs=0.05)
 
 
 def test_stock_mmseg_tool_trains_our_config(scenes_root, tmp_path):
     command = train_command(tmp_path / "run", ONE_CHECKPOINT)
-    command[0] = str(MMSEG_TOOLS / "train.py")
-    run_program([sys.executable, *command], scenes_root)
+    command[0] = MMSEG_TOOLS / "train.py"
+    run_tool(command, scenes_root)
     assert (tmp_path / "run" / "iter_10.pth").is_file()
 
 

@@ -1,14 +1,12 @@
 """Two CPU ranks against one process with the same global batch."""
 
 import json
-import os
 import re
-import subprocess
-import sys
+import signal
 
 import pytest
 import torch
-from run_tools import ROOT, run_program, run_tool, tool_environment
+from run_tools import ROOT, run_ranks, run_tool
 
 from mmdrsl.pseudo_labels.artifact import PseudoLabelArtifact
 
@@ -60,16 +58,10 @@ def write_config(folder, method, model, loss=GLOBAL):
     return path
 
 
-def launch(ranks, port, tool, *arguments):
-    torchrun = ["-m", "torch.distributed.run", f"--nproc_per_node={ranks}", f"--master_port={port}"]
-    return [sys.executable, *torchrun, str(tool), *map(str, arguments), "--launcher", "pytorch"]
-
-
-def train(work_dir, config, scenes_root, *, ranks, port):
-    command = launch(ranks, port, "tools/train.py", config, "--work-dir", work_dir)
-    run_program(
-        [*command, "--cfg-options", f"train_dataloader.batch_size={4 // ranks}"], scenes_root
-    )
+def train(work_dir, config, scenes_root, *, ranks):
+    batch_size = f"train_dataloader.batch_size={4 // ranks}"
+    command = ["tools/train.py", config, "--work-dir", work_dir, "--cfg-options", batch_size]
+    run_ranks(command, scenes_root, ranks=ranks)
     return torch.load(work_dir / "iter_8.pth", weights_only=False)["state_dict"]
 
 
@@ -85,8 +77,8 @@ def largest_difference(first, second):
 @pytest.mark.slow
 def test_two_ranks_train_to_the_weights_of_one(scenes_root, tmp_path):
     config = write_config(tmp_path, "mrkld", OF_LABELS)
-    one = train(tmp_path / "one", config, scenes_root, ranks=1, port=29621)
-    two = train(tmp_path / "two", config, scenes_root, ranks=2, port=29622)
+    one = train(tmp_path / "one", config, scenes_root, ranks=1)
+    two = train(tmp_path / "two", config, scenes_root, ranks=2)
     labels = [
         PseudoLabelArtifact(tmp_path / name / "pseudo_labels" / "round_1").read_manifest()
         for name in ("one", "two")
@@ -97,7 +89,7 @@ def test_two_ranks_train_to_the_weights_of_one(scenes_root, tmp_path):
     assert largest_difference(one, two) < 1e-4
     # And that is the doing of means over the pixels of all ranks.
     config = write_config(tmp_path, "mrkld", OF_LABELS, loss=PER_RANK)
-    own = train(tmp_path / "own", config, scenes_root, ranks=2, port=29623)
+    own = train(tmp_path / "own", config, scenes_root, ranks=2)
     assert largest_difference(one, own) > 10 * largest_difference(one, two)
 
 
@@ -105,15 +97,14 @@ def test_two_ranks_train_to_the_weights_of_one(scenes_root, tmp_path):
 def test_two_ranks_train_discriminators_as_one_does(scenes_root, tmp_path):
     config = write_config(tmp_path, "adaptsegnet_multi", OF_DISCRIMINATORS)
     one, two = (
-        train(tmp_path / f"ranks_{ranks}", config, scenes_root, ranks=ranks, port=29624 + ranks)
-        for ranks in (1, 2)
+        train(tmp_path / f"ranks_{ranks}", config, scenes_root, ranks=ranks) for ranks in (1, 2)
     )
     assert any(name.startswith("discriminators.") for name in one)
     assert largest_difference(one, two) < 1e-4
 
 
 KILL = """
-import os, runpy, signal
+import os, signal
 from mmdrsl.pseudo_labels import PseudoLabelArtifact
 proceed, written = PseudoLabelArtifact.write_image, []
 
@@ -124,7 +115,6 @@ def kill(artifact, image_id, *arguments):
     return proceed(artifact, image_id, *arguments)
 
 PseudoLabelArtifact.write_image = kill
-runpy.run_path("tools/train.py", run_name="__main__")
 """
 
 
@@ -132,24 +122,17 @@ runpy.run_path("tools/train.py", run_name="__main__")
 def test_two_ranks_resume_to_the_same_end(scenes_root, tmp_path):
     """Killed while both ranks label, then resumed."""
     config = write_config(tmp_path, "self_training", OF_LABELS)
-    killer = tmp_path / "killer.py"
-    killer.write_text(KILL)
 
-    def command(tool, name, *flags):
-        begin = launch(2, 29627, tool, config, "--work-dir", tmp_path / name, *flags)
+    def command(name, *flags):
+        begin = ["tools/train.py", config, "--work-dir", tmp_path / name, *flags]
         return [*begin, "--cfg-options", "train_dataloader.batch_size=2"]
 
-    run_program(command("tools/train.py", "whole"), scenes_root)
-    done = subprocess.run(
-        command(killer, "killed"),
-        cwd=ROOT,
-        env={**os.environ, **tool_environment(scenes_root)},
-        capture_output=True,
-        check=False,
-    )
-    assert done.returncode != 0
+    run_ranks(command("whole"), scenes_root)
+    # The other rank waits for the killed one, or finds its connection closed.
+    statuses = (None, -signal.SIGKILL)
+    run_ranks(command("killed"), scenes_root, before=KILL, statuses=statuses, timeout=60)
     assert not (tmp_path / "killed" / "pseudo_labels" / "round_1" / "manifest.json").exists()
-    run_program(command("tools/train.py", "killed", "--resume"), scenes_root)
+    run_ranks(command("killed", "--resume"), scenes_root)
     whole, killed = (
         torch.load(tmp_path / name / "iter_8.pth", weights_only=False)["state_dict"]
         for name in ("whole", "killed")
@@ -179,8 +162,8 @@ def test_two_ranks_evaluate_as_one_model(scenes_root, tmp_path):
     config = tmp_path / "rounds.py"
     base = str(ROOT / "configs/self_training/deeplabv3plus_scenes2scenes.py")
     config.write_text(EVALUATED.format(base=base))
-    command = launch(2, 29628, "tools/train.py", config, "--work-dir", tmp_path / "run")
-    run_program([*command, "--cfg-options", "train_dataloader.batch_size=2"], scenes_root)
+    command = ["tools/train.py", config, "--work-dir", tmp_path / "run"]
+    run_ranks([*command, "--cfg-options", "train_dataloader.batch_size=2"], scenes_root)
     rounds = json.loads((tmp_path / "run/rounds.json").read_text())
     assert sorted(rounds) == ["0", "1", "2"]
     for entry in rounds.values():
