@@ -17,6 +17,7 @@ TOOLS = {
     "train": ("train.py", "train or adapt a segmentor, or train a translator"),
     "test": ("test.py", "evaluate a checkpoint"),
     "label": ("generate_pseudo_labels.py", "label the target images outside training"),
+    "predict": ("predict.py", "label maps and overlays of images and videos"),
     "translate": ("translate_dataset.py", "source images in the look of the target"),
     "export": ("model_converters/export_segmentor.py", "a plain MMSegmentation checkpoint"),
     "convert-backbone": ("model_converters/convert_backbone.py", "ImageNet weights for a backbone"),

@@ -19,6 +19,7 @@ ROOMS = {
     "engine": "Engine",
     "translation": "Translation",
     "evaluation": "Evaluation",
+    "inference": "Inference",
     "visualization": "Visualization",
 }
 

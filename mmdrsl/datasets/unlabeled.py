@@ -18,7 +18,7 @@ WHOLE_IMAGE_PIPELINE = (
 )
 """Images as they are, for labeling and for statistics."""
 
-_IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".webp", ".tif", ".tiff")
+IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".webp", ".tif", ".tiff")
 
 
 @DATASETS.register_module()
@@ -123,7 +123,7 @@ class UnlabelledDataset(BaseSegDataset):
         """
         img_dir = self.data_prefix["img_path"]
         check_folder(img_dir, "data_prefix['img_path']")
-        suffixes = _IMAGE_SUFFIXES if self.img_suffix is None else (self.img_suffix,)
+        suffixes = IMAGE_SUFFIXES if self.img_suffix is None else (self.img_suffix,)
         return img_dir, find_images(img_dir, suffixes, self.ann_file)
 
     def load_data_list(self) -> list[dict[str, Any]]:

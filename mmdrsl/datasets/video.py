@@ -6,10 +6,12 @@ import json
 import os
 import shutil
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import cv2
+import numpy as np
 from mmengine.dist import barrier, is_main_process
 from mmseg.registry import DATASETS
 
@@ -101,6 +103,25 @@ def sample_frames(video: Path, out_dir: Path, every: int) -> None:
 
 
 def _write_frames(video: Path, folder: Path, every: int) -> None:
+    for number, frame in read_frames(video, every=every):
+        quality = [cv2.IMWRITE_JPEG_QUALITY, _JPEG_QUALITY]
+        if not cv2.imwrite(str(folder / f"{number:06d}.jpg"), frame, quality):
+            raise OSError(f"cannot write frames to {folder}: give frames_dir a folder with space")
+
+
+def read_frames(video: Path, *, every: int = 1) -> Iterator[tuple[int, np.ndarray]]:
+    """Decode a video from its beginning, one frame in memory at a time.
+
+    Args:
+        video: The video file.
+        every: Distance of the frames, >= 1.
+
+    Yields:
+        Number of the frame, from 0, and the frame: blue, green, red, shape (H, W, 3), uint8.
+
+    Raises:
+        ValueError: The video cannot be read to its end.
+    """
     capture = cv2.VideoCapture(str(video))
     announced = int(capture.get(cv2.CAP_PROP_FRAME_COUNT))
     number = 0
@@ -109,16 +130,12 @@ def _write_frames(video: Path, folder: Path, every: int) -> None:
             decoded, frame = capture.retrieve()
             if not decoded:
                 break
-            quality = [cv2.IMWRITE_JPEG_QUALITY, _JPEG_QUALITY]
-            if not cv2.imwrite(str(folder / f"{number:06d}.jpg"), frame, quality):
-                raise OSError(
-                    f"cannot write frames to {folder}: give frames_dir a folder with space"
-                )
+            yield number, frame
         number += 1
     capture.release()
     # Containers announce a frame or two more than some codecs deliver.
     if number == 0 or number < 0.98 * announced - 2:
         raise ValueError(
             f"cannot read the video {video} to its end: {number} of {announced} frames; it is cut short, damaged "
-            "or of a codec that OpenCV lacks. Restore it, convert it, or leave it out with ann_file"
+            "or of a codec that OpenCV lacks. Restore it, convert it, or leave it out (ann_file of a data set)"
         )

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections import OrderedDict
+from collections.abc import Mapping
 from pathlib import Path
 
 import torch
 from mmengine.config import Config
+from torch import Tensor
 
 from mmdrsl.checkpoints import read_checkpoint
 from mmdrsl.datasets.label_spaces import get_label_space
@@ -80,6 +82,47 @@ def evaluates_teacher(cfg: Config) -> bool:
     )
 
 
+def has_teacher(state: Mapping[str, Tensor]) -> bool:
+    """Whether the weights of a training checkpoint hold a teacher that was updated.
+
+    Before its first update a teacher is the student; its own copy is untrained.
+    """
+    return int(state.get(f"{TEACHER_PREFIX}steps", 0)) > 0
+
+
+def segmentor_weights(
+    state: Mapping[str, Tensor], *, teacher: bool, source: str | Path
+) -> OrderedDict[str, Tensor]:
+    """Take the wrapped segmentor out of an adaptation's weights.
+
+    Args:
+        state: Weights of a `UDASegmentor` by name.
+        teacher: Take the averaged copy that `MeanTeacherHook` keeps.
+        source: The checkpoint's file, for messages.
+
+    Returns:
+        Weights by the names that a plain segmentor gives them.
+
+    Raises:
+        ValueError: There are no weights of a wrapped segmentor, or of its teacher.
+    """
+    if teacher and not has_teacher(state):
+        raise ValueError(
+            f"{source} holds no teacher that a MeanTeacherHook has updated: take the trained network, or a later "
+            "checkpoint."
+        )
+    prefix = f"{TEACHER_PREFIX}module.{SEGMENTOR_PREFIX}" if teacher else SEGMENTOR_PREFIX
+    weights = OrderedDict(
+        (key[len(prefix) :], value) for key, value in state.items() if key.startswith(prefix)
+    )
+    if not weights:
+        raise ValueError(
+            f"{source} holds no weights below {prefix!r}; expected a checkpoint of a UDASegmentor"
+            f"{' that was trained with a MeanTeacherHook' if teacher else ''}. A plain checkpoint needs no export."
+        )
+    return weights
+
+
 def export_segmentor(
     cfg: Config, checkpoint: Path, out: Path, *, teacher: bool | None = None
 ) -> tuple[Path, Path]:
@@ -101,26 +144,11 @@ def export_segmentor(
     """
     loaded = read_checkpoint(checkpoint)
     state = loaded.get("state_dict", {})
-    # Before its first update a teacher is the student; its own copy is untrained.
-    started = int(state.get(f"{TEACHER_PREFIX}steps", 0)) > 0
     if teacher is None:
-        teacher = evaluates_teacher(cfg) and started
-    if teacher and not started:
-        raise ValueError(
-            f"{checkpoint} holds no teacher that a MeanTeacherHook has updated: export the trained network, or a later "
-            "checkpoint."
-        )
-    prefix = f"{TEACHER_PREFIX}module.{SEGMENTOR_PREFIX}" if teacher else SEGMENTOR_PREFIX
-    weights = OrderedDict(
-        (key[len(prefix) :], value.clone())
-        for key, value in state.items()
-        if key.startswith(prefix)
-    )
-    if not weights:
-        raise ValueError(
-            f"{checkpoint} holds no weights below {prefix!r}; expected a checkpoint of a UDASegmentor"
-            f"{' that was trained with a MeanTeacherHook' if teacher else ''}. A plain checkpoint needs no export."
-        )
+        teacher = evaluates_teacher(cfg) and has_teacher(state)
+    weights = segmentor_weights(state, teacher=teacher, source=checkpoint)
+    # Of a slice of a larger storage, torch.save would write the whole.
+    weights = OrderedDict((name, value.clone()) for name, value in weights.items())
     meta = loaded.get("meta", {}).get("dataset_meta", {})
     dataset_meta = {
         "classes": [str(name) for name in meta.get("classes", ())],

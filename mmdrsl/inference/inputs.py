@@ -1,0 +1,104 @@
+"""What is predicted: the images and videos that files, folders and glob patterns name."""
+
+from __future__ import annotations
+
+import glob
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from mmdrsl.datasets.unlabeled import IMAGE_SUFFIXES
+from mmdrsl.datasets.validation import files_below
+from mmdrsl.datasets.video import VIDEO_SUFFIXES
+
+
+@dataclass(frozen=True)
+class Input:
+    """An image or a video.
+
+    Attributes:
+        name: What its outputs are named by: relative path without extension, '/' as separator.
+        path: The file.
+    """
+
+    name: str
+    path: Path
+
+    @property
+    def is_video(self) -> bool:
+        """Whether the file is a video."""
+        return self.path.suffix.lower() in VIDEO_SUFFIXES
+
+
+def find_inputs(given: Sequence[str], *, out: Path) -> list[Input]:
+    """Find the images and videos.
+
+    A file is named by itself, a file of a folder by its path below the folder, a match of a pattern by its path below
+    the part without wildcards.
+
+    Args:
+        given: Files, folders with their sub-folders, and patterns such as ``data/**/*.png``.
+        out: Folder of the outputs; what lies in it is no input.
+
+    Returns:
+        Images and videos in the order given, files of a folder sorted, each once.
+
+    Raises:
+        FileNotFoundError: There is no such file or folder, or no match of a pattern.
+        ValueError: A file is neither image nor video, a folder holds none, or two inputs have one name.
+    """
+    own, found = out.resolve(), dict[str, Input]()
+    for text in given:
+        paths = [
+            (name, path)
+            for name, path in _named_by(text)
+            if not path.resolve().is_relative_to(own) or path == Path(text)
+        ]
+        if not paths:
+            raise ValueError(
+                f"{text} holds no image or video: expected files ending in {_endings()}, outside of {out}."
+            )
+        for name, path in paths:
+            known = found.setdefault(name, Input(name, path))
+            if known.path.resolve() != path.resolve():
+                raise ValueError(
+                    f"The outputs of {known.path} and {path} would both be named {name}: predict them with two "
+                    "values of --out, or give a folder that holds both."
+                )
+    return list(found.values())
+
+
+def _named_by(text: str) -> Iterator[tuple[str, Path]]:
+    """Names and paths of what one argument means."""
+    path = Path(text)
+    if path.is_file():
+        if not _is_input(path):
+            raise ValueError(
+                f"{path} is neither an image nor a video: expected a file ending in {_endings()}."
+            )
+        yield path.stem, path
+        return
+    if path.is_dir():
+        folder, files = path, [path / name for name in sorted(files_below(text))]
+    elif glob.has_magic(text):
+        files = [Path(match) for match in sorted(glob.glob(text, recursive=True))]
+        parts = Path(text).parts
+        first = next(index for index, part in enumerate(parts) if glob.has_magic(part))
+        folder = Path(*parts[:first])
+    else:
+        files = []
+    if not files:
+        raise FileNotFoundError(
+            f"There is no file in {text}, or it does not exist: give images, videos, folders, or a pattern in quotes."
+        )
+    for file in files:
+        if _is_input(file):
+            yield file.relative_to(folder).with_suffix("").as_posix(), file
+
+
+def _is_input(path: Path) -> bool:
+    return path.suffix.lower() in (*IMAGE_SUFFIXES, *VIDEO_SUFFIXES)
+
+
+def _endings() -> str:
+    return ", ".join((*IMAGE_SUFFIXES, *VIDEO_SUFFIXES))

@@ -1,0 +1,129 @@
+"""The network that predicts, and the names and colors of its classes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from mmengine.config import Config, ConfigDict
+from mmseg.registry import MODELS
+from torch import Tensor
+
+from mmdrsl.checkpoints import read_checkpoint
+from mmdrsl.datasets.label_spaces import get_label_space
+from mmdrsl.models.segmentors.export import segmentor_weights
+from mmdrsl.models.segmentors.uda_segmentor import SEGMENTOR_PREFIX
+
+
+@dataclass(frozen=True, kw_only=True)
+class Network:
+    """A model that is ready to predict.
+
+    Attributes:
+        model: The config's model in evaluation mode on its device.
+        classes: Names; the index is the label.
+        palette: RGB color (0..255) per class.
+    """
+
+    model: Any
+    classes: tuple[str, ...]
+    palette: tuple[tuple[int, ...], ...]
+
+    @property
+    def segmentor(self) -> Any:
+        """The segmentor alone, without what adapts it."""
+        return getattr(self.model, "segmentor", self.model)
+
+
+def load_network(
+    cfg: Config,
+    checkpoint: str | Path,
+    *,
+    teacher: bool = False,
+    window: dict | None = None,
+    device: str = "cpu",
+) -> Network:
+    """Build the model of a config and load what predicts.
+
+    Config and checkpoint may each be an adaptation's or a plain segmentor's.
+
+    Args:
+        cfg: Config of a training, or an exported one.
+        checkpoint: Its checkpoint.
+        teacher: Predict with the averaged copy that a training checkpoint holds.
+        window: ``dict(mode="slide", crop_size=(h, w), stride=(h, w))`` in pixels; None keeps the config's test_cfg.
+        device: PyTorch's name of a device.
+
+    Returns:
+        The network.
+
+    Raises:
+        FileNotFoundError: There is no such checkpoint.
+        ValueError: It does not fit the model or holds no teacher; classes are not named; there is no such device.
+    """
+    place = _find_device(device)
+    loaded = read_checkpoint(checkpoint)
+    state = loaded.get("state_dict", loaded)
+    if teacher or any(name.startswith(SEGMENTOR_PREFIX) for name in state):
+        state = segmentor_weights(state, teacher=teacher, source=checkpoint)
+    network = _named(cfg, MODELS.build(cfg.model), loaded)
+    segmentor = network.segmentor
+    if segmentor.out_channels < 2:
+        raise ValueError(
+            "The segmentor has one output channel, expected one for each of at least two classes."
+        )
+    _load(segmentor, state, checkpoint)
+    if window is not None:
+        segmentor.test_cfg = ConfigDict(window)
+    network.model.to(place).eval()
+    return network
+
+
+def _find_device(name: str) -> torch.device:
+    try:
+        device = torch.device(name)
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError) as error:
+        reason = str(error).partition("\n")[0]
+        raise ValueError(
+            f"There is no device {name!r} ({reason}): give cpu, or cuda:N of a GPU that PyTorch sees."
+        ) from error
+    return device
+
+
+def _load(segmentor: Any, state: Mapping[str, Tensor], source: str | Path) -> None:
+    """Load weights; refuse those that lack a part or have another shape, auxiliary heads aside."""
+    own = segmentor.state_dict()
+    needed = {name for name in own if not name.startswith("auxiliary_head.")}
+    unfit = sorted(
+        name for name in needed if name not in state or state[name].shape != own[name].shape
+    )
+    if unfit:
+        raise ValueError(
+            f"{source} lacks {len(unfit)} of {len(needed)} weights of the segmentor, or has them in another shape, "
+            f"such as {unfit[0]}: give a checkpoint of this config."
+        )
+    segmentor.load_state_dict({name: state[name] for name in needed}, strict=False)
+
+
+def _named(cfg: Config, model: Any, loaded: Mapping[str, Any]) -> Network:
+    """Give a model the classes of its label space, else those that the checkpoint notes."""
+    meta = loaded.get("meta", {}).get("dataset_meta") or {}
+    classes, palette = meta.get("classes") or (), meta.get("palette") or ()
+    if cfg.model.get("label_space") is not None:
+        space = get_label_space(cfg.model.label_space)
+        classes, palette = space.classes, space.palette
+    if not len(classes) == len(palette) == model.num_classes:
+        raise ValueError(
+            f"The model predicts {model.num_classes} classes; found {len(classes)} names and {len(palette)} colors. "
+            "Give a config with model.label_space, or a checkpoint whose meta.dataset_meta has classes and palette, as "
+            "a training and mmdrsl export write them."
+        )
+    return Network(
+        model=model,
+        classes=tuple(map(str, classes)),
+        palette=tuple(tuple(int(value) for value in color) for color in palette),
+    )

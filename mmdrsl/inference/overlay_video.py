@@ -1,0 +1,110 @@
+"""A video of overlays with a legend of the classes."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from mmdrsl.visualization.colors import Palette
+
+_LINE = 20
+_COLUMN = 120
+_PAPER, _INK = 255, (20, 20, 20)
+# What OpenCV's own builds can encode everywhere.
+_CODEC = "mp4v"
+_USUAL_RATE = 25.0
+
+
+def video_length_and_rate(path: Path) -> tuple[int, float]:
+    """Frames and frames per second that a video announces.
+
+    Args:
+        path: The file.
+
+    Returns:
+        Number of frames, 0 where it is unknown, and the rate.
+
+    Raises:
+        ValueError: OpenCV cannot open the file.
+    """
+    capture = cv2.VideoCapture(str(path))
+    if not capture.isOpened():
+        raise ValueError(
+            f"cannot open the video {path}: it is damaged or of a codec that OpenCV lacks. Convert it, or leave it out."
+        )
+    count, rate = capture.get(cv2.CAP_PROP_FRAME_COUNT), capture.get(cv2.CAP_PROP_FPS)
+    capture.release()
+    # Some containers announce nonsense, such as NaN.
+    return int(count) if count > 0 else 0, rate if 0 < rate <= 1000 else _USUAL_RATE
+
+
+def legend(classes: Sequence[str], palette: Palette, width: int) -> np.ndarray:
+    """Draw boxes of color with the names of the classes.
+
+    Args:
+        classes: Names.
+        palette: RGB color (0..255) per class.
+        width: Width in pixels.
+
+    Returns:
+        Blue, green, red, shape (h, width, 3), uint8.
+    """
+    per_row = max(width // _COLUMN, 1)
+    rows = -(-len(classes) // per_row)
+    drawn = np.full((rows * _LINE, width, 3), _PAPER, np.uint8)
+    for number, (name, color) in enumerate(zip(classes, palette, strict=True)):
+        x, y = number % per_row * (width // per_row) + 4, number // per_row * _LINE
+        drawn[y + 3 : y + 17, x : x + 22] = color[::-1]
+        cv2.putText(drawn, name, (x + 28, y + 15), 0, 0.45, _INK, 1, cv2.LINE_AA)
+    return drawn
+
+
+@contextmanager
+def replacing_video(
+    path: Path, *, rate: float, classes: Sequence[str], palette: Palette
+) -> Iterator[Callable[[np.ndarray], None]]:
+    """Write a video with a legend below each frame; it takes its place after the block, complete.
+
+    Args:
+        path: The file, which ends in .mp4.
+        rate: Frames per second.
+        classes: Names.
+        palette: RGB color (0..255) per class.
+
+    Yields:
+        A function that takes a frame: blue, green, red, shape (H, W, 3), uint8, all of one size.
+
+    Raises:
+        OSError: OpenCV cannot write the file.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    # OpenCV finds the container by the ending, so that the temporary name lies in a folder of its own.
+    with tempfile.TemporaryDirectory(dir=path.parent, prefix=".video_") as folder:
+        made = Path(folder, path.name)
+        writer = cv2.VideoWriter()
+
+        def write(frame: np.ndarray) -> None:
+            picture = np.vstack([frame, legend(classes, palette, frame.shape[1])])
+            # The codec takes even sizes alone.
+            down, right = picture.shape[0] % 2, picture.shape[1] % 2
+            picture = np.pad(picture, ((0, down), (0, right), (0, 0)), mode="edge")
+            size = (picture.shape[1], picture.shape[0])
+            code = cv2.VideoWriter.fourcc(*_CODEC)
+            if not writer.isOpened() and not writer.open(str(made), code, rate, size):
+                raise OSError(
+                    f"OpenCV cannot write an mp4 of {size[0]}x{size[1]} pixels into {path.parent}: check the disk, or "
+                    "install opencv-python with FFmpeg."
+                )
+            writer.write(picture)
+
+        try:
+            yield write
+        finally:
+            writer.release()
+        os.replace(made, path)
