@@ -3,7 +3,7 @@
 python tools/train.py configs/adaptsegnet/deeplabv3plus_carla2camvid.py
 
 Measured with seed 0 and without the averaged teacher (tools/run_benchmark.py) on one core: mIoU 35.0 (0006R0 33.5,
-0016E5 35.4), 900 steps of about 1.2 s; with normalization="joint" 26.8.
+0016E5 35.4), 900 steps of about 1.2 s; with bn_mode="joint" 26.8.
 """
 
 _base_ = [
