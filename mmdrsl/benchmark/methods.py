@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from mmengine.config import Config
 
@@ -99,7 +100,7 @@ def title_of(cfg: Config, name: str) -> str:
     return str(cfg.get("title", name))
 
 
-def titles_of(rows: Iterable[dict]) -> dict[str, str]:
+def titles_of(rows: Iterable[Mapping[str, Any]]) -> dict[str, str]:
     """Titles by method, as rows say it, in the order of the tables; of two that are equal, each with its method.
 
     Args:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import functools
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -68,39 +69,45 @@ def weights_of(
 def use_network(cfg: Config, name: str, *, configs: Path, weights: Path | None, usual: str) -> None:
     """Put a network into the config of a method that was written for another.
 
-    The segmentor is that of ``_base_/models/<name>.py``; `UDASegmentor` fills in what depends on it.
+    The segmentor is that of ``_base_/models/<name>.py``; `UDASegmentor` fills in what depends on it. A segmentor
+    that is none of these stays, as the usual network.
 
     Args:
         cfg: Config of a method, changed in place.
         name: Name of the network.
         configs: Folder of the configs.
         weights: Weights of the backbone; None for random ones.
-        usual: Name of the network of the config.
+        usual: Name of the network of the pair's configs.
 
     Raises:
-        ValueError: There is no such network, or the method changes the segmentor in a way that no other can follow.
+        ValueError: There is no such network, or no other one can take the place of the segmentor.
     """
-    if name != usual:
-        known = network_names(configs)
-        if name not in known:
-            raise ValueError(f"unknown model {name!r}: use some of {known}.")
-        base, other = (
-            Config.fromfile(configs / "_base_/models" / f"{each}.py").model
-            for each in (usual, name)
-        )
-        if _without_weights(cfg.model.segmentor) != _without_weights(base.segmentor):
+    known = network_names(configs)
+    if name not in known:
+        raise ValueError(f"unknown model {name!r}: use some of {known}.")
+    wanted = _model(name, configs)
+    if not _is_same(cfg.model, wanted):
+        if any(_is_same(cfg.model, _model(each, configs)) for each in (usual, *known)):
+            cfg.model.segmentor = copy.deepcopy(wanted.segmentor)
+            cfg.model.data_preprocessor = copy.deepcopy(wanted.data_preprocessor)
+        elif name != usual:
             raise ValueError(
-                f"The method changes model.segmentor of {usual} in a way that no other network can follow: leave "
-                "--models out."
+                f"The model.segmentor of a method or its pair is none of {known}, so that {name} cannot take its "
+                "place: leave --models out."
             )
-        cfg.model.segmentor = copy.deepcopy(other.segmentor)
-        cfg.model.data_preprocessor = copy.deepcopy(other.data_preprocessor)
     cfg.model.segmentor.backbone.pop("init_cfg", None)
     if weights is not None:
         cfg.model.segmentor.backbone.init_cfg = dict(type="Pretrained", checkpoint=str(weights))
 
 
-def _without_weights(segmentor: ConfigDict) -> dict[str, Any]:
-    entries = copy.deepcopy(segmentor.to_dict())
-    entries["backbone"].pop("init_cfg", None)
-    return entries
+@functools.cache
+def _model(name: str, configs: Path) -> ConfigDict:
+    return Config.fromfile(configs / "_base_/models" / f"{name}.py").model
+
+
+def _is_same(first: ConfigDict, second: ConfigDict) -> bool:
+    """Whether two models have one segmentor, whatever its weights are."""
+    first, second = (copy.deepcopy(model.segmentor) for model in (first, second))
+    for segmentor in (first, second):
+        segmentor.backbone.pop("init_cfg", None)
+    return first == second

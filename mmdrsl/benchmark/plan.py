@@ -275,24 +275,28 @@ def _earlier_warmup(
     wanted: Config, title: str, folder: Path, inputs: list[str], paths: dict[str, str]
 ) -> PlannedRun | None:
     """A warm-up of an earlier call in which all that is wanted learns, perhaps beside heads of other methods."""
+    fitting = []
     for file in sorted(folder.glob("warmup_*.py")):
-        found = Config.fromfile(file)
+        try:
+            found = Config.fromfile(file)
+        except ImportError:
+            # A method of one's own learned in it that this call does not know.
+            continue
         joined = joined_warmup(found, wanted)
-        if joined is None or not _same_modules(joined, found):
+        if joined is None or not _adds_nothing(joined, found):
             continue
         planned = _planned(found, title, folder, "warmup_{hash}", inputs, paths)
         # Of the same data and version.
         if planned.training.config_file == file:
-            return planned
-    return None
+            fitting.append(planned)
+    # Rather one that is trained.
+    return min(fitting, key=lambda run: not run.training.checkpoint.is_file(), default=None)
 
 
-def _same_modules(first: Config, second: Config) -> bool:
-    """Whether two warm-ups of one segmentor hold the same heads, discriminators and terms."""
-    return all(
-        set(first.model.get(key) or ()) == set(second.model.get(key) or ())
-        for key in ("heads", "discriminators", "terms")
-    )
+def _adds_nothing(joined: Config, found: Config) -> bool:
+    """Whether a warm-up joined with another one has no head, term or hook that it did not have before."""
+    parts = [{**cfg.to_dict(), "custom_imports": None} for cfg in (joined, found)]
+    return parts[0] == parts[1]
 
 
 def _run_config(

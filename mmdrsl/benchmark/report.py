@@ -122,10 +122,11 @@ def difference_table(rows: Sequence[Row]) -> list[str]:
         Lines of Markdown; a method without a seed in common with the reference is left out.
     """
     reference = [row for row in rows if row["method"] == REFERENCE]
-    others = [row for row in rows if row["method"] != REFERENCE]
     seeds = sorted({row["seed"] for row in rows})
     lines = _head(["method", "mean of sequences", *(f"seed {seed}" for seed in seeds), "mIoU"])
-    for title, own in _by_title(others).items():
+    for title, own in _by_title(rows).items():
+        if own[0]["method"] == REFERENCE:
+            continue
         found = paired_differences(own, reference, lambda row: row["mean_of_sequences"])
         of_all = paired_differences(own, reference, lambda row: row["mIoU"])
         if found is None or of_all is None:

@@ -89,9 +89,10 @@ def warmup_config(cfg: Config) -> Config | None:
             if _reads_source_alone(term) or built_term(term).has_state
         }
     )
-    # Frozen statistics begin with the first round. Those of single domains matter where modes are placed.
-    if warmup.model.get("bn_mode") in ("joint", "frozen"):
-        warmup.model.pop("bn_mode")
+    # On the source alone all are the same, and frozen statistics begin with the first round; but modes are placed under
+    # those of single domains.
+    if warmup.model.get("bn_mode") != "domain_specific":
+        warmup.model.pop("bn_mode", None)
     if not warmup.model.get("heads"):
         warmup.model.pop("heads_shape_warmup", None)
     warmup.train_dataloader.dataset.pop("target", None)

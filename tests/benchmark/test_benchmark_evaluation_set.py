@@ -129,22 +129,22 @@ def test_identity_follows_images_and_labels_and_not_the_place(root, tmp_path):
     assert read(moved).identity not in (before, after)
 
 
-def test_a_share_of_the_target_is_another_evaluation(root, tmp_path):
+def test_a_weight_of_the_target_is_another_evaluation(root, tmp_path):
     usual, quarter, half = (
         read_evaluation_set(
-            root / "camvid", "val", label_space="street10", data=root, target_share=share
+            root / "camvid", "val", label_space="street10", data=root, target_weight=weight
         )
-        for share in (None, 0.25, 0.5)
+        for weight in (None, 0.25, 0.5)
     )
     assert len({usual.identity, quarter.identity, half.identity}) == 3
-    assert quarter.title == "camvid/val, a share 0.25 of the target in the statistics"
+    assert quarter.title == "camvid/val, weight 0.25 of the target in the statistics"
     template = Config.fromfile("configs/source_only/deeplabv3plus_carla2camvid.py")
     cfg = Config(dict(custom_hooks=[dict(type="ModeMonitorHook")]))
     use_evaluation_set(cfg, template, quarter)
-    use_target_statistics(cfg, template, quarter.target_share)
+    use_target_statistics(cfg, template, quarter.target_weight)
     own, added = cfg.custom_hooks
     assert own.type == "ModeMonitorHook"
-    assert (added.type, added.target_share) == ("TestTimeBNHook", 0.25)
+    assert (added.type, added.target_weight) == ("TestTimeBNHook", 0.25)
     # The target's training images, which have no labels here.
     assert (added.dataset.type, added.dataset.ann_file) == ("UnlabelledDataset", "train.txt")
     cfg = Config()
@@ -152,7 +152,7 @@ def test_a_share_of_the_target_is_another_evaluation(root, tmp_path):
     assert "custom_hooks" not in cfg
     with pytest.raises(ValueError, match=r"must be in \(0, 1\], found 1.5"):
         read_evaluation_set(
-            root / "camvid", "val", label_space="street10", data=root, target_share=1.5
+            root / "camvid", "val", label_space="street10", data=root, target_weight=1.5
         )
 
 

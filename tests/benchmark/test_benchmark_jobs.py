@@ -7,6 +7,7 @@ import time
 
 import pytest
 
+from mmdrsl.benchmark import processes
 from mmdrsl.benchmark.jobs import Job, run_jobs
 from mmdrsl.benchmark.processes import Processes, StoppedError, locked
 
@@ -54,8 +55,9 @@ def test_unknown_predecessor_is_refused():
 def test_lock_outlives_its_killed_taker(tmp_path):
     # A starter that is killed leaves a child, which still writes into the folder.
     script = (
-        "import subprocess, sys, time, pathlib\n"
-        "from mmdrsl.benchmark.processes import locked\n"
+        "import subprocess, sys, time, pathlib, runpy\n"
+        # The file alone: importing the package takes seconds.
+        "locked = runpy.run_path(sys.argv[2])['locked']\n"
         "with locked(pathlib.Path(sys.argv[1]), waiting=print) as lock:\n"
         "    child = subprocess.Popen([sys.executable, '-c', 'import time; time.sleep(60)'], pass_fds=(lock,))\n"
         "    print(child.pid, flush=True)\n"
@@ -63,7 +65,7 @@ def test_lock_outlives_its_killed_taker(tmp_path):
     )
     path = tmp_path / "a.lock"
     starter = subprocess.Popen(
-        [sys.executable, "-c", script, str(path)],
+        [sys.executable, "-c", script, str(path), processes.__file__],
         stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,
         text=True,
@@ -110,10 +112,10 @@ def test_a_stop_ends_the_wait_for_a_lock(tmp_path):
 
 
 def test_stopped_processes_have_no_status(tmp_path):
-    processes = Processes(environment=dict(os.environ), folder=tmp_path)
+    running = Processes(environment=dict(os.environ), folder=tmp_path)
     log = tmp_path / "log"
-    assert processes.run([sys.executable, "-c", "print('x'); raise SystemExit(4)"], log=log) == 4
+    assert running.run([sys.executable, "-c", "print('x'); raise SystemExit(4)"], log=log) == 4
     assert log.read_text() == "x\n"
-    threading.Timer(0.5, processes.stop).start()
-    assert processes.run([sys.executable, "-c", "import time; time.sleep(60)"], log=log) is None
-    assert processes.run([sys.executable, "-c", ""], log=log) is None
+    threading.Timer(0.5, running.stop).start()
+    assert running.run([sys.executable, "-c", "import time; time.sleep(60)"], log=log) is None
+    assert running.run([sys.executable, "-c", ""], log=log) is None

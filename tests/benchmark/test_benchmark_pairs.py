@@ -14,10 +14,16 @@ from benchmark_data import write_benchmark
 from mmseg.registry import DATASETS
 
 from mmdrsl.benchmark.evaluation_set import configured_evaluation_set, use_evaluation_set
-from mmdrsl.benchmark.methods import METHODS, method_config
-from mmdrsl.benchmark.networks import NETWORKS
-from mmdrsl.benchmark.pairs import DEFAULT_PAIR, PAIRS, check_data, training_data_identity
+from mmdrsl.benchmark.methods import built_in_methods, choose_methods, is_translated
+from mmdrsl.benchmark.pairs import (
+    DEFAULT_PAIR,
+    check_data,
+    pair_names,
+    read_pair,
+    training_data_identity,
+)
 from mmdrsl.benchmark.plan import CONFIGS, Settings, plan_runs
+from mmdrsl.engine.launch import read_config
 
 
 @pytest.fixture
@@ -29,64 +35,67 @@ def scenes(scenes_root, tmp_path, monkeypatch):
 
 
 def template(pair="scenes2scenes"):
-    return method_config("source_only", CONFIGS, pair)
+    return read_config(CONFIGS / "_base_/pairs" / f"{pair}.py")
 
 
-def plan(data, out, *, methods=tuple(METHODS), network=None, extras=()):
-    pair = PAIRS["scenes2scenes"]
-    return plan_runs(
-        Settings(
-            data=data,
-            out=out,
-            methods=methods,
-            networks=(network or pair.network,),
-            seeds=(0,),
-            evaluation=configured_evaluation_set(template()),
-            extras=extras,
-            translations=data,
-            pair=pair.name,
-        )
+def settings_of(pair, data, out, *methods, **changes):
+    """By default all methods of a pair."""
+    pair = read_pair(pair, CONFIGS)
+    values = dict(
+        data=data,
+        out=out,
+        methods=choose_methods(methods or built_in_methods(CONFIGS, pair.name), CONFIGS, pair.name),
+        networks=(pair.network,),
+        seeds=(0,),
+        evaluation=configured_evaluation_set(template(pair.name)),
+        translations=data,
+        pair=pair,
     )
+    return Settings(**{**values, **changes})
 
 
-@pytest.mark.parametrize("pair", PAIRS)
-@pytest.mark.parametrize("method", METHODS)
-def test_every_method_has_a_config_of_every_pair(pair, method):
-    cfg = method_config(method, CONFIGS, pair)
-    usual = NETWORKS[PAIRS[pair].network]
-    for head in cfg.model.get("heads", {}).values():
-        expected = (
-            usual.decoder_channels if head.in_index == "decoder" else usual.channels[head.in_index]
-        )
-        assert head.in_channels == expected
+def plan(scenes, tmp_path, *methods, **changes):
+    settings = settings_of("scenes2scenes", scenes, tmp_path / "out", *methods, **changes)
+    return {run.method: run for run in plan_runs(settings)}
+
+
+def test_pairs_are_those_that_have_a_base_config(tmp_path):
+    for name in pair_names(CONFIGS):
+        if "benchmark" in template(name):
+            assert {"source_only", "oracle", "drsl"} <= set(built_in_methods(CONFIGS, name))
+            pair = read_pair(name, CONFIGS)
+            assert (CONFIGS / "_base_/models" / f"{pair.network}.py").is_file()
+    with pytest.raises(ValueError, match=r"unknown pair 'no': use some of .*'scenes2scenes'"):
+        read_pair("no", CONFIGS)
+    folder = tmp_path / "_base_/pairs"
+    folder.mkdir(parents=True)
+    (folder / "one2two.py").touch()
+    (folder / "street_pair.py").touch()
+    assert pair_names(tmp_path) == ["one2two"]
+    with pytest.raises(ValueError, match=r"one2two\.py has no entry 'benchmark'"):
+        read_pair("one2two", tmp_path)
 
 
 def test_comparison_on_the_scenes(scenes, tmp_path):
-    runs = {run.method: run for run in plan(scenes, tmp_path / "out")}
-    assert set(runs) == set(METHODS)
+    runs = plan(scenes, tmp_path)
     protocol = runs["drsl"].protocol
     for run in runs.values():
         for key in ("steps", "warmup_steps", "images_per_step", "crop", "initial_weights"):
             assert run.protocol[key] == protocol[key]
         assert run.training.cfg.default_hooks.checkpoint.interval == 100
-    # Modes are placed in the warm-up, on embeddings normalized as the rounds will be.
+    # Modes are placed in the warm-up, on embeddings normalized as the rounds will be. Some methods have other images,
+    # one other weights of the second classifier.
     shared = runs["drsl"].warmup
-    assert shared.training.cfg.model.normalization == "domain_specific"
+    assert shared.training.cfg.model.bn_mode == "domain_specific"
     alone = {name for name, run in runs.items() if run.warmup is not shared}
-    translated = {"cycada_pixel", "cycada"}
-    assert alone == {"source_only", "oracle", "seg_uncertainty"} | translated
+    translated = {name for name, run in runs.items() if is_translated(run.training.cfg)}
+    assert alone == {"oracle", "seg_uncertainty"} | translated
 
 
 def test_another_network_on_another_pair(scenes, tmp_path):
-    (run,) = plan(scenes, tmp_path / "out", methods=("drsl",), network="fcn_r50")
-    model = run.training.cfg.model
-    assert model.segmentor.backbone.type == "ResNet"
-    assert model.heads.mmdl.in_channels == NETWORKS["fcn_r50"].decoder_channels
-    assert model.segmentor.decode_head.num_classes == 19
-
-
-# Methods with discriminators.
-OPPONENTS = {"adaptsegnet", "adaptsegnet_multi", "advent", "cycada_feature", "cycada"}
+    run = plan(scenes, tmp_path, "drsl", networks=("fcn_r50",))["drsl"]
+    segmentor = run.training.cfg.model.segmentor
+    assert (run.network, segmentor.decode_head.type) == ("fcn_r50", "FCNHead")
 
 
 def write_png(path, values):
@@ -111,53 +120,37 @@ def streets(tmp_path, monkeypatch):
 
 
 def test_comparison_on_full_size_streets(streets, tmp_path):
-    pair = PAIRS["gta2cs"]
-    evaluation = configured_evaluation_set(template(pair.name), target_share=0.25)
+    evaluation = configured_evaluation_set(template("gta2cs"), target_weight=0.25)
     assert (evaluation.images, evaluation.has_sequences) == (2, True)
-    settings = Settings(
-        data=streets,
-        out=tmp_path / "out",
-        methods=tuple(METHODS),
-        networks=(pair.network,),
-        seeds=(0,),
-        evaluation=evaluation,
-        extras=("rare_classes", "target_noise", "teacher"),
-        translations=streets,
-        pair=pair.name,
-    )
-    runs = {run.method: run for run in plan_runs(settings)}
-    for name, run in runs.items():
+    settings = settings_of("gta2cs", streets, tmp_path, evaluation=evaluation)
+    tricks = ("rare_class_sampling", "target_augmentation", "mean_teacher")
+    resize = dict(type="Resize", scale=(1024, 512), keep_ratio=True)
+    runs = plan_runs(dataclasses.replace(settings, tricks=tricks))
+    for run in runs:
         cfg = run.training.cfg
-        assert cfg.train_dataloader.sampler.rare_classes == dict(min_pixels=3000)
+        assert cfg.train_dataloader.sampler.rare_class_sampling == dict(min_pixels=3000)
         assert cfg.default_hooks.checkpoint.interval == 1000
         assert cfg.default_hooks.teacher.evaluate
-        has_opponent = "discriminators" in cfg.model
-        assert cfg.optim_wrapper.optimizer.type == ("SGDWithAdam" if has_opponent else "SGD")
-        assert has_opponent is (name in OPPONENTS)
         (hook,) = [hook for hook in run.evaluation.custom_hooks if hook.type == "TestTimeBNHook"]
         # Statistics are those of images of the size at which the network predicts.
-        assert dict(type="Resize", scale=(1024, 512), keep_ratio=True) in hook.pipeline
-    assert runs["advent"].warmup is runs["cycada_feature"].warmup
-    statistics = dataclasses.replace(
-        settings,
-        methods=("drsl",),
-        extras=("target_statistics",),
-        evaluation=configured_evaluation_set(template(pair.name)),
-    )
-    hook = plan_runs(statistics)[0].training.cfg.default_hooks.normalization
-    assert dict(type="Resize", scale=(1024, 512), keep_ratio=True) in hook.pipeline
+        assert resize in hook.pipeline
+    # Methods with a discriminator start from the warm-up of those without.
+    names = {bool(run.training.cfg.model.get("discriminators")) for run in runs}
+    assert names == {True, False}
+    shared = {run.method: run.warmup for run in runs}
+    assert shared["advent"] is shared["cycada_feature"] is shared["self_training"]
+    statistics = settings_of("gta2cs", streets, tmp_path, "drsl", tricks=("target_bn",))
+    assert resize in plan_runs(statistics)[0].training.cfg.default_hooks.adabn.pipeline
 
 
 def test_statistics_of_the_target_are_not_mixed_twice(scenes, tmp_path):
     with pytest.raises(ValueError, match="take the target's alone"):
-        plan(scenes, tmp_path / "out", methods=("drsl",), extras=("target_statistics",))
-    (run,) = plan(scenes, tmp_path / "out", methods=("drsl",), extras=("rare_classes",))
-    assert run.training.cfg.train_dataloader.sampler.rare_classes == dict(min_pixels=100)
+        plan(scenes, tmp_path, "drsl", tricks=("target_bn",))
 
 
 def test_a_run_depends_on_the_images_that_its_config_finds(scenes, tmp_path):
     def runs():
-        return plan(scenes, tmp_path / "out", methods=("drsl",))[0]
+        return plan(scenes, tmp_path, "drsl")["drsl"]
 
     before = runs()
     images = sorted((scenes / "camera/leftImg8bit/train").rglob("*.png"))
@@ -172,7 +165,7 @@ def test_a_run_depends_on_the_images_that_its_config_finds(scenes, tmp_path):
     scenes.rename(moved)
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("MMDRSL_SCENES", str(moved))
-        assert plan(moved, tmp_path / "out", methods=("drsl",))[0].hash == after.hash
+        assert plan(moved, tmp_path, "drsl")["drsl"].hash == after.hash
 
 
 def test_evaluation_on_what_the_configs_validate_on(scenes):
@@ -191,8 +184,8 @@ def test_evaluation_on_what_the_configs_validate_on(scenes):
     label = sorted((scenes / "camera/gtFine/val").rglob("*.png"))[0]
     label.write_bytes(label.read_bytes() + b" ")
     assert configured_evaluation_set(template()).identity != chosen.identity
-    quarter = configured_evaluation_set(template(), target_share=0.25)
-    assert quarter.title == "camera/val, a share 0.25 of the target in the statistics"
+    quarter = configured_evaluation_set(template(), target_weight=0.25)
+    assert quarter.title == "camera/val, weight 0.25 of the target in the statistics"
     label.unlink()
     with pytest.raises(FileNotFoundError, match="a file of the evaluation data"):
         configured_evaluation_set(template())
@@ -201,8 +194,8 @@ def test_evaluation_on_what_the_configs_validate_on(scenes):
 def test_missing_lists_are_named(tmp_path, monkeypatch):
     data = write_benchmark(tmp_path / "data")
     monkeypatch.setenv("MMDRSL_BENCHMARK", str(data))
-    pair = PAIRS[DEFAULT_PAIR]
-    assert len(training_data_identity(pair, template(pair.name), data)) == 4
+    pair = read_pair(DEFAULT_PAIR, CONFIGS)
+    assert len(training_data_identity(pair, template(pair.name), data)) == len(pair.lists) > 0
     (data / "camvid/train.txt").unlink()
     with pytest.raises(FileNotFoundError, match=r"has no camvid/train\.txt"):
         training_data_identity(pair, template(pair.name), data)
@@ -212,9 +205,9 @@ def test_missing_folders_are_named(tmp_path):
     (tmp_path / "gta5").mkdir()
     expected = r"--data .* has no cityscapes: --pair gta2cs expects gta5 and cityscapes in it"
     with pytest.raises(FileNotFoundError, match=expected):
-        check_data(PAIRS["gta2cs"], tmp_path)
+        check_data(read_pair("gta2cs", CONFIGS), tmp_path)
     (tmp_path / "cityscapes").mkdir()
-    check_data(PAIRS["gta2cs"], tmp_path)
+    check_data(read_pair("gta2cs", CONFIGS), tmp_path)
 
 
 @pytest.mark.slow

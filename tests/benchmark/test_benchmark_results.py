@@ -1,13 +1,21 @@
 import json
-from xml.etree import ElementTree
 
 import numpy as np
 import pytest
 
 from mmdrsl.benchmark.aggregate import paired_differences, spread
 from mmdrsl.benchmark.figure import figure
+from mmdrsl.benchmark.methods import titles_of
 from mmdrsl.benchmark.report import difference_table, fill_page, main_table, report
-from mmdrsl.benchmark.results import merge_rows, read_results, results_text, scores_of, with_gaps
+from mmdrsl.benchmark.results import (
+    FORMAT,
+    merge_rows,
+    read_results,
+    results_text,
+    scores_of,
+    with_gaps,
+)
+from mmdrsl.benchmark.training_run import ROOT
 
 CLASSES = ["sky", "road", "pole"]
 PROTOCOL = {
@@ -16,10 +24,17 @@ PROTOCOL = {
     "images_per_step": 2,
     "crop": [[8, 8]],
     "initial_weights": "scratch",
-    "normalization": "frozen",
+    "bn_mode": "frozen",
     "labels": "none",
     "network": "student",
     "optimizer": "AdamW",
+}
+TITLES = {
+    "source_only": "Source only",
+    "oracle": "Oracle",
+    "drsl": "DRSL",
+    "mrkld": "MRKLD",
+    "cycada_pixel": "CyCADA, pixels",
 }
 
 
@@ -30,15 +45,16 @@ def row(
     *,
     sequences=None,
     model="deeplabv3plus_mobilenetv2",
-    extras=(),
+    tricks=(),
     translations=None,
 ):
     sequences = sequences or {"a": iou[0], "b": iou[1]}
     return {
         "method": method,
+        "title": TITLES.get(method, method),
         "model": model,
         "seed": seed,
-        "extras": list(extras),
+        "tricks": list(tricks),
         "translations": translations,
         "evaluation": {"set": "camvid/val", "hash": "h"},
         "mIoU": float(np.mean(iou)),
@@ -109,14 +125,14 @@ def test_gap_by_hand():
 
 
 def test_the_oracle_stands_beside_every_translated_set():
-    extra = dict(extras=["translated"])
+    trick = dict(tricks=["translated_source"])
     rows = merge_rows(
         [
             [
-                row("source_only", 0, [10.0, 20.0, 30.0], translations="lab 12", **extra),
-                row("drsl", 0, [20.0, 30.0, 40.0], translations="lab 12", **extra),
-                row("source_only", 0, [20.0, 30.0, 40.0], translations="fourier 7", **extra),
-                row("oracle", 0, [50.0, 60.0, 70.0], **extra),
+                row("source_only", 0, [10.0, 20.0, 30.0], translations="lab 12", **trick),
+                row("drsl", 0, [20.0, 30.0, 40.0], translations="lab 12", **trick),
+                row("source_only", 0, [20.0, 30.0, 40.0], translations="fourier 7", **trick),
+                row("oracle", 0, [50.0, 60.0, 70.0], **trick),
             ]
         ]
     )
@@ -129,7 +145,7 @@ def test_the_oracle_stands_beside_every_translated_set():
         assert "| Oracle | 1 | 55.0 |" in section
         assert "| Source only (" in section
     # Without any translated set it is a table of its own.
-    assert "| Oracle | 1 |" in report(merge_rows([[row("oracle", 0, [5.0, 6.0, 7.0], **extra)]]))
+    assert "| Oracle | 1 |" in report(merge_rows([[row("oracle", 0, [5.0, 6.0, 7.0], **trick)]]))
 
 
 def test_rows_of_other_recipes_or_data_are_no_seeds_of_one_method():
@@ -147,9 +163,9 @@ def test_rows_of_other_recipes_or_data_are_no_seeds_of_one_method():
         ValueError, match=r"drsl, seed 0 and mrkld, seed 1 .* other lists or classes"
     ):
         merge_rows([[first], [{**other, "data_hash": "e"}]])
-    # Another choice of extras is another comparison.
-    extra = {**second, "extras": ["teacher"], "recipe_hash": "b"}
-    assert len(merge_rows([[first], [extra]])) == 2
+    # Another choice of tricks is another comparison.
+    other = {**second, "tricks": ["mean_teacher"], "recipe_hash": "b"}
+    assert len(merge_rows([[first], [other]])) == 2
 
 
 def test_gap_is_none_where_its_ends_coincide():
@@ -210,10 +226,18 @@ def test_main_table_equals_numpy(rows):
         for m, s, o in zip(own, source, oracle, strict=True)
     ]
     assert found["gap, %"] == text(np.round(gaps, 2))
-    assert not any(line.startswith("| ADVENT |") for line in lines)
-    missing = lines[-1].removeprefix("Not measured: ").removesuffix(".").split("; ")
-    assert {"ADVENT", "DACS"} <= set(missing)
-    assert not {"DRSL", "Source only", "Oracle"} & set(missing)
+    titles = [line.split("|")[1].strip() for line in lines[2:]]
+    assert titles == ["Source only", "Oracle", "DRSL", "MRKLD"]
+
+
+def test_methods_of_one_title_are_lines_of_their_own(rows):
+    # A user's own config, based on that of DRSL.
+    own = [{**entry, "method": "mine"} for entry in rows if entry["method"] == "drsl"]
+    text = report(with_gaps([*rows, *own]))
+    for name in ("drsl", "mine"):
+        assert cells(text.splitlines(), f"DRSL ({name})")[1] == "3"
+    assert "| DRSL |" not in text
+    assert "Difference to DRSL (drsl), seed by seed:" in text
 
 
 def test_difference_table_leaves_the_reference_out(rows):
@@ -239,6 +263,21 @@ def test_results_survive_the_file_and_add_up(rows, tmp_path):
     # DRSL alone had no gap; together with the other file it has one.
     assert all(entry["gap_recovered"] is None for entry in read_results(second))
     assert all(entry["gap_recovered"] is not None for entry in merged)
+
+
+def test_published_results_are_read(tmp_path):
+    path = ROOT / "docs/results/benchmark.json"
+    published = read_results(path)
+    merged = merge_rows([published])
+    # The file has the gaps of its own rows, once each.
+    assert sorted(map(str, published)) == sorted(map(str, merged)) != []
+    assert all(row["title"] for row in merged)
+    text = report(merged)
+    assert all(f"| {title}" in text for title in titles_of(merged).values())
+    page = tmp_path / "page.md"
+    page.write_text("<!-- benchmark:plain -->\n<!-- /benchmark:plain -->\n")
+    assert "Nothing measured" not in fill_page(page, merged)
+    assert "<svg" in figure(merged)
 
 
 def test_conflicting_results_are_refused(rows):
@@ -274,10 +313,10 @@ def test_translators_are_told_apart(rows):
 def test_another_file_is_refused(tmp_path):
     path = tmp_path / "other.json"
     path.write_text('{"seed": 0}')
-    with pytest.raises(ValueError, match="no results of format 3"):
+    with pytest.raises(ValueError, match=f"no results of format {FORMAT}"):
         read_results(path)
-    path.write_text('{"format": 3, "runs": [{"method": "drsl"}]}')
-    with pytest.raises(ValueError, match="no results of format 3"):
+    path.write_text(json.dumps({"format": FORMAT, "runs": [{"method": "drsl"}]}))
+    with pytest.raises(ValueError, match=f"no results of format {FORMAT}"):
         read_results(path)
     with pytest.raises(FileNotFoundError, match="There are no results"):
         read_results(tmp_path / "missing.json")
@@ -286,52 +325,54 @@ def test_another_file_is_refused(tmp_path):
 def test_report_has_a_section_per_comparison(rows):
     more = [
         row("drsl", 0, [1.0, 2.0, 3.0], model="fcn_r50"),
-        row("drsl", 0, [1, 2, 3], extras=["teacher"]),
+        row("drsl", 0, [1, 2, 3], tricks=["mean_teacher"]),
     ]
     text = report(with_gaps([*rows, *more]))
     assert text.count("## ") == 3
-    assert "## fcn_r50 on camvid/val, extras: none" in text
-    assert "## deeplabv3plus_mobilenetv2 on camvid/val, extras: teacher" in text
+    assert "## fcn_r50 on camvid/val, tricks: none" in text
+    assert "## deeplabv3plus_mobilenetv2 on camvid/val, tricks: mean_teacher" in text
 
 
 def test_page_is_filled_between_its_markers(rows, tmp_path):
     page = tmp_path / "page.md"
     page.write_text(
         "before\n<!-- benchmark:plain -->\nold\n<!-- /benchmark:plain -->\nbetween\n"
-        "<!-- benchmark:extras -->\n<!-- /benchmark:extras -->\nafter\n"
+        "<!-- benchmark:tricks -->\n<!-- /benchmark:tricks -->\nafter\n"
     )
     text = fill_page(page, with_gaps(rows))
     assert "old" not in text
     assert text.startswith("before\n")
     assert text.endswith("\nafter\n")
-    plain, extras = text.split("between")
+    plain, tricks = text.split("between")
     assert "On camvid/val:" in plain
     assert cells(plain.splitlines(), "DRSL")[1] == "3"
     assert "IoU per class:" in plain
-    assert "Nothing measured yet." in extras
+    assert "Nothing measured yet." in tricks
     # Predictions under other statistics are no rows of these tables.
-    share = {"set": "camvid/val, a share", "hash": "other", "target_share": 0.25}
+    share = {"set": "camvid/val, weight 0.25", "hash": "other", "target_weight": 0.25}
     more = [{**row, "evaluation": share} for row in rows]
     assert fill_page(page, with_gaps([*rows, *more])) == text
-    # Statistics of the target as an extra have a place of their own.
-    statistics = [{**row, "extras": ["target_statistics"]} for row in rows]
+    # Statistics of the target as a trick have a place of their own.
+    statistics = [{**row, "tricks": ["target_bn"]} for row in rows]
     assert fill_page(page, with_gaps([*rows, *statistics])) == text
     apart = tmp_path / "apart.md"
     apart.write_text("<!-- benchmark:statistics -->\n<!-- /benchmark:statistics -->\n")
     found = fill_page(apart, with_gaps([*rows, *statistics]))
-    assert "On camvid/val, extras: target_statistics:" in found
+    assert "On camvid/val, tricks: target_bn:" in found
     assert "On camvid/val:" not in found
-    scales = [{**row, "extras": ["label_scales"]} for row in rows]
+    scales = [{**row, "tricks": ["multi_scale_labels"]} for row in rows]
     assert fill_page(page, with_gaps([*rows, *scales])) == text
     apart.write_text("<!-- benchmark:scales -->\n<!-- /benchmark:scales -->\n")
-    assert "On camvid/val, extras: label_scales:" in fill_page(apart, with_gaps([*rows, *scales]))
+    assert "On camvid/val, tricks: multi_scale_labels:" in fill_page(
+        apart, with_gaps([*rows, *scales])
+    )
     apart.write_text("<!-- benchmark:statistics -->\n<!-- /benchmark:statistics -->\n")
-    # A choice of extras that one method alone was given compares nothing.
-    alone = [{**row, "extras": ["teacher"]} for row in rows if row["method"] == "drsl"]
+    # Tricks that one method alone was given compares nothing.
+    alone = [{**row, "tricks": ["mean_teacher"]} for row in rows if row["method"] == "drsl"]
     assert fill_page(page, with_gaps([*rows, *alone])) == text
-    noise = [{**row, "extras": ["target_noise", "target_statistics"]} for row in rows]
+    noise = [{**row, "tricks": ["target_augmentation", "target_bn"]} for row in rows]
     assert fill_page(apart, with_gaps([*rows, *statistics, *noise])) == found
-    assert "On camvid/val, extras: target_noise, target_statistics:" in fill_page(
+    assert "On camvid/val, tricks: target_augmentation, target_bn:" in fill_page(
         page, with_gaps([*rows, *noise])
     )
     page.write_text(text)
@@ -342,29 +383,6 @@ def test_page_is_filled_between_its_markers(rows, tmp_path):
     page.write_text("<!-- benchmark:plain -->\n")
     with pytest.raises(ValueError, match="must have <!-- benchmark:plain -->"):
         fill_page(page, with_gaps(rows))
-
-
-def test_figure_has_a_panel_per_comparison_and_a_dot_per_run(rows):
-    few = [{**entry, "extras": ["teacher"]} for entry in rows if entry["method"] == "drsl"]
-    scales = [{**entry, "extras": ["label_scales"]} for entry in rows if entry["seed"] == 0]
-    other = [{**entry, "model": "fcn_r50"} for entry in rows]
-    root = ElementTree.fromstring(figure([*rows, *few, *scales, *other]))
-    names = [text.text for text in root.findall(".//{*}text") if text.get("class") == "name"]
-    assert names == ["Source only", "Oracle", "DRSL", "MRKLD", "no extras", "label_scales"]
-    found = sorted(dot.find("{*}title").text for dot in root.findall(".//{*}circle"))
-    titles = dict(source_only="Source only", oracle="Oracle", drsl="DRSL", mrkld="MRKLD")
-    wanted = [
-        f"{titles[entry['method']]}, {panel}: {entry['mean_of_sequences']:.1f} %"
-        for panel, group in (("no extras", rows), ("label_scales", scales))
-        for entry in group
-    ]
-    assert found == sorted(wanted)
-    with pytest.raises(ValueError, match="at least 3 methods"):
-        figure(few)
-    night = [{**entry, "evaluation": {"set": "night/test", "hash": "night"}} for entry in rows]
-    root = ElementTree.fromstring(figure([*rows, *night]))
-    names = [text.text for text in root.findall(".//{*}text") if text.get("class") == "name"]
-    assert names[4:] == ["no extras on camvid/val (h)", "no extras on night/test (nigh)"]
 
 
 def test_summary_is_the_main_table_alone(rows, tmp_path):
@@ -380,6 +398,3 @@ def test_results_of_another_network_alone_are_shown(rows, tmp_path):
     page = tmp_path / "page.md"
     page.write_text("<!-- benchmark:summary -->\n<!-- /benchmark:summary -->\n")
     assert fill_page(page, with_gaps([*few, *other])) == fill_page(page, with_gaps(rows))
-    assert figure([*few, *other]) == figure(rows)
-    # Beside the usual one it is not.
-    assert figure([*rows, *other]) == figure(rows)

@@ -1,0 +1,142 @@
+"""A method of a user's own: a folder outside the package with a term and a config."""
+
+import importlib
+import json
+import subprocess
+import sys
+
+import pytest
+from mmseg.registry import MODELS
+
+from mmdrsl.benchmark.pairs import DEFAULT_PAIR
+from mmdrsl.benchmark.plan import CONFIGS
+from mmdrsl.benchmark.training_run import ROOT
+
+TERM = '''"""Predictions on the target are to use all classes."""
+
+from mmseg.registry import MODELS
+
+from mmdrsl.methods import AdaptationTerm
+
+
+@MODELS.register_module()
+class AllClassesTerm(AdaptationTerm):
+    def __init__(self, *, weight=0.1):
+        super().__init__(domains=("target",))
+        self.weight = weight
+
+    def forward(self, step):
+        mean = step.full_size_logits("target").softmax(dim=1).mean(dim=(0, 2, 3))
+        return {"loss_classes": self.weight * (mean * mean.clamp(min=1e-6).log()).sum()}
+'''
+CONFIG = """
+_base_ = [
+    "{configs}/_base_/models/deeplabv3plus_small.py",
+    "{configs}/_base_/pairs/{pair}.py",
+    "{configs}/_base_/methods/self_training.py",
+]
+custom_imports = dict(imports=["mmdrsl", "my_method"])
+title = "All classes"
+terms = dict(_base_.method["terms"], classes=dict(type="AllClassesTerm"))
+model = {{**_base_.method, **_base_.pair_model, "terms": terms}}
+"""
+
+
+def write_method(folder, pair):
+    folder.mkdir()
+    (folder / "my_method.py").write_text(TERM)
+    path = folder / "my_config.py"
+    path.write_text(CONFIG.format(configs=CONFIGS, pair=pair))
+    return path
+
+
+@pytest.fixture
+def forget(monkeypatch):
+    """Leaves no trace of the module in this process."""
+
+    def call():
+        sys.modules.pop("my_method", None)
+        MODELS.module_dict.pop("AllClassesTerm", None)
+        monkeypatch.undo()
+
+    monkeypatch.setattr(sys, "path", list(sys.path))
+    yield call
+    call()
+
+
+def test_it_is_planned_beside_the_others(plan, forget, tmp_path):
+    config = write_method(tmp_path / "elsewhere", DEFAULT_PAIR)
+    with pytest.raises(ImportError):
+        importlib.import_module("my_method")
+    asked = ("drsl", f"mine={config}", "source_only")
+    runs = plan(*asked, out=tmp_path / "out")
+    assert list(runs) == ["source_only", "drsl", "mine"]
+    mine, drsl = runs["mine"], runs["drsl"]
+    cfg = mine.training.cfg
+    # Its term waits for target images: nothing in the warm-up is its own.
+    assert runs["source_only"].warmup is drsl.warmup is mine.warmup
+    assert "classes" not in mine.warmup.training.cfg.model.terms
+    assert "classes" in cfg.model.terms
+    assert mine.title == "All classes"
+    assert mine.warmup.training.title.startswith("warm-up for Source only, DRSL, All classes, ")
+    # The network is the one that is compared, whatever its config is based on.
+    assert cfg.model.segmentor == drsl.training.cfg.model.segmentor
+    # Its processes import it.
+    for each in (cfg, mine.evaluation, mine.warmup.training.cfg):
+        assert each.custom_imports["imports"] == ["mmdrsl", "my_method"]
+    assert drsl.training.cfg.custom_imports["imports"] == ["mmdrsl"]
+    assert {key: mine.protocol[key] for key in ("steps", "labels")} == {
+        "steps": drsl.protocol["steps"],
+        "labels": drsl.protocol["labels"].split(", weight")[0],
+    }
+    training = drsl.warmup.training
+    training.config_file.parent.mkdir(parents=True)
+    training.cfg.dump(training.config_file)
+    assert plan(*asked, out=tmp_path / "out")["drsl"].warmup.training.folder == training.folder
+    # A call that does not know the method cannot read this warm-up, and does without.
+    forget()
+    other = plan("drsl", out=tmp_path / "out")["drsl"].warmup.training
+    assert other.config_file != training.config_file
+
+
+def test_it_begins_from_the_warm_up_of_an_earlier_call(plan, forget, tmp_path):
+    training = plan("drsl", out=tmp_path / "out")["drsl"].warmup.training
+    training.config_file.parent.mkdir(parents=True)
+    training.cfg.dump(training.config_file)
+    config = write_method(tmp_path / "elsewhere", DEFAULT_PAIR)
+    mine = plan(f"mine={config}", out=tmp_path / "out")["mine"]
+    assert mine.warmup.training.config_file == training.config_file
+
+
+def test_its_module_is_missing(forget, tmp_path, plan):
+    config = write_method(tmp_path / "elsewhere", DEFAULT_PAIR)
+    (config.parent / "my_method.py").unlink()
+    with pytest.raises(ImportError, match="my_method"):
+        plan(f"mine={config}")
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+def test_the_tool_trains_and_evaluates_it(scenes_root, tmp_path):
+    config = write_method(tmp_path / "elsewhere", "scenes2scenes")
+    rounds = [f"default_hooks.self_training.rounds.{number}.iterations=1" for number in range(3)]
+    command = [
+        *(sys.executable, "tools/run_benchmark.py", "--pair", "scenes2scenes"),
+        *("--data", scenes_root, "--out", tmp_path / "out", "--threads", "1"),
+        *("--methods", "drsl", f"mine={config}", "--cfg-options", "train_cfg.max_iters=5", *rounds),
+        *("warmup_iterations=2", "default_hooks.self_training.warmup_iterations=2"),
+        *("default_hooks.modes.kmeans_iteration=1", "default_hooks.logger.interval=1"),
+    ]
+    done = subprocess.run([*map(str, command)], cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
+    drsl, mine = json.loads((tmp_path / "out/results.json").read_text())["runs"]
+    assert (drsl["method"], mine["method"], mine["title"]) == ("drsl", "mine", "All classes")
+    assert drsl["shared_warmup"]
+    assert mine["shared_warmup"]
+    assert mine["mIoU"] >= 0
+    assert "| All classes | 1 |" in (tmp_path / "out/results.md").read_text()
+    folder = tmp_path / "out/plain/deeplabv3plus_small/seed_0/mine"
+    (records,) = folder.glob("*/vis_data/scalars.json")
+    steps = [json.loads(line) for line in records.read_text().splitlines()]
+    # From the end of the warm-up on, every step has its loss.
+    assert [step["step"] for step in steps if "classes.loss_classes" in step] == [3, 4, 5]
