@@ -14,6 +14,7 @@ from torch import Tensor
 
 from mmdrsl.checkpoints import read_checkpoint
 from mmdrsl.datasets.label_spaces import get_label_space
+from mmdrsl.inference.sliding_window import add_in_place
 from mmdrsl.models.segmentors.export import segmentor_weights
 from mmdrsl.models.segmentors.uda_segmentor import SEGMENTOR_PREFIX
 
@@ -78,6 +79,7 @@ def load_network(
     _load(segmentor, state, checkpoint)
     if window is not None:
         segmentor.test_cfg = ConfigDict(window)
+    add_in_place(segmentor)
     network.model.to(place).eval()
     return network
 

@@ -12,9 +12,10 @@ import numpy as np
 from PIL import Image
 
 from mmdrsl.atomic_files import replacing, write_atomically
+from mmdrsl.datasets.validation import files_below
 from mmdrsl.inference.inputs import Input
 from mmdrsl.inference.predictor import Prediction
-from mmdrsl.visualization.colors import Palette, color_labels
+from mmdrsl.visualization.colors import Palette
 
 _SETTINGS = "settings.json"
 _SHARES = "shares.csv"
@@ -40,7 +41,10 @@ def overlay(image: np.ndarray, colors: np.ndarray) -> np.ndarray:
 
 def color_bgr(labels: np.ndarray, palette: Palette) -> np.ndarray:
     """Draw a label map (H, W) in the colors of its classes: blue, green, red, shape (H, W, 3), uint8."""
-    return np.asarray(cv2.cvtColor(color_labels(labels, palette), cv2.COLOR_RGB2BGR))
+    table = np.zeros((1, 256, 3), np.uint8)
+    table[0, : len(palette)] = palette
+    # Indexing by NumPy would keep the other threads waiting.
+    return np.asarray(cv2.LUT(cv2.cvtColor(labels, cv2.COLOR_GRAY2BGR), table[..., ::-1].copy()))
 
 
 class OutputFolder:
@@ -86,7 +90,10 @@ class OutputFolder:
                     "choose another folder for --out."
                 )
         elif json.loads(marker.read_text(encoding="utf-8")) != settings:
-            others = self._made() - {self.path(item, "overlay") for item in inputs}
+            # Every input has an overlay.
+            folder = self.root / "overlay"
+            made = {folder / name for name in files_below(str(folder))}
+            others = made - {self.path(item, "overlay") for item in inputs}
             if not overwrite or others:
                 raise ValueError(
                     f"{self.root} holds predictions of another checkpoint or of other options ({marker}): choose "
@@ -99,14 +106,6 @@ class OutputFolder:
                     self.path(item, kind).unlink(missing_ok=True)
         self.root.mkdir(parents=True, exist_ok=True)
         write_atomically(marker, json.dumps(settings, indent=1))
-
-    def _made(self) -> set[Path]:
-        """Every overlay of the folder: one for each input."""
-        return {
-            path
-            for path in (self.root / "overlay").rglob("*")
-            if path.is_file() and not path.name.startswith(".")
-        }
 
     def is_complete(self, item: Input) -> bool:
         """Whether all outputs of an input are there."""
