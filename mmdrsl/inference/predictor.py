@@ -85,38 +85,42 @@ class Predictor:
 
     @torch.inference_mode()
     def _predict(self, batch: list[LoadedImage], confidence: bool) -> list[Prediction]:
-        if self.views is not None:
-            scores = [self._average_of_scales(self.views, image) for image in batch]
-        elif len(batch[0].views) == 1:
-            scores = self._logits(batch, 0)
+        if self.views is None and len(batch[0].views) == 1:
+            tested = self._test(batch, 0)
+            # Labels are the test's own; its logits become probabilities only where they are asked for.
+            return [
+                _prediction(image, labels, _highest_share(logits) if confidence else None)
+                for image, (logits, labels) in zip(batch, tested, strict=True)
+            ]
+        if self.views is None:
+            averages = self._average_of_views(batch)
         else:
-            scores = self._average_of_views(batch)
-        of_logits = self.views is None and len(batch[0].views) == 1
+            averages = [self._average_of_scales(self.views, image) for image in batch]
         return [
-            _prediction(image, score, of_logits, confidence)
-            for image, score in zip(batch, scores, strict=True)
+            _prediction(image, average.argmax(dim=0), average.amax(dim=0) if confidence else None)
+            for image, average in zip(batch, averages, strict=True)
         ]
 
-    def _logits(self, batch: list[LoadedImage], view: int) -> list[Tensor]:
-        """Logits (C, H, W) of one view of every image, mirrored back and at the size of the file."""
+    def _test(self, batch: list[LoadedImage], view: int) -> list[tuple[Tensor, Tensor]]:
+        """Logits (C, H, W) and labels (H, W) of one view of every image, mirrored back, at the size of the file."""
         packed = [image.views[view] for image in batch]
         data = {
             "inputs": [tensor for tensor, _ in packed],
             "data_samples": [sample for _, sample in packed],
         }
-        logits = []
+        tested = []
         for sample in self.network.model.test_step(data):
-            logits.append(sample.seg_logits.data)
+            tested.append((sample.seg_logits.data, sample.pred_sem_seg.data[0]))
             # The sample lives as long as its image, which is longer than the logits are needed.
             del sample.seg_logits
-        return logits
+        return tested
 
     def _average_of_views(self, batch: list[LoadedImage]) -> list[Tensor]:
         """Probabilities (C, H, W) added up as `SegTTAModel` does, with one view in memory at a time."""
         count = len(batch[0].views)
         totals: list[Tensor] = []
         for view in range(count):
-            probabilities = [logits.softmax(dim=0) for logits in self._logits(batch, view)]
+            probabilities = [logits.softmax(dim=0) for logits, _ in self._test(batch, view)]
             if totals:
                 for total, added in zip(totals, probabilities, strict=True):
                     total += added
@@ -141,14 +145,14 @@ class Predictor:
         return resized[0]
 
 
-def _prediction(
-    image: LoadedImage, scores: Tensor, of_logits: bool, confidence: bool
-) -> Prediction:
-    """Choose the class of the highest score; scores (C, H, W) are logits or probabilities."""
-    labels = scores.argmax(dim=0)
-    chosen = None
-    if confidence:
-        highest = scores.amax(dim=0)
-        share = (highest - scores.logsumexp(dim=0)).exp() if of_logits else highest
-        chosen = (share.clamp(0, 1) * 255).round().to(torch.uint8).cpu().numpy()
-    return Prediction(image.key, image.image, labels.to(torch.uint8).cpu().numpy(), chosen)
+def _highest_share(logits: Tensor) -> Tensor:
+    """Highest probability (H, W) of logits (C, H, W), without the others."""
+    return (logits.amax(dim=0) - logits.logsumexp(dim=0)).exp()
+
+
+def _prediction(image: LoadedImage, labels: Tensor, share: Tensor | None) -> Prediction:
+    """Bring labels and their probability, both (H, W), into the form of files."""
+    confidence = None
+    if share is not None:
+        confidence = (share.clamp(0, 1) * 255).round().to(torch.uint8).cpu().numpy()
+    return Prediction(image.key, image.image, labels.to(torch.uint8).cpu().numpy(), confidence)
