@@ -12,7 +12,7 @@ def add_in_place(segmentor: Any) -> None:
     """Let a segmentor's sliding windows add their logits in place.
 
     `EncoderDecoder.slide_inference` pads the logits of every window to the size of the image. For a large image that
-    takes longer than the network, and three times the memory of the logits. The result has the same bits.
+    takes longer than the network. The result has the same bits.
 
     Args:
         segmentor: An ``EncoderDecoder``; changed for as long as it lives.
