@@ -16,11 +16,14 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from mmengine.config import DictAction
+from mmengine.config import Config, DictAction
 from mmengine.device import get_device
+from mmengine.hooks import Hook
 from mmengine.registry import init_default_scope
+from mmseg.registry import HOOKS
 
 import mmdrsl  # noqa: F401 - registers everything before a config is built
+from mmdrsl.engine.adaptation_hook import AdaptationHook
 from mmdrsl.engine.launch import read_config
 from mmdrsl.inference import (
     OutputFolder,
@@ -83,6 +86,17 @@ def parse_args(arguments: Sequence[str] | None) -> argparse.Namespace:
     return args
 
 
+def hooks_before_tests(cfg: Config) -> list[str]:
+    """Name the hooks of a config that change the network where it is tested."""
+    entries = [*cfg.get("default_hooks", {}).values(), *cfg.get("custom_hooks", [])]
+    types = [HOOKS.get(entry["type"]) for entry in entries if entry is not None]
+    return [
+        kind.__name__
+        for kind in types
+        if issubclass(kind, AdaptationHook) and kind.before_test is not Hook.before_test
+    ]
+
+
 def predict(args: argparse.Namespace) -> None:
     """Predict what is not complete."""
     inputs = find_inputs(args.inputs, out=args.out)
@@ -114,6 +128,10 @@ def predict(args: argparse.Namespace) -> None:
     output.begin(settings, inputs, overwrite=args.overwrite)
     if evaluates_teacher(cfg) and not args.teacher:
         print("predict: this config's test takes the teacher; --teacher does so, too")
+    for hook in hooks_before_tests(cfg):
+        print(
+            f"predict: {hook} acts before a test alone; tools/test.py --show-dir predicts with it"
+        )
     run = PredictionRun(
         predictor=predictor,
         output=output,

@@ -252,3 +252,9 @@ def test_settings_are_plain(predicted):
     settings = json.loads((out_of(predicted) / "settings.json").read_text())
     assert settings["teacher"] is False
     assert len(settings["checkpoint"]) == 64
+
+
+def test_a_hook_that_acts_in_tests_alone_is_named(checkpoint, validation, tmp_path, capsys):
+    hook = "default_hooks.statistics.type=TestTimeBNHook"
+    run(CONFIG, checkpoint, validation[0], "--out", tmp_path, "--cfg-options", OF_STUDENT, hook)
+    assert "TestTimeBNHook acts before a test alone" in capsys.readouterr().out
