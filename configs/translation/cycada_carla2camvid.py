@@ -12,6 +12,7 @@ What came of it is in docs/translation.md.
 _base_ = [
     "../_base_/models/deeplabv3plus_mobilenetv2.py",
     "../_base_/pairs/carla2camvid.py",
+    "../_base_/translators/cycada.py",
 ]
 # Often changed: the segmentor that judges, the size of the networks, the length of the training.
 segmentor_checkpoint = "work_dirs/source_only/deeplabv3plus_carla2camvid/iter_900.pth"
@@ -40,46 +41,32 @@ train_dataloader = dict(
     ),
 )
 model = dict(
+    _base_.translator,
     _delete_=True,
-    type="mmagic.CyCADA",
     generator=dict(
+        _base_.translator.generator,
         # Begins as the identity: a training this short does not make MMagic's ResnetGenerator sharp.
         type="mmagic.ShortcutGenerator",
-        in_channels=3,
-        out_channels=3,
         base_channels=base_channels,
         num_blocks=num_blocks,
-        norm_cfg=dict(type="IN"),
-        use_dropout=False,
     ),
     discriminator=dict(
-        type="mmagic.PatchDiscriminator",
-        in_channels=3,
+        _base_.translator.discriminator,
         base_channels=base_channels,
-        num_conv=3,
         # One group: normalized channel by channel, a discriminator sees little of color and brightness.
         norm_cfg=dict(type="GN", num_groups=1),
     ),
-    data_preprocessor=dict(
-        type="UnpairedDataPreprocessor",
-        mean=[127.5, 127.5, 127.5],
-        std=[127.5, 127.5, 127.5],
-        bgr_to_rgb=True,
-        size_divisor=4,
-    ),
-    # TLLib's weights are cycle 10, identity 5. From the identity on, they hold a translation where it begins: absolute
-    # differences cost the most per step where they are smallest. The shortcut keeps the content instead.
+    # From the identity on, TLLib's weights hold a translation where it begins: absolute differences cost the most per
+    # step where they are smallest. The shortcut keeps the content instead.
     cycle_weight=1.0,
     identity_weight=0.0,
     semantic=dict(
         segmentor=dict(
             type="EncoderDecoder",
             data_preprocessor=dict(
-                type="SegDataPreProcessor",
+                _base_.semantic_preprocessor,
                 mean=_base_.model.data_preprocessor.mean,
                 std=_base_.model.data_preprocessor.std,
-                bgr_to_rgb=True,
-                size_divisor=8,
             ),
             backbone=_base_.model.segmentor.backbone,
             decode_head=dict(_base_.model.segmentor.decode_head, num_classes=10),
@@ -91,13 +78,7 @@ model = dict(
         ramp=200,
     ),
 )
-optimizer = dict(type="Adam", lr=2e-4, betas=(0.5, 0.999))
-optim_wrapper = dict(
-    _delete_=True,
-    constructor="mmagic.MultiOptimWrapperConstructor",
-    generators=dict(type="OptimWrapper", optimizer=optimizer),
-    discriminators=dict(type="OptimWrapper", optimizer=optimizer),
-)
+optim_wrapper = dict(_base_.translator_optimizers, _delete_=True)
 # Constant for the first half, then linearly to 0.
 param_scheduler = [
     dict(

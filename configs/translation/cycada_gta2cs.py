@@ -12,11 +12,10 @@ smaller set). Not run here: needs the full sets.
 _base_ = [
     "../_base_/models/deeplabv3plus_r50.py",
     "../_base_/pairs/gta2cs.py",
+    "../_base_/translators/cycada.py",
 ]
-# Often changed: the segmentor that judges, the size of the networks, the length of the training.
+# Often changed: the segmentor that judges, the length of the training.
 segmentor_checkpoint = "work_dirs/source_only/deeplabv3plus_gta2cs/iter_35000.pth"
-base_channels = 64
-num_blocks = 9
 max_iters = 200000
 load_scale = (1024, 1024)
 crop_size = (400, 400)
@@ -38,43 +37,15 @@ train_dataloader = dict(
     ),
 )
 model = dict(
+    _base_.translator,
     _delete_=True,
-    type="mmagic.CyCADA",
-    generator=dict(
-        type="mmagic.ResnetGenerator",
-        in_channels=3,
-        out_channels=3,
-        base_channels=base_channels,
-        num_blocks=num_blocks,
-        norm_cfg=dict(type="IN"),
-        use_dropout=False,
-    ),
-    discriminator=dict(
-        type="mmagic.PatchDiscriminator",
-        in_channels=3,
-        base_channels=base_channels,
-        num_conv=3,
-        norm_cfg=dict(type="IN"),
-    ),
-    data_preprocessor=dict(
-        type="UnpairedDataPreprocessor",
-        mean=[127.5, 127.5, 127.5],
-        std=[127.5, 127.5, 127.5],
-        bgr_to_rgb=True,
-        size_divisor=4,
-    ),
-    # TLLib's weights: cycle 10, identity 5, semantic 1.
-    cycle_weight=10.0,
-    identity_weight=5.0,
     semantic=dict(
         segmentor=dict(
             type="EncoderDecoder",
             data_preprocessor=dict(
-                type="SegDataPreProcessor",
+                _base_.semantic_preprocessor,
                 mean=_base_.model.data_preprocessor.mean,
                 std=_base_.model.data_preprocessor.std,
-                bgr_to_rgb=True,
-                size_divisor=8,
             ),
             backbone=_base_.model.segmentor.backbone,
             decode_head=dict(_base_.model.segmentor.decode_head, num_classes=19),
@@ -87,13 +58,7 @@ model = dict(
         ramp=10000,
     ),
 )
-optimizer = dict(type="Adam", lr=2e-4, betas=(0.5, 0.999))
-optim_wrapper = dict(
-    _delete_=True,
-    constructor="mmagic.MultiOptimWrapperConstructor",
-    generators=dict(type="OptimWrapper", optimizer=optimizer),
-    discriminators=dict(type="OptimWrapper", optimizer=optimizer),
-)
+optim_wrapper = dict(_base_.translator_optimizers, _delete_=True)
 # Constant for the first half, then linearly to 0.
 param_scheduler = [
     dict(
