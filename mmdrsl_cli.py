@@ -23,7 +23,7 @@ TOOLS = {
     "convert-backbone": ("model_converters/convert_backbone.py", "ImageNet weights for a backbone"),
     "check": ("analysis_tools/check_dataset.py", "examine the data of a config"),
     "browse": ("analysis_tools/browse_dataset.py", "draw training samples after their transforms"),
-    "cost": ("analysis_tools/estimate_cost.py", "memory and operations of a training"),
+    "cost": ("analysis_tools/estimate_cost.py", "estimate memory and hours of a training on a GPU"),
     "benchmark": ("run_benchmark.py", "compare methods over networks and seeds"),
     "demo": ("demo.py", "compare three trainings on the procedural scenes"),
 }
@@ -123,7 +123,8 @@ def find_config(name: str, configs: Path) -> str:
 def resolve_configs(arguments: Sequence[str], configs: Path) -> list[str]:
     """Replace the short names of configs by paths.
 
-    A config is an argument that ends in `.py`; options and their `key=value` entries are left alone.
+    A config is an argument that ends in `.py`, or names a file below the folder without that ending; options and their
+    `key=value` entries are left alone.
 
     Args:
         arguments: Command line of the tool.
@@ -132,12 +133,15 @@ def resolve_configs(arguments: Sequence[str], configs: Path) -> list[str]:
     Returns:
         The command line with paths.
     """
-    return [
-        find_config(argument, configs)
-        if argument.endswith(".py") and "=" not in argument and not argument.startswith("-")
-        else argument
-        for argument in arguments
-    ]
+    found = []
+    for argument in arguments:
+        plain = "=" not in argument and not argument.startswith("-")
+        if plain and (configs / f"{argument.removeprefix('configs/')}.py").is_file():
+            argument += ".py"
+        found.append(
+            find_config(argument, configs) if plain and argument.endswith(".py") else argument
+        )
+    return found
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -66,7 +66,9 @@ def main() -> None:
     if args.cfg_options is not None:
         cfg.merge_from_dict(args.cfg_options)
     if not Path(args.checkpoint).is_file():
-        raise FileNotFoundError(f"There is no checkpoint {args.checkpoint}.")
+        raise FileNotFoundError(
+            f"There is no checkpoint {args.checkpoint}: give a file such as work_dirs/RUN/iter_N.pth."
+        )
     join_cpu_process_group(args.launcher)
     environment = cfg.get("env_cfg", {})
     set_multi_processing(**environment.get("mp_cfg", {}), distributed=args.launcher != "none")

@@ -52,7 +52,9 @@ def main() -> None:
         cfg.merge_from_dict(args.cfg_options)
     set_work_dir(cfg, args.config, args.work_dir)
     if not os.path.isfile(args.checkpoint):
-        raise FileNotFoundError(f"There is no checkpoint {args.checkpoint}.")
+        raise FileNotFoundError(
+            f"There is no checkpoint {args.checkpoint}: give a file such as work_dirs/RUN/iter_N.pth."
+        )
     cfg.load_from = args.checkpoint
     # The config that a resumed run left in its folder would build the training, too.
     cfg.resume = False

@@ -1,4 +1,4 @@
-"""DeepLabV3+ (MobileNetV2), CARLA to CamVid, AdvEnt: adversarial alignment of the entropy of two outputs.
+"""DeepLabV3+ (MobileNetV2), CARLA to CamVid, ADVENT: adversarial alignment of the entropy of two outputs.
 
 python tools/train.py configs/advent/deeplabv3plus_carla2camvid.py
 

@@ -1,4 +1,4 @@
-"""DeepLabV3+ (ResNet-50), GTA5 to Cityscapes, AdvEnt: adversarial alignment of the entropy of two outputs.
+"""DeepLabV3+ (ResNet-50), GTA5 to Cityscapes, ADVENT: adversarial alignment of the entropy of two outputs.
 
 python tools/train.py configs/advent/deeplabv3plus_gta2cs.py
 

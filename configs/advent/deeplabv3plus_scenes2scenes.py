@@ -1,4 +1,4 @@
-"""Small DeepLabV3+ from scratch, the procedural scenes, AdvEnt: adversarial alignment of the entropy of two outputs.
+"""Small DeepLabV3+ from scratch, the procedural scenes, ADVENT: adversarial alignment of the entropy of two outputs.
 
 python tools/train.py configs/advent/deeplabv3plus_scenes2scenes.py
 

@@ -1,4 +1,4 @@
-"""DeepLabV3+ (MobileNetV2), streets to Cityscapes, AdvEnt: adversarial alignment of the entropy.
+"""DeepLabV3+ (MobileNetV2), streets to Cityscapes, ADVENT: adversarial alignment of the entropy.
 
 python tools/train.py configs/advent/deeplabv3plus_streets2cs.py
 

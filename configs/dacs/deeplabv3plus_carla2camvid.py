@@ -2,8 +2,8 @@
 
 python tools/train.py configs/dacs/deeplabv3plus_carla2camvid.py
 
-Measured with seed 0 on one core by tools/run_benchmark.py, the teacher not evaluated: mIoU 33.5 (0006R0 32.1, 0016E5
-33.6). A step costs two forward passes more than one of self-training, one of them without gradients.
+Not run with this config. DACS of version 0.1, which differs (docs/benchmark.md), had mIoU 33.5 with seed 0 (0006R0 32.1,
+0016E5 33.6). A step costs two forward passes more than one of self-training, one of them without gradients.
 """
 
 _base_ = [

@@ -1,4 +1,4 @@
-"""AdvEnt: as AdaptSegNet, on maps of the prediction's entropy.
+"""ADVENT: as AdaptSegNet, on maps of the prediction's entropy.
 
 Paper: Vu et al., "ADVENT: Adversarial Entropy Minimization for Domain Adaptation in Semantic Segmentation" (CVPR 2019),
 equations 5 to 7. Defaults: factor 1e-3 on the output, 2e-4 on a second classifier. The released code adds 1e-30 inside

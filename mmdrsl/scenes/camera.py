@@ -26,7 +26,7 @@ class Camera:
         horizon_row: Row of the horizon.
         mounting_height: Height of the camera above the ground in meters.
         lateral: Position of the camera to the right of the center line in meters.
-        curvature: Sideways drift of the street in meters per square metre of distance.
+        curvature: Sideways drift of the street in meters per square meter of distance.
     """
 
     width: int
@@ -43,7 +43,7 @@ class Camera:
         return self.curvature * np.minimum(distance, FAR_LIMIT) ** 2
 
     def scale(self, distance: float) -> float:
-        """Pixels per metre at a distance in meters."""
+        """Pixels per meter at a distance in meters."""
         return self.focal / max(distance, NEAR_LIMIT)
 
     def project(self, points: np.ndarray) -> np.ndarray:

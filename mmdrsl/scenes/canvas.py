@@ -157,7 +157,7 @@ class Billboard:
     Attributes:
         canvas: Where to draw.
         origin: Array (2,), ``(column, row)`` of the plane's foot point.
-        scale: Pixels per metre.
+        scale: Pixels per meter.
         distance: Distance in meters.
     """
 

@@ -219,7 +219,7 @@ def facade(
         material: Sub-type of the building.
         tone: Choice of the wall color, in 0..1.
         size: Width and height in meters.
-        resolution: Pixels per metre.
+        resolution: Pixels per meter.
 
     Returns:
         Array (h, w, 3), uint8, red-green-blue.
@@ -342,7 +342,7 @@ def barrier(
         class_name: ``fence`` or ``wall``.
         tone: Choice of the color, in 0..1.
         size: Width and height in meters.
-        resolution: Pixels per metre.
+        resolution: Pixels per meter.
 
     Returns:
         Array (h, w, 3), uint8, red-green-blue.

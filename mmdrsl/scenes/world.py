@@ -123,7 +123,7 @@ class Street:
 
 @dataclass(frozen=True, kw_only=True)
 class Weather:
-    """Sky, and the ground shadow's reach in meters per metre of height (zero strength: none)."""
+    """Sky, and the ground shadow's reach in meters per meter of height (zero strength: none)."""
 
     sky: str
     cloud_cover: float

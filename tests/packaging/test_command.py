@@ -64,7 +64,7 @@ def test_unknown_config_names_the_near_one(capsys):
     assert f"Did you mean {CONFIG}" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("name", [CONFIG, f"configs/{CONFIG}"])
+@pytest.mark.parametrize("name", [CONFIG, f"configs/{CONFIG}", CONFIG.removesuffix(".py")])
 def test_short_name_becomes_a_path_of_the_configs_folder(name, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     arguments = ["--work-dir", "out", name, "--cfg-options", "load_from=missing.py"]

@@ -1,4 +1,4 @@
-"""AdvEnt (Vu et al. 2019): as adaptsegnet_multi.py, on weighted self-information maps instead of probabilities."""
+"""ADVENT (Vu et al. 2019): as adaptsegnet_multi.py, on weighted self-information maps instead of probabilities."""
 
 _base_ = "auxiliary_classifier.py"
 title = "ADVENT"
