@@ -263,6 +263,7 @@ def row_of_plan(run: BenchmarkRun, evaluation: EvaluationSet) -> dict[str, Any]:
         "protocol": run.protocol,
         "recipe_hash": run.recipe[:16],
         "data_hash": run.data_hash[:16],
+        "shared": run.shared,
     }
 
 

@@ -114,6 +114,8 @@ class BenchmarkRun(PlannedRun):
         translations: What `translator_name` says of the source images; None where they are the originals.
         protocol: What `protocol_of` says.
         data_hash: Hash of what lists the training data.
+        shared: What all methods of a table must have alike: ``version``, and hashes of the ``options`` of the command
+            line and of the ``weights`` file.
         evaluation: Config of the evaluation.
         missed_options: Options that have no place in the method's config.
     """
@@ -126,6 +128,7 @@ class BenchmarkRun(PlannedRun):
     translations: str | None
     protocol: dict[str, Any]
     data_hash: str
+    shared: dict[str, str]
     evaluation: Config
     missed_options: tuple[str, ...] = ()
 
@@ -191,6 +194,12 @@ def _plan_group(
     if weights is not None:
         paths[str(weights)] = "WEIGHTS"
     initial_weights = "scratch" if weights is None else weights.name
+    weights_hash = _hash_of(weights)
+    shared_by_all = {
+        "version": mmdrsl.__version__,
+        "options": fingerprint([json.dumps(settings.options, sort_keys=True, default=str)])[:16],
+        "weights": weights_hash[:16],
+    }
     inputs_of, cfgs = {}, {}
     for method, source in sources.items():
         cfg = _run_config(settings, source, method, network, seed, weights)
@@ -198,7 +207,7 @@ def _plan_group(
         check_kept(cfg, kept, title=title_of(source, method))
         translations = settings.translations if is_translated(cfg) else None
         manifest = [] if translations is None else [manifest_hash(translations)]
-        cfgs[method], inputs_of[method] = cfg, [*identity, *manifest, _hash_of(weights)]
+        cfgs[method], inputs_of[method] = cfg, [*identity, *manifest, weights_hash]
     warmups: dict[str, PlannedRun] = {}
     for members, warmup_cfg in _joined(cfgs, inputs_of):
         titles = ", ".join(title_of(sources[method], method) for method in members)
@@ -244,6 +253,7 @@ def _plan_group(
                 translations=None if translations is None else translator_name(translations),
                 protocol=protocol_of(cfg, initial_weights=initial_weights),
                 data_hash=fingerprint(identity),
+                shared=shared_by_all,
                 evaluation=evaluation,
                 missed_options=tuple(missed[method]),
             )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.metadata
 import json
 import platform
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from math import isfinite
 from pathlib import Path
@@ -22,6 +23,12 @@ _OF_SEQUENCE = ".mIoU"
 _COMPARISON = ("evaluation", "tricks", "model")
 _RECIPE = (*_COMPARISON, "translations", "method")
 _KEY = (*_RECIPE, "seed")
+# Entries of ``shared`` in a row, as messages call them.
+_SHARED = {
+    "version": "versions of mmdrsl",
+    "options": "--cfg-options",
+    "weights": "files of initial weights",
+}
 _RESULT = ("config_hash", "mIoU", "aAcc", "IoU", "sequences")
 
 
@@ -187,7 +194,8 @@ def merge_rows(groups: Sequence[Iterable[Mapping[str, Any]]]) -> list[dict[str, 
 def check_comparable(rows: Iterable[Mapping[str, Any]]) -> None:
     """Refuse rows of one evaluation set, choice of tricks and network that differ in what `check_equal` wants equal.
 
-    Rows of one method must be of one recipe, and all rows of the same data, where they say so.
+    Rows of one method must be of one recipe, and all rows of the same data, version, options of the command line and
+    initial weights, where they say so.
 
     Args:
         rows: Rows, finished or planned.
@@ -198,6 +206,9 @@ def check_comparable(rows: Iterable[Mapping[str, Any]]) -> None:
     rows = list(rows)
     _check_same(rows, "recipe_hash", _RECIPE, "options, weights or version")
     _check_same(rows, "data_hash", _COMPARISON, "lists or classes of the data")
+    shared = [{**row, **_shared_of(row)} for row in rows]
+    for entry, what in _SHARED.items():
+        _check_same(shared, f"shared.{entry}", _COMPARISON, what, show=entry == "version")
     comparisons: dict[str, dict[str, Any]] = {}
     for row in rows:
         name = f"{row['method']}, seed {row['seed']}, {row['translations'] or 'originals'}"
@@ -209,20 +220,35 @@ def check_comparable(rows: Iterable[Mapping[str, Any]]) -> None:
         check_equal(protocols)
 
 
+def _shared_of(row: Mapping[str, Any]) -> dict[str, str]:
+    """What a row says of what all methods share; one without the entry has its version in the environment."""
+    found = dict(row.get("shared", {}))
+    version = re.match(r"mmdrsl ([^,]+)", row.get("environment", ""))
+    if version is not None:
+        found.setdefault("version", version[1])
+    return {f"shared.{name}": value for name, value in found.items()}
+
+
 def _check_same(
-    rows: Sequence[Mapping[str, Any]], entry: str, names: Sequence[str], what: str
+    rows: Sequence[Mapping[str, Any]],
+    entry: str,
+    names: Sequence[str],
+    what: str,
+    *,
+    show: bool = False,
 ) -> None:
-    """Refuse rows that are alike in some entries and differ in another."""
+    """Refuse rows that are alike in some entries and differ in another, whose values a message may show."""
     known: dict[str, Mapping[str, Any]] = {}
     for row in rows:
         if entry not in row:
             continue
         other = known.setdefault(json.dumps([row[name] for name in names]), row)
         if other[entry] != row[entry]:
+            values = f" ({other[entry]} and {row[entry]})" if show else ""
             titles = [f"{one['method']}, seed {one['seed']}" for one in (other, row)]
             raise ValueError(
-                f"{' and '.join(titles)} ({row['model']}) were trained with other {what}: choose another --out, or "
-                "leave one of them out."
+                f"{' and '.join(titles)} ({row['model']}) were trained with other {what}{values}: choose another "
+                "--out, or leave one of them out."
             )
 
 

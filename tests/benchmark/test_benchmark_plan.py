@@ -385,6 +385,29 @@ def test_seeds_of_one_method_are_of_one_recipe(settings):
         check_comparable([*rows(seeds=(0,)), *rows(seeds=(1,), options=options)])
 
 
+def test_methods_of_one_table_share_options_and_weights(settings, tmp_path, monkeypatch):
+    def rows(method, **changes):
+        chosen = settings(method, **changes)
+        return [row_of_plan(run, chosen.evaluation) for run in plan_runs(chosen)]
+
+    files = [tmp_path / name / "weights.pth" for name in ("a", "b", "c")]
+    for file, content in zip(files, ("one", "two", "one"), strict=True):
+        file.parent.mkdir()
+        file.write_text(content)
+    weights = [{"deeplabv3plus_mobilenetv2": str(file)} for file in files]
+    finished = rows("source_only", weights=weights[0])
+    # The same content from elsewhere.
+    check_comparable([*finished, *rows("drsl", weights=weights[2])])
+    with pytest.raises(ValueError, match="other files of initial weights: choose another --out"):
+        check_comparable([*finished, *rows("drsl", weights=weights[1])])
+    options = {"optim_wrapper.optimizer.lr": 0.1}
+    with pytest.raises(ValueError, match="other --cfg-options: choose another --out"):
+        check_comparable([*finished, *rows("drsl", weights=weights[2], options=options)])
+    monkeypatch.setattr("mmdrsl.__version__", "9.9")
+    with pytest.raises(ValueError, match=r"other versions of mmdrsl \(.* and 9\.9\)"):
+        check_comparable([*finished, *rows("drsl", weights=weights[2])])
+
+
 def test_finished_runs_of_other_weights_are_refused_beforehand(settings):
     chosen = settings("source_only", "drsl")
     finished, planned = (row_of_plan(run, chosen.evaluation) for run in plan_runs(chosen))

@@ -168,6 +168,34 @@ def test_rows_of_other_recipes_or_data_are_no_seeds_of_one_method():
     assert len(merge_rows([[first], [other]])) == 2
 
 
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("version", r"other versions of mmdrsl \(a and b\)"),
+        ("options", "other --cfg-options"),
+        ("weights", "other files of initial weights"),
+    ],
+)
+def test_rows_of_one_table_share_options_weights_and_version(name, said):
+    shared = {"version": "a", "options": "a", "weights": "a"}
+    first = {**row("source_only", 0, [1.0, 2.0, 3.0]), "shared": shared}
+    other = {**row("drsl", 0, [1.0, 2.0, 3.0]), "shared": {**shared, name: "b"}}
+    with pytest.raises(ValueError, match=f"source_only, seed 0 and drsl, seed 0 .* {said}: choose"):
+        merge_rows([[first], [other]])
+    # Another network is another table.
+    assert len(merge_rows([[first], [{**other, "model": "fcn_r50"}]])) == 2
+
+
+def test_rows_without_the_entry_have_their_version_in_the_environment():
+    old = {**row("source_only", 0, [1.0, 2.0, 3.0]), "environment": "mmdrsl 0.1.0, Python 3.11.0"}
+    shared = {"version": "0.1.0", "options": "a", "weights": "a"}
+    first = {**row("drsl", 0, [1.0, 2.0, 3.0]), "shared": shared}
+    assert len(merge_rows([[old], [first], [row("mrkld", 0, [1.0, 2.0, 3.0])]])) == 3
+    other = {**first, "shared": {**shared, "version": "0.2.0"}}
+    with pytest.raises(ValueError, match=r"versions of mmdrsl \(0\.1\.0 and 0\.2\.0\): choose"):
+        merge_rows([[old], [other]])
+
+
 def test_gap_is_none_where_its_ends_coincide():
     rows = with_gaps([row(method, 0, [1.0, 2.0, 3.0]) for method in ("source_only", "oracle")])
     assert [entry["gap_recovered"] for entry in rows] == [None, None]
