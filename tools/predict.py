@@ -127,7 +127,10 @@ def predict(args: argparse.Namespace) -> None:
     settings = settings_of(cfg, args.checkpoint, options)
     output.begin(settings, inputs, overwrite=args.overwrite)
     if evaluates_teacher(cfg) and not args.teacher:
-        print("predict: this config's test takes the teacher; --teacher does so, too")
+        print(
+            "predict: the test of this config evaluates the averaged teacher, this prediction uses the student; give "
+            "--teacher for the teacher."
+        )
     for hook in hooks_before_tests(cfg):
         print(
             f"predict: {hook} acts before a test alone; tools/test.py --show-dir predicts with it"

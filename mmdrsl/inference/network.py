@@ -63,6 +63,7 @@ def load_network(
 
     Raises:
         FileNotFoundError: There is no such checkpoint.
+        TypeError: The model does not take what the config gives.
         ValueError: It does not fit the model or holds no teacher; classes are not named; there is no such device.
     """
     place = _find_device(device)
@@ -70,7 +71,11 @@ def load_network(
     state = loaded.get("state_dict", loaded)
     if teacher or any(name.startswith(SEGMENTOR_PREFIX) for name in state):
         state = segmentor_weights(state, teacher=teacher, source=checkpoint)
-    network = _named(cfg, MODELS.build(cfg.model), loaded)
+    try:
+        model = MODELS.build(cfg.model)
+    except TypeError as error:
+        raise TypeError(f"{error}: correct the config or --cfg-options.") from error
+    network = _named(cfg, model, loaded)
     segmentor = network.segmentor
     if segmentor.out_channels < 2:
         raise ValueError(

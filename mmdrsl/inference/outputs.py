@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import io
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -19,8 +21,11 @@ from mmdrsl.visualization.colors import Palette
 
 _SETTINGS = "settings.json"
 _SHARES = "shares.csv"
+# A small file for each input, so that noting one costs the same however many there are.
+_RECORDS = ".inputs"
 # Folder of an image's outputs, ending of their names; the labels are written last.
 _ENDINGS = {"color": ".png", "overlay": ".jpg", "confidence": ".png", "labels": ".png"}
+_VIDEO = ".mp4"
 _OPACITY = 0.5
 _PNG = (cv2.IMWRITE_PNG_COMPRESSION, 1)
 _JPEG = (cv2.IMWRITE_JPEG_QUALITY, 95)
@@ -51,7 +56,9 @@ class OutputFolder:
     """The folder of predictions.
 
     ``labels`` (train ids with the palette), ``color``, ``overlay`` and ``confidence`` hold a picture per image,
-    ``overlay`` a video per video. An output appears at once and complete. ``settings.json`` says what made them.
+    ``overlay`` a video per video. An output appears at once and complete. ``settings.json`` says what made them,
+    ``.inputs`` of which file each is the prediction. An input's record is written after its outputs and removed before
+    they change, so that a record stands for outputs of one file.
 
     Args:
         root: The folder.
@@ -64,13 +71,22 @@ class OutputFolder:
         self.palette = palette
         self.kinds = [kind for kind in _ENDINGS if confidence or kind != "confidence"]
         self.shares_path = root / _SHARES
+        self._records: dict[str, dict[str, Any]] = {}
 
     def path(self, item: Input, kind: str) -> Path:
         """Path of an output of an input; ``kind`` is its folder."""
-        return self.root / kind / f"{item.name}{'.mp4' if item.is_video else _ENDINGS[kind]}"
+        return self.root / kind / f"{item.name}{_VIDEO if item.is_video else _ENDINGS[kind]}"
+
+    def _record_path(self, item: Input) -> Path:
+        return self.root / _RECORDS / f"{item.name}.json"
+
+    def _paths_of_name(self, item: Input) -> list[Path]:
+        """Every output that an image or a video of this name may have."""
+        pictures = [self.root / kind / f"{item.name}{end}" for kind, end in _ENDINGS.items()]
+        return [*pictures, self.root / "overlay" / f"{item.name}{_VIDEO}"]
 
     def begin(self, settings: dict, inputs: Sequence[Input], *, overwrite: bool = False) -> None:
-        """Make the folder, or check that it holds predictions of the same settings.
+        """Make the folder, or check that it holds predictions of the same settings and the same files.
 
         Args:
             settings: What the predictions depend on, as plain types of JSON.
@@ -79,8 +95,11 @@ class OutputFolder:
 
         Raises:
             FileExistsError: The folder holds such folders that no prediction made.
-            ValueError: It holds predictions of other settings.
+            FileNotFoundError: An input is gone.
+            ValueError: The folder holds predictions of other settings or, without `overwrite`, of another file of an
+                input's name; or its settings are not of a prediction.
         """
+        self._records = {item.name: _record_of(item) for item in inputs}
         marker = self.root / _SETTINGS
         if not marker.is_file():
             strange = [kind for kind in (*_ENDINGS, _SHARES) if (self.root / kind).exists()]
@@ -89,28 +108,66 @@ class OutputFolder:
                     f"{self.root} holds {', '.join(strange)} and no {_SETTINGS}, so that no prediction made them: "
                     "choose another folder for --out."
                 )
-        elif json.loads(marker.read_text(encoding="utf-8")) != settings:
+        elif _read_settings(marker, settings) != settings:
             # Every input has an overlay.
             folder = self.root / "overlay"
             made = {folder / name for name in files_below(str(folder))}
-            others = made - {self.path(item, "overlay") for item in inputs}
+            others = made - {path for item in inputs for path in self._paths_of_name(item)}
             if not overwrite or others:
                 raise ValueError(
                     f"{self.root} holds predictions of another checkpoint or of other options ({marker}): choose "
                     "another folder for --out"
                     + (", or remove this one." if others else ", or give --overwrite.")
                 )
-        if overwrite:
-            for item in inputs:
-                for kind in ["overlay"] if item.is_video else _ENDINGS:
-                    self.path(item, kind).unlink(missing_ok=True)
+        for item in inputs:
+            if overwrite:
+                for path in (self._record_path(item), *self._paths_of_name(item)):
+                    path.unlink(missing_ok=True)
+            else:
+                self._check_record(item)
         self.root.mkdir(parents=True, exist_ok=True)
         write_atomically(marker, json.dumps(settings, indent=1))
 
     def is_complete(self, item: Input) -> bool:
-        """Whether all outputs of an input are there."""
+        """Whether all outputs of an input, which `begin` was given, are there."""
         kinds = ["overlay"] if item.is_video else self.kinds
-        return all(self.path(item, kind).is_file() for kind in kinds)
+        return (
+            all(self.path(item, kind).is_file() for kind in kinds)
+            and self._read_record(item) == self._records[item.name]
+        )
+
+    @contextmanager
+    def recording(self, item: Input) -> Iterator[None]:
+        """Note of which file the outputs are that the block writes; a block that raises leaves no record."""
+        path = self._record_path(item)
+        path.unlink(missing_ok=True)
+        yield
+        path.parent.mkdir(parents=True, exist_ok=True)
+        # As the file was when the run began: what changes while it is predicted is noticed by the next run.
+        write_atomically(path, json.dumps(self._records[item.name]))
+
+    def _read_record(self, item: Input) -> dict[str, Any] | None:
+        """Of which file the outputs are; None where nothing readable says so."""
+        try:
+            record = json.loads(self._record_path(item).read_text(encoding="utf-8"))
+        except (FileNotFoundError, ValueError):
+            return None
+        return record if isinstance(record, dict) and "path" in record else None
+
+    def _check_record(self, item: Input) -> None:
+        """Refuse the outputs of another file."""
+        held, given = self._read_record(item), self._records[item.name]
+        if held is None or held == given:
+            return
+        if not any(path.exists() for path in self._paths_of_name(item)):
+            return
+        if held["path"] == given["path"]:
+            found = f"{item.path} changed since {self.root} got its prediction"
+        else:
+            found = f"{self.root} holds the prediction of {held['path']}, not of {given['path']}"
+        raise ValueError(
+            f"{item.name}: {found}: choose another folder for --out, or give --overwrite."
+        )
 
     def read_labels(self, item: Input) -> np.ndarray:
         """Read the label map of an image that is complete, shape (H, W), uint8."""
@@ -137,12 +194,30 @@ class OutputFolder:
         }
         if prediction.confidence is not None:
             contents["confidence"] = _encoded(".png", prediction.confidence, _PNG)
-        for kind in self.kinds:
-            path = self.path(prediction.key, kind)
-            path.parent.mkdir(parents=True, exist_ok=True)
-            with replacing(path) as temporary:
-                temporary.write_bytes(contents[kind])
+        with self.recording(prediction.key):
+            for kind in self.kinds:
+                path = self.path(prediction.key, kind)
+                path.parent.mkdir(parents=True, exist_ok=True)
+                with replacing(path) as temporary:
+                    temporary.write_bytes(contents[kind])
         return prediction
+
+
+def _record_of(item: Input) -> dict[str, Any]:
+    """What tells a file from another, and from itself after a change."""
+    status = item.path.stat()
+    return dict(path=str(item.path.resolve()), size=status.st_size, modified_ns=status.st_mtime_ns)
+
+
+def _read_settings(marker: Path, expected: dict) -> dict:
+    """Read the settings of a folder; refuse a file of another origin."""
+    try:
+        found = json.loads(marker.read_text(encoding="utf-8"))
+    except ValueError:
+        found = None
+    if not isinstance(found, dict) or (expected and expected.keys().isdisjoint(found)):
+        raise ValueError(f"{marker} is not of a prediction: choose another folder for --out.")
+    return found
 
 
 def _encoded(ending: str, picture: np.ndarray, options: Sequence[int]) -> bytes:

@@ -111,7 +111,9 @@ class PredictionRun:
             ValueError: A file is no image, or no video that can be read to its end.
         """
         kept = [item for item in inputs if self._is_complete(item)]
-        left = [item for item in inputs if item not in set(kept)]
+        complete = set(kept)
+        left = [item for item in inputs if item not in complete]
+        self.shares.discard({item.name for item in left})
         for item in kept:
             if item.name not in self.shares:
                 self.shares.add(item.name, self.output.read_labels(item))
@@ -159,6 +161,7 @@ class PredictionRun:
         path = self.output.path(item, "overlay")
         with (
             ThreadPoolExecutor(1) as reader,
+            self.output.recording(item),
             replacing_video(
                 path, rate=rate, classes=network.classes, palette=network.palette
             ) as write,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -54,6 +54,17 @@ class Shares:
         """
         counts = np.bincount(labels.ravel(), minlength=len(self._header) - len(_KEYS))
         self._rows[name, frame] = [f"{count / labels.size:.6f}" for count in counts]
+
+    def discard(self, names: Collection[str]) -> None:
+        """Forget images and videos, in the file too, so that no row outlives the outputs it describes.
+
+        Args:
+            names: Names of images and videos, which may be unknown.
+        """
+        kept = {key: values for key, values in self._rows.items() if key[0] not in names}
+        if len(kept) < len(self._rows):
+            self._rows = kept
+            self.save()
 
     def __contains__(self, name: str) -> bool:
         return (name, _OF_IMAGE) in self._rows or (name, 0) in self._rows

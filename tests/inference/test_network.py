@@ -50,6 +50,13 @@ def test_a_plain_checkpoint_in_a_training_config_and_the_other_way_round(trainin
         load_network(Config(dict(model=plain_model())), path)
 
 
+def test_an_unknown_option_of_the_model_names_the_remedy(training):
+    cfg, path, _ = training
+    cfg.merge_from_dict({"model.foo.bar": 1})
+    with pytest.raises(TypeError, match="argument 'foo': correct the config or --cfg-options"):
+        load_network(cfg, path)
+
+
 def test_a_window_takes_the_place_of_the_own_mode(training):
     cfg, path, _ = training
     window = dict(mode="slide", crop_size=(8, 8), stride=(4, 4))

@@ -1,3 +1,5 @@
+import os
+import shutil
 from pathlib import Path
 
 import cv2
@@ -9,8 +11,8 @@ from mmdrsl.inference.overlay_video import legend, replacing_video, video_length
 
 PALETTE = ((128, 64, 128), (0, 0, 142), (70, 130, 180))
 CLASSES = ("road", "car", "sky")
-IMAGES = [Input("sub/a", Path("a.png")), Input("b", Path("b.png"))]
-VIDEO = Input("drive", Path("drive.mp4"))
+NAMES = ("sub/a", "b")
+SETTINGS = dict(teacher=False)
 
 
 def prediction(item):
@@ -18,49 +20,134 @@ def prediction(item):
     return Prediction(item, np.full((4, 6, 3), 100, np.uint8), labels, labels)
 
 
+def make_input(root, name, content="image"):
+    path = Path(root, Path(name).name)
+    path.parent.mkdir(exist_ok=True)
+    path.write_text(content)
+    return Input(str(Path(name).with_suffix("")), path)
+
+
 @pytest.fixture
-def output(tmp_path):
+def images(tmp_path):
+    return [make_input(tmp_path / "images", f"{name}.png") for name in NAMES]
+
+
+@pytest.fixture
+def output(images, tmp_path):
     folder = OutputFolder(tmp_path / "out", palette=PALETTE)
-    folder.begin(dict(teacher=False), IMAGES)
-    for item in IMAGES:
+    folder.begin(SETTINGS, images)
+    for item in images:
         folder.write_image(prediction(item))
     return folder
 
 
-def test_labels_are_read_as_they_were_written(output):
-    np.testing.assert_array_equal(output.read_labels(IMAGES[0]), prediction(None).labels)
+def test_labels_are_read_as_they_were_written(output, images):
+    np.testing.assert_array_equal(output.read_labels(images[0]), prediction(None).labels)
     assert not [path for path in output.root.rglob("*") if ".tmp" in path.name]
 
 
-def test_complete_is_what_has_all_outputs(output):
-    assert all(output.is_complete(item) for item in IMAGES)
+def test_complete_is_what_has_all_outputs(output, images):
+    assert all(output.is_complete(item) for item in images)
     with_confidence = OutputFolder(output.root, palette=PALETTE, confidence=True)
-    assert not with_confidence.is_complete(IMAGES[0])
-    output.path(IMAGES[0], "color").unlink()
-    assert [output.is_complete(item) for item in IMAGES] == [False, True]
+    with_confidence.begin(SETTINGS, images)
+    assert not with_confidence.is_complete(images[0])
+    output.path(images[0], "color").unlink()
+    assert [output.is_complete(item) for item in images] == [False, True]
 
 
-def test_a_folder_that_no_prediction_made_is_left_alone(tmp_path):
+def test_a_folder_that_no_prediction_made_is_left_alone(images, tmp_path):
     (tmp_path / "labels").mkdir()
     with pytest.raises(FileExistsError, match=r"holds labels and no settings.json"):
-        OutputFolder(tmp_path, palette=PALETTE).begin({}, IMAGES, overwrite=True)
+        OutputFolder(tmp_path, palette=PALETTE).begin({}, images, overwrite=True)
 
 
-def test_settings_are_not_mixed(output):
-    output.begin(dict(teacher=False), IMAGES[:1])
+def test_settings_are_not_mixed(output, images, tmp_path):
+    output.begin(SETTINGS, images[:1])
     other = dict(teacher=True)
     with pytest.raises(ValueError, match="of another checkpoint or of other options"):
-        output.begin(other, IMAGES)
+        output.begin(other, images)
     # One image would keep its old outputs.
     with pytest.raises(ValueError, match="or remove this one"):
-        output.begin(other, IMAGES[:1], overwrite=True)
-    output.begin(other, [*IMAGES, VIDEO], overwrite=True)
-    assert not any(output.is_complete(item) for item in IMAGES)
+        output.begin(other, images[:1], overwrite=True)
+    output.begin(other, [*images, make_input(tmp_path / "images", "drive.mp4")], overwrite=True)
+    assert not any(output.is_complete(item) for item in images)
 
 
-def test_overwriting_removes_the_outputs_of_its_inputs_alone(output):
-    output.begin(dict(teacher=False), IMAGES[:1], overwrite=True)
-    assert [output.is_complete(item) for item in IMAGES] == [False, True]
+def test_overwriting_removes_the_outputs_of_its_inputs_alone(output, images):
+    output.begin(SETTINGS, images[:1], overwrite=True)
+    output.begin(SETTINGS, images)
+    assert [output.is_complete(item) for item in images] == [False, True]
+
+
+@pytest.mark.parametrize("ending", ["png", "mp4"])
+def test_outputs_of_another_file_are_refused(output, images, tmp_path, ending):
+    other = make_input(tmp_path / "others", f"b.{ending}")
+    old, new = (str(item.path) for item in (images[1], other))
+    with pytest.raises(ValueError, match=r"b: .*out holds the prediction of .*, not of") as error:
+        output.begin(SETTINGS, [images[0], other])
+    assert str(error.value).endswith(
+        f"{old}, not of {new}: choose another folder for --out, or give --overwrite."
+    )
+    output.begin(SETTINGS, images)
+    assert all(map(output.is_complete, images))
+    output.begin(SETTINGS, [other], overwrite=True)
+    assert not output.path(images[1], "labels").exists()
+    assert not output.is_complete(other)
+
+
+def test_outputs_of_an_image_that_changed_are_refused(output, images):
+    path = images[1].path
+    status = path.stat()
+    path.write_text("another image")
+    with pytest.raises(ValueError, match=r"b: .*b.png changed since .*out got its prediction"):
+        output.begin(SETTINGS, images)
+    path.write_text("image")
+    os.utime(path, ns=(status.st_atime_ns, status.st_mtime_ns + 1))
+    with pytest.raises(ValueError, match="choose another folder for --out, or give --overwrite"):
+        output.begin(SETTINGS, images)
+    os.utime(path, ns=(status.st_atime_ns, status.st_mtime_ns))
+    output.begin(SETTINGS, images)
+    assert all(map(output.is_complete, images))
+
+
+def test_outputs_without_a_record_are_made_again(output, images):
+    def is_complete_again():
+        output.begin(SETTINGS, images)
+        return [output.is_complete(item) for item in images]
+
+    (record,) = output.root.glob(".inputs/b.json")
+    record.write_text("")
+    assert is_complete_again() == [True, False]
+
+    def interrupt():
+        with output.recording(images[0]):
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        interrupt()
+    assert is_complete_again() == [False, False]
+    for item in images:
+        output.write_image(prediction(item))
+    assert is_complete_again() == [True, True]
+
+
+def test_a_record_whose_outputs_were_removed_does_not_count(output, images, tmp_path):
+    for folder in output.root.glob("[a-z]*/"):
+        if folder.is_dir():
+            shutil.rmtree(folder)
+    other = make_input(tmp_path / "others", "b.png")
+    output.begin(SETTINGS, [other])
+    output.write_image(prediction(other))
+    assert output.is_complete(other)
+
+
+@pytest.mark.parametrize("content", ["", "[1]", '{"editor.fontSize": 12}', "\udcff"])
+def test_settings_of_another_origin_are_left_alone(images, tmp_path, content):
+    marker = tmp_path / "settings.json"
+    marker.write_bytes(content.encode(errors="surrogateescape"))
+    with pytest.raises(ValueError, match=r"settings.json is not of a prediction: choose another"):
+        OutputFolder(tmp_path, palette=PALETTE).begin(SETTINGS, images, overwrite=True)
+    assert marker.read_bytes() == content.encode(errors="surrogateescape")
 
 
 def test_shares(tmp_path):
@@ -80,6 +167,8 @@ def test_shares(tmp_path):
         "a,10,0.000000,0.000000,1.000000",
         '"b, 1",,0.750000,0.250000,0.000000',
     ]
+    again.discard({"a", "unknown"})
+    assert [line[:6] for line in path.read_text().splitlines()[1:]] == ['"b, 1"']
     with pytest.raises(ValueError, match="has the columns"):
         Shares(path, CLASSES[:2])
 

@@ -66,10 +66,10 @@ def inputs(tmp_path):
     return [*found, Input("drive", tmp_path / "drive.avi")]
 
 
-def run(inputs, out):
+def run(inputs, out, **options):
     """Predict into a folder; return what was loaded, and the lines of the shares."""
     output = OutputFolder(out, palette=PALETTE)
-    output.begin({}, inputs)
+    output.begin({}, inputs, **options)
     predictor = Brightness()
     try:
         PredictionRun(predictor=predictor, output=output).run(inputs)
@@ -78,6 +78,7 @@ def run(inputs, out):
     return sorted(map(str, predictor.loaded)), [line.split(",")[:4] for line in lines]
 
 
+OTHERS = (("a", "png"), ("drive", "avi"))
 ALL = [
     ["a", "", "1.000000", "0.000000"],
     ["b", "", "0.000000", "1.000000"],
@@ -97,6 +98,22 @@ def test_a_damaged_image_leaves_what_is_before_it_and_the_next_run_continues(inp
     assert loaded == sorted(({"a", "b", "c"} - done) | {"0", "1", "2"})
     assert shares == ALL
     assert run(inputs, tmp_path / "out") == ([], ALL)
+
+
+def test_another_image_and_another_video_of_the_same_name(inputs, tmp_path):
+    run(inputs, tmp_path / "out")
+    (tmp_path / "others").mkdir()
+    cv2.imwrite(str(tmp_path / "others/a.png"), np.full((16, 24, 3), 255, np.uint8))
+    write_video(tmp_path / "others/drive.avi", [np.zeros((48, 64, 3), np.uint8)])
+    others = [Input(name, tmp_path / "others" / f"{name}.{end}") for name, end in OTHERS]
+    for other in others:
+        with pytest.raises(ValueError, match=f"holds the prediction of .*, not of {other.path}"):
+            run([other], tmp_path / "out")
+    loaded, shares = run(others, tmp_path / "out", overwrite=True)
+    assert loaded == ["0", "a"]
+    # Of the longer video no frame is left.
+    assert shares == [["a", "", "0.000000", "1.000000"], *ALL[1:4]]
+    assert run([*others, *inputs[1:3]], tmp_path / "out") == ([], shares)
 
 
 def test_a_video_that_is_cut_short_is_no_output(inputs, tmp_path):

@@ -3,6 +3,7 @@
 import csv
 import json
 import runpy
+import shutil
 import sys
 from pathlib import Path
 
@@ -203,6 +204,25 @@ def test_what_is_complete_is_kept(predicted, validation, capsys):
     run(*predicted, "--overwrite")
     assert times(out / "overlay")[drive] != video[drive]
     assert (out / "shares.csv").read_text() == shares
+
+
+def test_another_image_of_the_same_name_is_refused(checkpoint, validation, tmp_path, capsys):
+    for folder, source in zip("ab", validation, strict=True):
+        (tmp_path / folder).mkdir()
+        shutil.copy(source, tmp_path / folder / "000.png")
+    command = [CONFIG, checkpoint, "--out", tmp_path / "out"]
+    run(*command, tmp_path / "a")
+    assert (
+        "predict: the test of this config evaluates the averaged teacher" in capsys.readouterr().out
+    )
+    before = times(tmp_path / "out")
+    run(*command, tmp_path / "b", status=1)
+    assert "not of" in capsys.readouterr().err.splitlines()[-1]
+    run(*command, tmp_path / "a")
+    assert "1 of them were there already" in capsys.readouterr().out
+    assert times(tmp_path / "out/labels") == {
+        k: v for k, v in before.items() if "labels" in k.parts
+    }
 
 
 def test_other_settings_are_refused(predicted, capsys):
