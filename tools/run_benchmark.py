@@ -1,7 +1,7 @@
 """Compare methods over networks and seeds, on CARLA to CamVid, data laid out like it, or another pair of domains.
 
 python tools/run_benchmark.py --data DIR --methods source_only oracle drsl --seeds 0 1 2 --out DIR [--models M ...]
-    [--pair gta2cs|scenes2scenes] [--eval-data DIR --eval-split NAME] [--jobs N] [--tricks NAME ...]
+    [--pair streets2cs|scenes2scenes|gta2cs] [--eval-data DIR --eval-split NAME] [--jobs N] [--tricks NAME ...]
     [--translations DIR|fourier|lab]
 python tools/run_benchmark.py --data DIR --methods drsl mine=PATH/my_config.py --out DIR   # a method of your own
 python tools/run_benchmark.py --merge FILE ... --out DIR          # put several results.json together
@@ -22,6 +22,7 @@ import sys
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from mmengine.config import DictAction
 
@@ -47,6 +48,23 @@ from mmdrsl.engine.launch import read_config
 
 PROGRESS_SECONDS = 60.0
 CHEAP_TRANSLATORS = ("fourier", "lab")
+
+
+class OptionsAction(DictAction):
+    """MMEngine's reading of ``KEY=VALUE``, with an error of the command line for anything else."""
+
+    def __call__(
+        self,
+        parser: argparse.ArgumentParser,
+        namespace: argparse.Namespace,
+        values: Any,
+        option_string: str | None = None,
+    ) -> None:
+        """Store the options by key."""
+        for text in values:
+            if text.find("=") < 1:
+                parser.error(f"{option_string} {text}: expected KEY=VALUE.")
+        super().__call__(parser, namespace, values, option_string)
 
 
 def parse_args(arguments: Sequence[str] | None = None) -> argparse.Namespace:
@@ -109,9 +127,10 @@ def parse_args(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument(
         "--cfg-options",
         nargs="+",
-        action=DictAction,
+        action=OptionsAction,
         default={},
-        help="config entries to override in every run that has them, key=value",
+        metavar="KEY=VALUE",
+        help="config entries to override in every run that has them",
     )
     parser.add_argument("--merge", nargs="+", type=Path, metavar="FILE", help="results.json files")
     parser.add_argument("--report", nargs="+", type=Path, metavar="FILE", help="results.json files")
@@ -321,15 +340,30 @@ def read_evaluation(args: argparse.Namespace, pair: Pair, data: Path) -> Evaluat
     return configured_evaluation_set(template, target_weight=args.target_bn)
 
 
-def collect(out: Path, evaluation: EvaluationSet) -> None:
-    """Write the results of everything that is finished.
+def collect(out: Path) -> None:
+    """Write the results of everything that is finished, whatever it was evaluated on.
 
     Args:
         out: Folder of the benchmark.
-        evaluation: What the runs were evaluated on.
     """
-    rows = finished_rows(out, evaluation)
-    write_results(out, merge_rows([rows]))
+    write_results(out, merge_rows([finished_rows(out)]))
+
+
+def merge(files: Sequence[Path], out: Path) -> None:
+    """Put several results together.
+
+    Args:
+        files: The results.json of each.
+        out: Folder of the results.json of all.
+
+    Raises:
+        ValueError: The folder has another results.json, a file is none, or their rows do not go together.
+        FileNotFoundError: A file is missing.
+    """
+    target = out / "results.json"
+    if target.exists() and target.resolve() not in [file.resolve() for file in files]:
+        raise ValueError(f"{out} holds results.json already: choose another --out, or remove it.")
+    write_results(out, merge_rows([read_results(file) for file in files]))
 
 
 def say_plan(runs: Sequence[BenchmarkRun], settings: Settings, say: Log) -> None:
@@ -376,7 +410,7 @@ def run_benchmark(args: argparse.Namespace) -> int:
     runs = plan_runs(settings)
     check_folders(runs)
     planned = [row_of_plan(run, settings.evaluation) for run in runs]
-    check_comparable([*finished_rows(settings.out, settings.evaluation), *planned])
+    check_comparable([*finished_rows(settings.out), *planned])
     say = Log(path=settings.out / "benchmark.log")
     say_plan(runs, settings, say)
     threads = args.threads or max(1, len(os.sched_getaffinity(0)) // args.jobs)
@@ -396,7 +430,7 @@ def run_benchmark(args: argparse.Namespace) -> int:
         finished = sum(execution.result_file(run).is_file() for run in runs)
         if finished != seen["finished"]:
             try:
-                collect(settings.out, settings.evaluation)
+                collect(settings.out)
                 seen["stale"] = 0.0
             except ValueError as error:
                 # Another call beside this one; what trains here goes on.
@@ -440,7 +474,7 @@ def main() -> int:
     logging.disable(logging.INFO)
     try:
         if args.merge is not None:
-            write_results(args.out, merge_rows([read_results(path) for path in args.merge]))
+            merge(args.merge, args.out)
             return 0
         if args.report is not None:
             rows = merge_rows([read_results(path) for path in args.report])

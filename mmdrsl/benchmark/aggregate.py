@@ -14,9 +14,11 @@ class Spread:
 
     Attributes:
         values: The values by seed.
+        seeds: Number of seeds, those without a value included.
     """
 
     values: dict[int, float]
+    seeds: int
 
     @property
     def mean(self) -> float:
@@ -29,7 +31,7 @@ class Spread:
         return stdev(self.values.values()) if len(self.values) > 1 else None
 
     def text(self, digits: int = 1) -> str:
-        """Mean and deviation, such as ``34.1 ± 0.5``.
+        """Mean and deviation, such as ``34.1 ± 0.5``, with the number of seeds where some have no value.
 
         Args:
             digits: Decimal places.
@@ -37,8 +39,12 @@ class Spread:
         Returns:
             The text; without a deviation for one value.
         """
-        mean = f"{self.mean:.{digits}f}"
-        return mean if self.deviation is None else f"{mean} ± {self.deviation:.{digits}f}"
+        text = f"{self.mean:.{digits}f}"
+        if self.deviation is not None:
+            text += f" ± {self.deviation:.{digits}f}"
+        if len(self.values) < self.seeds:
+            text += f" ({len(self.values)} of {self.seeds} seeds)"
+        return text
 
 
 def spread(
@@ -55,7 +61,7 @@ def spread(
     """
     found = {row["seed"]: value(row) for row in rows}
     values = {seed: float(entry) for seed, entry in found.items() if entry is not None}
-    return Spread(values) if values else None
+    return Spread(values, seeds=len(found)) if values else None
 
 
 def paired_differences(
@@ -76,4 +82,4 @@ def paired_differences(
     first = {row["seed"]: value(row) for row in rows}
     second = {row["seed"]: value(row) for row in others}
     common = {seed: first[seed] - second[seed] for seed in sorted(first) if seed in second}
-    return Spread(common) if common else None
+    return Spread(common, seeds=len(common)) if common else None

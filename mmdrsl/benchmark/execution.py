@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 import sys
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -88,7 +88,7 @@ class Execution:
 
     def result_file(self, run: BenchmarkRun) -> Path:
         """Where the result of a run on the evaluation set is."""
-        return run.training.folder / _result_name(self.evaluation)
+        return run.training.folder / _result_name(self.evaluation.identity)
 
     def train(self, run: PlannedRun) -> None:
         """Train a run, or what is left of it.
@@ -234,9 +234,12 @@ class Execution:
         return f"{done} of {len(runs)} runs done; begun: {', '.join(begun) or 'none'}"
 
 
-def _result_name(evaluation: EvaluationSet) -> str:
-    """Rows of another format are not found, so that their runs are evaluated anew."""
-    return f"result_{FORMAT}_{evaluation.identity}.json"
+def _result_name(evaluation: str) -> str:
+    """File of the row on an evaluation set, given by its identity.
+
+    Rows of another format are not found, so that their runs are evaluated anew.
+    """
+    return f"result_{FORMAT}_{evaluation}.json"
 
 
 def row_of_plan(run: BenchmarkRun, evaluation: EvaluationSet) -> dict[str, Any]:
@@ -290,15 +293,14 @@ def _recorded_hash(run: PlannedRun) -> str | None:
     return path.read_text(encoding="utf-8") if path.is_file() else None
 
 
-def finished_rows(out: Path, evaluation: EvaluationSet) -> list[dict[str, Any]]:
-    """Rows of all runs below a folder that were evaluated on a set.
+def finished_rows(out: Path) -> list[dict[str, Any]]:
+    """Rows of all runs below a folder, on all sets on which they were evaluated.
 
     Args:
         out: Folder of a benchmark.
-        evaluation: The set.
 
     Returns:
-        Rows without gaps; of evaluations on another set, none.
+        Rows without gaps.
     """
-    files: Iterable[Path] = out.glob(f"*/*/seed_*/*/{_result_name(evaluation)}")
+    files = out.glob(f"*/*/seed_*/*/{_result_name('*')}")
     return [json.loads(path.read_text(encoding="utf-8")) for path in sorted(files)]

@@ -45,12 +45,13 @@ class Pair:
 
 
 def pair_names(configs: Path) -> list[str]:
-    """Names of the pairs that have a base config; not each of them can be compared on.
+    """Names of the pairs that methods can be compared on: those whose base config has a ``benchmark``.
 
     Args:
         configs: Folder of the configs.
     """
-    return sorted(path.stem for path in (configs / "_base_/pairs").glob("*2*.py"))
+    files = sorted((configs / "_base_/pairs").glob("*2*.py"))
+    return [path.stem for path in files if "benchmark" in Config.fromfile(path)]
 
 
 def read_pair(name: str, configs: Path) -> Pair:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from itertools import groupby
 from pathlib import Path
@@ -34,9 +35,23 @@ def report(rows: Iterable[Row]) -> str:
         "",
         "Percent; mean and sample standard deviation over seeds; last iterate.",
     ]
-    for group in _comparisons(rows):
+    for group in _comparisons(_with_sets_apart(rows)):
         sections += ["", *_section(group)]
     return "\n".join(sections) + "\n"
+
+
+def _with_sets_apart(rows: Iterable[Row]) -> list[Row]:
+    """Rows whose evaluation sets have the hash in their names where two have one name, as after a change of labels."""
+    rows = list(rows)
+    sets = {(row["evaluation"]["set"], row["evaluation"]["hash"]) for row in rows}
+    names = Counter(name for name, _ in sets)
+    found: list[Row] = []
+    for row in rows:
+        evaluation = dict(row["evaluation"])
+        if names[evaluation["set"]] > 1:
+            evaluation["set"] += f" ({evaluation['hash']})"
+        found.append({**row, "evaluation": evaluation})
+    return found
 
 
 def _comparison(row: Row) -> tuple:
@@ -189,11 +204,12 @@ def protocol_table(rows: Sequence[Row]) -> list[str]:
 def fill_page(page: Path, rows: Sequence[Row]) -> str:
     """Put tables of one network, `shown_network`, into a page, between its markers.
 
-    ``<!-- benchmark:summary -->`` gets the main table without tricks, ``<!-- benchmark:plain -->`` also the differences
-    and classes; ``<!-- benchmark:statistics -->`` and ``<!-- benchmark:scales -->`` the same with the one trick
-    ``target_bn`` or ``multi_scale_labels``, ``<!-- benchmark:tricks -->`` for every other choice of tricks that at
-    least two methods were given. Each ends at ``<!-- /benchmark:... -->``; text outside stays. Rows of
-    ``--target-bn`` are for `report` alone.
+    ``<!-- benchmark:summary -->`` gets the main table without tricks, on the evaluation set with most rows;
+    ``<!-- benchmark:plain -->`` all tables without tricks, differences and classes included;
+    ``<!-- benchmark:statistics -->`` and ``<!-- benchmark:scales -->`` the same with the one trick ``target_bn`` or
+    ``multi_scale_labels``; ``<!-- benchmark:tricks -->`` for every other choice of tricks that at least two methods
+    were given. Each ends at ``<!-- /benchmark:... -->``; text outside stays. Rows of ``--target-bn`` are for `report`
+    alone.
 
     Args:
         page: The page.
@@ -209,12 +225,14 @@ def fill_page(page: Path, rows: Sequence[Row]) -> str:
     text = page.read_text(encoding="utf-8")
     network = shown_network(rows)
     usual = [
-        row for row in rows if row["model"] == network and "target_weight" not in row["evaluation"]
+        row
+        for row in _with_sets_apart(rows)
+        if row["model"] == network and "target_weight" not in row["evaluation"]
     ]
     plain = [row for row in usual if not row["tricks"]]
     others = [row for row in usual if row["tricks"] not in ([], *OWN_PLACES.values())]
     tables = {
-        "summary": main_table(plain),
+        "summary": main_table(max(_comparisons(plain), key=len, default=[])),
         "plain": _tables(plain),
         **{
             name: _tables([row for row in usual if row["tricks"] == tricks])

@@ -59,19 +59,21 @@ def plan(scenes, tmp_path, *methods, **changes):
     return {run.method: run for run in plan_runs(settings)}
 
 
-def test_pairs_are_those_that_have_a_base_config(tmp_path):
-    for name in pair_names(CONFIGS):
-        if "benchmark" in template(name):
-            assert {"source_only", "oracle", "drsl"} <= set(built_in_methods(CONFIGS, name))
-            pair = read_pair(name, CONFIGS)
-            assert (CONFIGS / "_base_/models" / f"{pair.network}.py").is_file()
+def test_pairs_are_those_whose_base_config_has_a_benchmark(tmp_path):
+    names = pair_names(CONFIGS)
+    assert DEFAULT_PAIR in names
+    for name in names:
+        assert {"source_only", "oracle", "drsl"} <= set(built_in_methods(CONFIGS, name))
+        pair = read_pair(name, CONFIGS)
+        assert (CONFIGS / "_base_/models" / f"{pair.network}.py").is_file()
     with pytest.raises(ValueError, match=r"unknown pair 'no': use some of .*'scenes2scenes'"):
         read_pair("no", CONFIGS)
     folder = tmp_path / "_base_/pairs"
     folder.mkdir(parents=True)
     (folder / "one2two.py").touch()
     (folder / "street_pair.py").touch()
-    assert pair_names(tmp_path) == ["one2two"]
+    (folder / "two2three.py").write_text("benchmark = dict()")
+    assert pair_names(tmp_path) == ["two2three"]
     with pytest.raises(ValueError, match=r"one2two\.py has no entry 'benchmark'"):
         read_pair("one2two", tmp_path)
 

@@ -258,6 +258,17 @@ def test_main_table_equals_numpy(rows):
     assert titles == ["Source only", "Oracle", "DRSL", "MRKLD"]
 
 
+def test_a_mean_over_some_of_the_seeds_says_so(rows):
+    kept = [entry for entry in rows if entry["method"] != "oracle" or entry["seed"] == 0]
+    lines = main_table(with_gaps(kept))
+    header = [cell.strip() for cell in lines[0].strip("|").split("|")]
+    found = dict(zip(header, cells(lines, "DRSL"), strict=True))
+    gap = next(entry for entry in with_gaps(rows) if entry["method"] == "drsl")["gap_recovered"]
+    assert found["gap, %"] == f"{gap:.1f} (1 of 3 seeds)"
+    assert "seeds)" not in found["mIoU"]
+    assert "seeds)" not in "".join(main_table(with_gaps(rows)))
+
+
 def test_methods_of_one_title_are_lines_of_their_own(rows):
     # A user's own config, based on that of DRSL.
     own = [{**entry, "method": "mine"} for entry in rows if entry["method"] == "drsl"]
@@ -359,6 +370,18 @@ def test_report_has_a_section_per_comparison(rows):
     assert text.count("## ") == 3
     assert "## fcn_r50 on camvid/val, tricks: none" in text
     assert "## deeplabv3plus_mobilenetv2 on camvid/val, tricks: mean_teacher" in text
+
+
+def test_evaluation_sets_are_apart(rows, tmp_path):
+    night = [{**entry, "evaluation": {"set": "night/val", "hash": "n"}} for entry in rows[:6]]
+    changed = [{**entry, "evaluation": {"set": "camvid/val", "hash": "new"}} for entry in rows[:6]]
+    text = report(merge_rows([[*night, *changed, *rows]]))
+    for name in ("night/val", "camvid/val (h)", "camvid/val (new)"):
+        assert f"on {name}, tricks: none" in text
+    page = tmp_path / "page.md"
+    page.write_text("<!-- benchmark:summary -->\n<!-- /benchmark:summary -->\n")
+    expected = fill_page(page, with_gaps(rows))
+    assert fill_page(page, merge_rows([[*night, *changed, *rows]])) == expected
 
 
 def test_page_is_filled_between_its_markers(rows, tmp_path):

@@ -1,0 +1,89 @@
+"""What the tool does with its command line and its files, without training."""
+
+import importlib.util
+import json
+
+import pytest
+
+from mmdrsl.benchmark.results import FORMAT, read_results, results_text
+from mmdrsl.benchmark.training_run import ROOT
+
+
+@pytest.fixture(scope="module")
+def tool():
+    spec = importlib.util.spec_from_file_location("benchmark_tool", ROOT / "tools/run_benchmark.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def row(method, **evaluation):
+    return {
+        "method": method,
+        "title": method,
+        "model": "deeplabv3plus_small",
+        "seed": 0,
+        "tricks": [],
+        "translations": None,
+        "evaluation": {"set": "camvid/val", "hash": "usual", **evaluation},
+        "protocol": {
+            **dict(steps=9, warmup_steps=3, images_per_step=2, crop=[[8, 8]]),
+            **dict(initial_weights="scratch", bn_mode=None, labels="none"),
+            **dict(network="student", optimizer="AdamW"),
+        },
+        "config_hash": method,
+        "mIoU": 30.0,
+        "aAcc": 50.0,
+        "IoU": {"sky": 30.0},
+        "sequences": {},
+        "mean_of_sequences": 30.0,
+        "minutes": 2.0,
+        "warmup_minutes": 1.0,
+        "peak_memory_mb": 100,
+        "shared_warmup": True,
+    }
+
+
+def test_results_on_all_evaluation_sets_are_collected(tool, tmp_path):
+    target = {"set": "camvid/val, weight 0.25", "hash": "other", "target_weight": 0.25}
+    for found in (row("drsl"), row("drsl", **target), row("minent")):
+        folder = tmp_path / "plain/deeplabv3plus_small/seed_0" / found["method"]
+        folder.mkdir(parents=True, exist_ok=True)
+        name = f"result_{FORMAT}_{found['evaluation']['hash']}.json"
+        (folder / name).write_text(json.dumps(found))
+    tool.collect(tmp_path)
+    rows = read_results(tmp_path / "results.json")
+    found = sorted((entry["method"], entry["evaluation"]["hash"]) for entry in rows)
+    assert found == [("drsl", "other"), ("drsl", "usual"), ("minent", "usual")]
+    text = (tmp_path / "results.md").read_text()
+    assert "on camvid/val, tricks" in text
+    assert "on camvid/val, weight 0.25, tricks" in text
+
+
+def test_merging_keeps_other_results(tool, tmp_path):
+    files = []
+    for method in ("drsl", "minent", "dacs"):
+        files.append(tmp_path / method / "results.json")
+        files[-1].parent.mkdir()
+        files[-1].write_text(results_text([row(method)]))
+    with pytest.raises(ValueError, match=r"dacs holds results\.json already: choose another --out"):
+        tool.merge(files[:2], tmp_path / "dacs")
+    assert [entry["method"] for entry in read_results(files[2])] == ["dacs"]
+    # Into one of the merged files, which loses nothing, and into a new folder.
+    for out in (tmp_path / "drsl", tmp_path / "both"):
+        tool.merge(files[:2], out)
+        merged = read_results(out / "results.json")
+        assert sorted(entry["method"] for entry in merged) == ["drsl", "minent"]
+
+
+def test_command_line(tool, capsys):
+    asked = ["--data", "d", "--methods", "drsl", "--out", "o"]
+    args = tool.parse_args([*asked, "--cfg-options", "a.b=1", "c=x=y"])
+    assert args.cfg_options == {"a.b": 1, "c": "x=y"}
+    for wrong, said in (
+        (["--cfg-options", "a.b=1", "foo"], "--cfg-options foo: expected KEY=VALUE."),
+        (["--pair", "synthia2cs"], "invalid choice: 'synthia2cs'"),
+    ):
+        with pytest.raises(SystemExit):
+            tool.parse_args([*asked, *wrong])
+        assert said in capsys.readouterr().err
