@@ -24,21 +24,25 @@ class AdaptationTerm(BaseModule, metaclass=ABCMeta):
 
     Args:
         domains: Domains that a batch must hold, of ``source`` and ``target``.
+        weight: Factor of the term, >= 0.
 
     Raises:
-        ValueError: `domains` is empty or names something else.
+        ValueError: `domains` is empty or names something else, or the weight is negative.
     """
 
     needs_teacher: ClassVar[bool] = False
     """Whether the term reads the teacher's prediction; without it the adaptor gives it none."""
 
-    def __init__(self, *, domains: Sequence[str]) -> None:
+    def __init__(self, *, domains: Sequence[str], weight: float = 1.0) -> None:
         super().__init__()
         if not domains or set(domains) - set(DOMAINS):
             raise ValueError(
                 f"{type(self).__name__}: domains must be of 'source' and 'target', found {list(domains)}."
             )
+        if not weight >= 0:
+            raise ValueError(f"{type(self).__name__}: weight must be >= 0, found {weight}.")
         self.domains = frozenset(domains)
+        self.weight = weight
 
     @property
     def trained_head(self) -> str | None:

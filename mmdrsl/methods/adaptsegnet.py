@@ -49,13 +49,12 @@ class AdversarialTerm(AdaptationTerm):
         kind: str = "cross_entropy",
         weight: float = 1e-3,
     ) -> None:
-        super().__init__(domains=("source", "target"))
+        super().__init__(domains=("source", "target"), weight=weight)
         if kind not in DECISION:
             raise ValueError(f"kind must be one of {sorted(DECISION)}, found {kind!r}.")
         self.discriminator = discriminator
         self.head = head
         self.kind = kind
-        self.weight = weight
 
     def forward(self, step: AdaptationStep) -> dict[str, Tensor]:
         """Both losses and the discriminator's accuracy."""

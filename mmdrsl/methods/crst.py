@@ -40,8 +40,7 @@ class ModelRegularizationTerm(AdaptationTerm):
     """
 
     def __init__(self, *, weight: float = 0.1) -> None:
-        super().__init__(domains=("target",))
-        self.weight = weight
+        super().__init__(domains=("target",), weight=weight)
 
     def forward(self, step: AdaptationStep) -> dict[str, Tensor]:
         """The regularizer."""

@@ -92,11 +92,8 @@ class FeatureAdaptationTerm(AdaptationTerm):
     def __init__(
         self, *, discriminator: str = "scores", weight: float = 0.1, gate: dict | None = None
     ) -> None:
-        super().__init__(domains=("source", "target"))
-        if weight < 0:
-            raise ValueError(f"weight must not be negative, found {weight}.")
+        super().__init__(domains=("source", "target"), weight=weight)
         self.discriminator = discriminator
-        self.weight = weight
         self.gate = None if gate is None else DomainAccuracyGate(**gate)
 
     @property

@@ -54,7 +54,7 @@ class ClassMixTerm(AdaptationTerm):
         jitter: float = 0.2,
         classes_from: str = "image",
     ) -> None:
-        super().__init__(domains=("source", "target"))
+        super().__init__(domains=("source", "target"), weight=weight)
         if not 0 <= pseudo_threshold < 1 or not 0 <= jitter <= 0.5:
             raise ValueError(
                 "pseudo_threshold must be in [0, 1) and jitter in [0, 0.5], found "
@@ -62,7 +62,6 @@ class ClassMixTerm(AdaptationTerm):
             )
         if classes_from not in ("image", "batch"):
             raise ValueError(f"classes_from must be 'image' or 'batch', found {classes_from!r}.")
-        self.weight = weight
         self.pseudo_threshold = pseudo_threshold
         self.jitter = jitter
         self.classes_from = classes_from

@@ -47,13 +47,14 @@ class MaskedConsistencyTerm(AdaptationTerm):
         pseudo_threshold: float = 0.968,
         jitter: float = 0.2,
     ) -> None:
-        super().__init__(domains=("target",))
+        super().__init__(domains=("target",), weight=weight)
         if block_size < 1 or not 0 <= ratio < 1 or not 0 <= pseudo_threshold < 1:
             raise ValueError(
                 "block_size must be >= 1, ratio and pseudo_threshold in [0, 1), found "
                 f"{block_size}, {ratio} and {pseudo_threshold}."
             )
-        self.weight = weight
+        if not 0 <= jitter <= 0.5:
+            raise ValueError(f"jitter must be in [0, 0.5], found {jitter}.")
         self.block_size = block_size
         self.ratio = ratio
         self.pseudo_threshold = pseudo_threshold

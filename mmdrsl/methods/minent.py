@@ -24,8 +24,7 @@ class EntropyTerm(AdaptationTerm):
     """
 
     def __init__(self, *, weight: float = 1e-3, head: str | None = None) -> None:
-        super().__init__(domains=("target",))
-        self.weight = weight
+        super().__init__(domains=("target",), weight=weight)
         self.head = head
 
     def forward(self, step: AdaptationStep) -> dict[str, Tensor]:

@@ -78,9 +78,8 @@ class RectifiedCrossEntropyTerm(AdaptationTerm):
     def __init__(
         self, *, head: str = "auxiliary", weight: float = 1.0, auxiliary_weight: float = 0.5
     ) -> None:
-        super().__init__(domains=("target",))
+        super().__init__(domains=("target",), weight=weight)
         self.head = head
-        self.weight = weight
         self.auxiliary_weight = auxiliary_weight
 
     def forward(self, step: AdaptationStep) -> dict[str, Tensor]:

@@ -44,9 +44,8 @@ class SegmentationTerm(AdaptationTerm):
         loss: dict | list[dict] | None = None,
         head: str | None = None,
     ) -> None:
-        super().__init__(domains=(domain,))
+        super().__init__(domains=(domain,), weight=weight)
         self.domain = domain
-        self.weight = weight
         losses = [loss] if isinstance(loss, dict) else loss or []
         self.losses = nn.ModuleList(MODELS.build(each) for each in losses)
         self.head = head

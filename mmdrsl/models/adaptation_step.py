@@ -127,6 +127,7 @@ class AdaptationStep:
     mean: Tensor | None = None
     std: Tensor | None = None
     _outputs: dict[str, dict[str, Tensor]] = field(default_factory=dict)
+    _teacher_probabilities: Tensor | None = None
 
     def head(self, name: str) -> Any:
         """A further head of the adaptor.
@@ -231,13 +232,16 @@ class AdaptationStep:
                 "type='MeanTeacherHook')) with begin at most the length of the warm-up. A term of your own must also "
                 "declare needs_teacher = True."
             )
-        if "teacher" not in self._outputs:
+        if self._teacher_probabilities is None:
             networks = self.teacher["segmentor"]
             own = self.teacher_statistics == "batch"
-            with torch.no_grad(), batch_statistics(networks) if own else nullcontext():
+            with (
+                torch.no_grad(),
+                batch_statistics(networks, like=self.segmentor) if own else nullcontext(),
+            ):
                 logits = full_size_logits(networks, self.domains["target"].inputs)
-                self._outputs["teacher"] = {"target": logits.softmax(dim=1)}
-        return self._outputs["teacher"]["target"]
+                self._teacher_probabilities = logits.softmax(dim=1)
+        return self._teacher_probabilities
 
     def teacher_labels(self, threshold: float) -> tuple[Tensor, Tensor]:
         """What the teacher says of the target images, and how often it is sure.

@@ -62,15 +62,18 @@ def domain_pass(
 
 
 @contextmanager
-def batch_statistics(model: nn.Module) -> Iterator[None]:
+def batch_statistics(model: nn.Module, *, like: nn.Module | None = None) -> Iterator[None]:
     """Normalize by the statistics of the batch inside the block, and leave the running ones as they are.
 
-    Every other layer keeps its mode, so that a model in evaluation mode has no dropout.
+    Frozen layers keep theirs, and every other layer keeps its mode, so that a model in evaluation mode has no dropout.
 
     Args:
         model: Its layers are in their mode again after the block.
+        like: A model of the same structure whose layers in training mode are those that do so; by default the model
+            itself.
     """
-    layers = [layer for layer in model.modules() if isinstance(layer, _BatchNorm)]
+    pairs = zip(model.modules(), (like or model).modules(), strict=True)
+    layers = [layer for layer, other in pairs if isinstance(layer, _BatchNorm) and other.training]
     before = [(layer.training, layer.track_running_stats) for layer in layers]
     for layer in layers:
         layer.training, layer.track_running_stats = True, False
@@ -127,17 +130,16 @@ def evaluation_pass(model: nn.Module) -> Iterator[None]:
     modes = {module: module.training for module in model.modules()}
     apart = getattr(model, "bn_mode", "joint") == "domain_specific"
     layers = normalization_layers(model) if apart else []
-    momenta = [layer.momentum for layer in layers]
     model.eval()
     for layer in layers:
         layer.train()
-        layer.momentum = 0.0
+        layer.track_running_stats = False
     try:
         with _without_other_ranks(layers):
             yield
     finally:
-        for layer, momentum in zip(layers, momenta, strict=True):
-            layer.momentum = momentum
+        for layer in layers:
+            layer.track_running_stats = True
         for module, mode in modes.items():
             module.training = mode
 

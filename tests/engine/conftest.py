@@ -41,6 +41,9 @@ def build(scenes_root, tmp_path, monkeypatch):
                 **options,
             }
         )
+        rounds, teacher = (cfg.default_hooks.get(name) for name in ("self_training", "teacher"))
+        if rounds and teacher and "default_hooks.teacher.begin" not in options:
+            teacher.begin = rounds.warmup_iterations
         if "default_hooks.self_training.labeler.policy" not in options:
             cfg.default_hooks.self_training.labeler = dict(
                 cfg.default_hooks.self_training.get("labeler", {}),

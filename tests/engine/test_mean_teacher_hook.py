@@ -278,3 +278,41 @@ def test_teacher_needs_the_adaptor():
 
     with pytest.raises(TypeError, match="found Linear"):
         MeanTeacherHook().before_run(Empty())
+
+
+DACS = "configs/dacs/deeplabv3plus_scenes2scenes.py"
+FIRST_STEP_IN_A_ROUND = {
+    "default_hooks.self_training.warmup_iterations": 0,
+    "default_hooks.self_training.rounds": [dict(iterations=2, target_share=0.5)],
+    "train_cfg.max_iters": 2,
+}
+
+
+def test_a_round_without_a_warm_up_has_a_teacher_at_once(train, tmp_path):
+    runner = train(tmp_path / "run", config=DACS, **FIRST_STEP_IN_A_ROUND)
+    # The copy, and two steps.
+    assert runner.model.teacher.steps == 3
+
+
+def test_a_term_without_a_teacher_shows_before_the_warm_up(train, tmp_path):
+    with pytest.raises(
+        ValueError, match=r"\['mix'\] read a teacher from step 1 on, and there is none"
+    ):
+        train(tmp_path / "run", config=DACS, **{"default_hooks.teacher": None})
+
+
+@pytest.mark.parametrize("begin", [0, 2])
+def test_weights_of_another_run_bring_no_teacher(train, tmp_path, begin):
+    options = {
+        "train_cfg.max_iters": 3,
+        "default_hooks.self_training.warmup_iterations": 3,
+        "default_hooks.self_training.rounds": [],
+        "default_hooks.teacher.begin": begin,
+    }
+    train(tmp_path / "old", **options)
+    old = tmp_path / "old" / "iter_3.pth"
+    assert read_checkpoint(old)["state_dict"]["teacher.steps"] > 0
+    for load_from in (None, str(old)):
+        name = "new" if load_from else "fresh"
+        model = train(tmp_path / name, **options, load_from=load_from).model
+        assert model.teacher.steps == (3 if begin == 0 else 2)

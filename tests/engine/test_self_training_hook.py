@@ -89,7 +89,11 @@ def test_impossible_options(options, message):
 def test_what_a_round_lacks_shows_before_the_warm_up(train):
     hook = "default_hooks.self_training."
     for options, message in (
-        ({"default_hooks.teacher": None}, "has no teacher"),
+        (
+            {"default_hooks.teacher": None},
+            "label_with='teacher'.* from step 1 on, and there is none",
+        ),
+        ({"default_hooks.teacher.begin": 2}, "there is one that begins after step 2"),
         (
             {hook + "labeler.policy": dict(second_head="mmdl", second_weight=0.5)},
             "the model has the heads",

@@ -179,5 +179,5 @@ def test_closed_gate_keeps_the_graph():
 
 
 def test_a_negative_weight_is_refused():
-    with pytest.raises(ValueError, match="must not be negative, found -1"):
+    with pytest.raises(ValueError, match="weight must be >= 0, found -1"):
         FeatureAdaptationTerm(weight=-1.0)

@@ -56,3 +56,17 @@ def test_masked_images_stay_out_of_the_running_statistics():
 def test_values_out_of_range(options):
     with pytest.raises(ValueError, match="found"):
         build(**options)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (dict(jitter=-1.0), "jitter must be in"),
+        (dict(jitter=0.9), "jitter must be in"),
+        (dict(weight=-3.0), "weight must be >= 0, found -3"),
+        (dict(ratio=1.0), "ratio"),
+    ],
+)
+def test_impossible_arguments(options, message):
+    with pytest.raises(ValueError, match=message):
+        MODELS.build(dict(type="MaskedConsistencyTerm", **options))

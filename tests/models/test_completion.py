@@ -299,6 +299,23 @@ def test_class_weights_go_to_every_cross_entropy_without_its_own():
     assert model.heads["classifier"].loss_decode.class_weight == own["class_weight"]
 
 
+def test_class_weights_go_to_a_loss_that_is_not_named_and_to_one_with_a_scope():
+    unnamed = head()
+    unnamed.pop("loss_decode", None)
+    scoped = head(loss_decode=dict(type="mmseg.CrossEntropyLoss"))
+    for decode_head in (unnamed, scoped):
+        loss = build(
+            segmentor(decode_head=decode_head), class_weight=WEIGHTS
+        ).decode_head.loss_decode
+        assert loss.class_weight == WEIGHTS
+
+
+def test_class_weights_that_reach_no_loss_are_refused():
+    config = segmentor(decode_head=head(loss_decode=dict(type="DiceLoss")))
+    with pytest.raises(ValueError, match=r"reaches no loss of FCNHead.*DiceLoss"):
+        build(config, class_weight=WEIGHTS)
+
+
 def test_class_weights_weigh_the_loss():
     model = build(class_weight=WEIGHTS, terms=dict(source=TERMS["source"])).train()
     data = batch("source", "source")

@@ -10,6 +10,8 @@ from mmengine.runner import Runner
 from mmseg.registry import HOOKS
 
 from mmdrsl.atomic_files import replacing, write_atomically
+from mmdrsl.engine.model_access import unwrapped
+from mmdrsl.models.batch_norm import share_buffers
 
 
 @HOOKS.register_module()
@@ -31,6 +33,8 @@ class AtomicCheckpointHook(CheckpointHook):
         path = Path(self.out_dir) / self.filename_tmpl.format(step)
         self.last_ckpt = str(path)
         runner.message_hub.update_info("last_ckpt", self.last_ckpt)
+        # Buffers of other ranks, such as those of a teacher, would be lost: all go on with those of the checkpoint.
+        share_buffers(unwrapped(runner))
         # The Runner saves on the first rank alone.
         if not is_main_process():
             return

@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from mmengine.model import BaseTTAModel, is_model_wrapper
+from mmengine.model import BaseTTAModel
 from mmengine.runner import Runner
 from mmseg.registry import HOOKS
 
 from mmdrsl.engine.adaptation_hook import AdaptationHook
+from mmdrsl.engine.model_access import unwrapped
 from mmdrsl.models.segmentors.uda_segmentor import UDASegmentor
 
 # The weight of the newest network at step t is max(0.001, 1 / (t + 1)): a plain mean at first (Tarvainen and Valpola
@@ -30,8 +31,9 @@ class MeanTeacherHook(AdaptationHook):
             number); ``update_buffers=True`` averages batch statistics too, False copies them from the student.
         begin: Step after which the teacher starts as a copy of the student; until then it is the student.
         statistics: Statistics of batch normalization with which the teacher labels the images of a batch: ``running``,
-            or ``batch`` for those of these images, as DACS and its successors do, which are used and not kept. Labels
-            at the beginning of a round are made under running statistics, as every prediction.
+            or ``batch`` for those of these images, as DACS and its successors do, which are used and not kept; layers
+            that are frozen in the student stay so. Labels at the beginning of a round are made under running
+            statistics, as every prediction.
         evaluate: Evaluate the teacher instead of the student, in training and in testing.
     """
 
@@ -66,7 +68,7 @@ class MeanTeacherHook(AdaptationHook):
         Raises:
             TypeError: The model is not a `UDASegmentor`.
         """
-        model = runner.model.module if is_model_wrapper(runner.model) else runner.model
+        model = unwrapped(runner)
         model = model.module if isinstance(model, BaseTTAModel) else model
         if not isinstance(model, UDASegmentor):
             raise TypeError(
@@ -76,11 +78,21 @@ class MeanTeacherHook(AdaptationHook):
             model.add_teacher(self.average)
         model.predict_with_teacher = self.evaluate
         model.teacher_statistics = self.statistics
+        model.teacher_begin = self.begin
 
     def before_train(self, runner: Runner) -> None:
         """Say where a resumed checkpoint brought no teacher; begin one where that is its first step."""
-        model = self._model(runner)
-        if runner.iter == self.begin > 0 and model.teacher.steps == 0:
+        model = unwrapped(runner)
+        if runner.iter < self.begin or runner.iter == 0:
+            # Weights that the run begins with may bring the teacher of another run.
+            model.teacher.steps.zero_()
+        # A first round without a warm-up reads the teacher before the first step ends.
+        read_at_once = bool(model.phases) and model.phases[0].number > 0
+        if (
+            runner.iter == self.begin
+            and (self.begin > 0 or read_at_once)
+            and not model.teacher.steps
+        ):
             # The warm-up is that of a run without a teacher: the copy that it would have ended with.
             model.teacher.update_parameters(model.networks())
         if runner.iter > self.begin and model.teacher.steps == 0:
@@ -93,9 +105,5 @@ class MeanTeacherHook(AdaptationHook):
     ) -> None:
         """Average the student's new weights in; the first time, copy them."""
         if runner.iter + 1 >= self.begin:
-            model = self._model(runner)
+            model = unwrapped(runner)
             model.teacher.update_parameters(model.networks())
-
-    @staticmethod
-    def _model(runner: Runner) -> Any:
-        return runner.model.module if is_model_wrapper(runner.model) else runner.model

@@ -70,7 +70,7 @@ class SelfTrainingHook(AdaptationHook):
 
     acts_in_warmup = False
 
-    # After CheckpointHook (VERY_LOW): a checkpoint at the end of a round exists before labeling begins.
+    # After CheckpointHook (VERY_LOW): a checkpoint that is due at the end of a round exists before labeling begins.
     priority = "LOWEST"
 
     def __init__(
@@ -149,12 +149,31 @@ class SelfTrainingHook(AdaptationHook):
                 "several folders below one data_root, or name their images in one ann_file."
             )
         # What the rounds need and lack shows before the warm-up, not after it.
-        networks = unwrapped(runner).networks(of_teacher=self.label_with == "teacher")
+        model = unwrapped(runner)
         for phase in self.phases:
+            if phase.number > 0:
+                self._check_teacher(model, phase)
             if phase.labeled:
+                networks = model.networks(of_teacher=self.label_with == "teacher")
                 self._labeler(phase).predictor(networks)
         if self.rounds and self.analysis_dataset is not None:
             self._labeled = labeled_among(self._target(runner)[1], self.analysis_dataset)
+
+    def _check_teacher(self, model: Any, phase: Phase) -> None:
+        """Refuse a round that reads a teacher which is not there by then."""
+        readers = [name for name, term in model.terms.items() if term.needs_teacher]
+        if phase.labeled and self.label_with == "teacher":
+            readers.append("label_with='teacher'")
+        if readers and (model.teacher is None or model.teacher_begin > phase.begin):
+            begin = (
+                "none"
+                if model.teacher is None
+                else f"one that begins after step {model.teacher_begin}"
+            )
+            raise ValueError(
+                f"{readers} read a teacher from step {phase.begin} on, and there is {begin}: set default_hooks=dict("
+                f"teacher=dict(type='MeanTeacherHook', begin=...)) with begin at most {phase.begin}."
+            )
 
     def before_train(self, runner: Runner) -> None:
         """Check the setting, and bring data and model to the phase in which the run starts or resumes.

@@ -114,9 +114,8 @@ class ModeAlignmentTerm(AdaptationTerm):
         ramp_iterations: int = 1000,
         head: str = "mmdl",
     ) -> None:
-        super().__init__(domains=("source", "target"))
+        super().__init__(domains=("source", "target"), weight=weight)
         self.loss = MODELS.build(loss or dict(type="StochasticModeAlignmentLoss"))
-        self.weight = weight
         self.ramp_iterations = ramp_iterations
         self.head = head
 

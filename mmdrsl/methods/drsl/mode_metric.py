@@ -139,10 +139,9 @@ class ModeMetricTerm(AdaptationTerm):
         weight: float = 0.1,
         head: str = "mmdl",
     ) -> None:
-        super().__init__(domains=(domain,))
+        super().__init__(domains=(domain,), weight=weight)
         self.domain = domain
         self.loss = MODELS.build(loss or dict(type="ModeMetricLoss"))
-        self.weight = weight
         self.head = head
 
     @property

@@ -9,10 +9,12 @@ from typing import Any
 
 import torch
 from mmengine.config import ConfigDict
+from mmseg.models.losses import CrossEntropyLoss
 from mmseg.registry import MODELS
 from torch import Tensor
 
 from mmdrsl.models.feature_maps import DECODER
+from mmdrsl.models.losses.segmentation_losses import WeightedCrossEntropyLoss
 
 # Channels do not depend on the size; every stage of a network has some places left of this one.
 PROBE_SIZE = (256, 256)
@@ -74,24 +76,33 @@ def complete_head(
     Args:
         head: Config of a decode head, changed in place.
         num_classes: C; None leaves the head's own.
-        class_weight: Weight per class for its cross entropy where that has none.
+        class_weight: Weight per class for its cross entropy where that has none. MMSegmentation's own then divides by
+            all pixels, ignored ones too (``avg_non_ignore=False``), the only way in which it takes weights.
 
     Raises:
-        ValueError: The head has another number of classes.
+        ValueError: The head has another number of classes, or the weights reach no loss.
     """
     if num_classes is not None and _takes(head, "num_classes"):
         _fill_in(head, "num_classes", num_classes, "the label space of the model has")
-    losses = head.get("loss_decode")
-    if class_weight is None or losses is None:
+    if class_weight is None or not _takes(head, "loss_decode"):
         return
-    for loss in losses if isinstance(losses, list | tuple) else [losses]:
+    # MMSegmentation's own default.
+    losses = head.setdefault("loss_decode", ConfigDict(type="CrossEntropyLoss"))
+    losses = losses if isinstance(losses, list | tuple) else [losses]
+    for loss in losses:
         if "class_weight" in loss:
             continue
-        if loss["type"] == "CrossEntropyLoss":
+        kind = _class_of(loss)
+        if issubclass(kind, CrossEntropyLoss):
             # MMSegmentation's cross entropy takes class weights only without avg_non_ignore.
             loss.update(class_weight=list(class_weight), avg_non_ignore=False)
-        elif loss["type"] == "WeightedCrossEntropyLoss":
+        elif issubclass(kind, WeightedCrossEntropyLoss):
             loss.update(class_weight=list(class_weight))
+    if not any("class_weight" in loss for loss in losses):
+        raise ValueError(
+            f"model.class_weight reaches no loss of {head['type']}: {[loss['type'] for loss in losses]} are no cross "
+            "entropy. Give one of them class_weight, or set model.class_weight=None."
+        )
 
 
 def complete_further_head(
@@ -224,9 +235,13 @@ def _fill_in(cfg: Any, name: str, value: Any, reason: str) -> None:
         )
 
 
+def _class_of(cfg: Mapping[str, Any]) -> Any:
+    return MODELS.get(cfg["type"]) if isinstance(cfg["type"], str) else cfg["type"]
+
+
 def _takes(cfg: Mapping[str, Any], name: str) -> bool:
     """Whether a registered type, or one that it is derived from, has an argument."""
-    built = MODELS.get(cfg["type"]) if isinstance(cfg["type"], str) else cfg["type"]
+    built = _class_of(cfg)
     return built is not None and any(
         name in inspect.signature(base.__init__).parameters for base in built.__mro__[:-1]
     )

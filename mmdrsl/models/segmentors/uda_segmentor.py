@@ -113,6 +113,7 @@ class UDASegmentor(BaseSegmentor):
     teacher: BaseAveragedModel | None
     predict_with_teacher: bool
     teacher_statistics: str
+    teacher_begin: int
     calls_after_step: bool
 
     def __init__(
@@ -179,6 +180,7 @@ class UDASegmentor(BaseSegmentor):
         self.register_module("teacher", None)
         self.predict_with_teacher = False
         self.teacher_statistics = "running"
+        self.teacher_begin = 0
         self.calls_after_step = False
 
     def _use_memory_format(self, memory_format: torch.memory_format) -> None:
