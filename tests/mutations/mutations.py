@@ -291,7 +291,7 @@ MUTATIONS = (
     Mutation(
         "teacher predicts for every term anew",
         STEP_FILE,
-        'if "teacher" not in self._outputs:',
+        "if self._teacher_probabilities is None:",
         "if True:",
         (TERMS,),
     ),
