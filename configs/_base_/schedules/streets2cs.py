@@ -10,7 +10,7 @@ rounds = [
 ]
 max_iters = 1900
 optim_wrapper = dict(
-    type="BFloat16OptimWrapper",
+    type="OptimWrapper",
     optimizer=dict(type="AdamW", lr=1e-3, betas=(0.9, 0.999), weight_decay=0.01),
     paramwise_cfg=dict(
         custom_keys={
