@@ -211,3 +211,26 @@ def test_term_needs_both_domains_and_a_teacher():
 def test_values_out_of_range(options):
     with pytest.raises(ValueError, match="found"):
         build(**options)
+
+
+def test_a_head_named_teacher_is_not_the_teacher():
+    terms = dict(
+        mix=dict(type="ClassMixTerm", jitter=0),
+        entropy=dict(type="EntropyTerm", head="teacher"),
+    )
+    torch.manual_seed(0)
+    model = MODELS.build(
+        dict(
+            type="UDASegmentor",
+            data_preprocessor=PREPROCESSOR,
+            segmentor=plain_config(),
+            heads=dict(teacher=dict(plain_config()["decode_head"], dropout_ratio=0.0)),
+            terms=terms,
+        )
+    )
+    model.add_teacher(EMA)
+    model.teacher.update_parameters(model.networks())
+    domains = ("source", "source", "target", "target")
+    loss = losses_of(model.train(), *domains)["entropy.loss_entropy"]
+    # The teacher's own prediction has no gradient.
+    assert loss.requires_grad
