@@ -19,8 +19,9 @@ class AdaptationTerm(BaseModule, metaclass=ABCMeta):
 
     A term reads the step, changes no state, and returns named values. Names that begin with ``loss_`` are added up and
     optimized; others are only logged and must not contain "loss". It may draw from PyTorch's generator: every term
-    draws as if it were the only one. The adaptor runs a term on the batches that hold all of its domains. State of a
-    term is a buffer, which checkpoints hold, and changes in `after_step` alone.
+    draws as if it were the only one, but for the dropout of a pass or head that it is the first to ask for. The
+    adaptor runs a term on the batches that hold all of its domains. State of a term is a buffer, which checkpoints
+    hold, and changes in `after_step` alone.
 
     Args:
         domains: Domains that a batch must hold, of ``source`` and ``target``.

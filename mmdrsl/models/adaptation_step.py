@@ -105,7 +105,7 @@ class AdaptationStep:
         progress: Where the run stands.
         detach_heads: Whether further heads only observe: no gradient of theirs reaches the features.
         teacher: Modules ``segmentor`` and ``heads`` of the averaged copy that `MeanTeacherHook` keeps; None without
-            one, before its first update, and where no term declares ``needs_teacher``.
+            one, before its first update, and for a term that does not declare ``needs_teacher``.
         discriminators: Domain discriminators, by name.
         bn_mode: How the domains are normalized, see `UDASegmentor`.
         teacher_statistics: Statistics of batch normalization with which the teacher labels a batch: ``running``, or

@@ -9,6 +9,7 @@ from mmengine.optim import build_optim_wrapper
 from mmseg.registry import MODELS
 from tiny_adaptor import CLASSES, PREPROCESSOR, SIZE, batch, losses_of, plain_config
 
+from mmdrsl.methods.adaptation_term import AdaptationTerm
 from mmdrsl.models.strong_augmentation import strong_augmentation
 
 ROOT = Path(__file__).parents[2]
@@ -211,6 +212,18 @@ def test_term_needs_both_domains_and_a_teacher():
 def test_values_out_of_range(options):
     with pytest.raises(ValueError, match="found"):
         build(**options)
+
+
+def test_the_teacher_is_for_terms_that_declare_it():
+    class Reader(AdaptationTerm):
+        def forward(self, step):
+            return {"loss_read": step.teacher_probabilities().sum()}
+
+    model = build()
+    model.teacher.update_parameters(model.networks())
+    model.terms["undeclared"] = Reader(domains=("target",))
+    with pytest.raises(ValueError, match="must also declare needs_teacher"):
+        losses_of(model, "source", "source", "target", "target")
 
 
 def test_a_head_named_teacher_is_not_the_teacher():

@@ -316,7 +316,9 @@ class UDASegmentor(BaseSegmentor):
                 domains=batches,
                 progress=self.progress,
                 detach_heads=not self.heads_shape_warmup and self.progress.round == 0,
-                teacher=self._teacher_of_terms(),
+            )
+            teacher = (
+                None if self.teacher is None or self.teacher.steps == 0 else self.teacher.module
             )
             values = {}
             term: Any
@@ -325,6 +327,8 @@ class UDASegmentor(BaseSegmentor):
             for name, term in self.terms.items():
                 if not term.domains <= batches.keys():
                     continue
+                # A missing declaration then shows in every combination of terms.
+                step.teacher = teacher if term.needs_teacher else None
                 with torch.random.fork_rng(devices=devices):
                     values.update({f"{name}.{key}": value for key, value in term(step).items()})
             # Their draws are not to come again in the next step, where no StepSeedHook seeds it.
@@ -335,12 +339,6 @@ class UDASegmentor(BaseSegmentor):
                 "Check model.terms and the share of target images."
             )
         return values
-
-    def _teacher_of_terms(self) -> nn.ModuleDict | None:
-        """The teacher, where it has begun and a term says that it reads it."""
-        if self.teacher is None or self.teacher.steps == 0:
-            return None
-        return self.teacher.module if any(t.needs_teacher for t in self.terms.values()) else None
 
     def _check_state_is_kept(self) -> None:
         """Refuse terms whose state nobody would change."""
