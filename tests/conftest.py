@@ -1,4 +1,5 @@
 import gc
+import logging
 
 import hypothesis
 import pytest
@@ -20,6 +21,14 @@ def default_scope():
     # Every dataset of MMEngine collects garbage; without this each looks at all modules again.
     gc.collect()
     gc.freeze()
+
+
+@pytest.fixture(autouse=True)
+def logging_as_it_was():
+    """A tool that is called in this process may silence it."""
+    disabled = logging.root.manager.disable
+    yield
+    logging.disable(disabled)
 
 
 @pytest.fixture(scope="session", autouse=True)
