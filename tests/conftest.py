@@ -4,6 +4,7 @@ import logging
 import hypothesis
 import pytest
 import torch
+from mmengine.logging import MMLogger
 from mmseg.utils import register_all_modules
 from yapf.yapflib import yapf_api
 
@@ -28,7 +29,11 @@ def logging_as_it_was():
     """A tool that is called in this process may silence it."""
     disabled = logging.root.manager.disable
     yield
-    logging.disable(disabled)
+    if logging.root.manager.disable != disabled:
+        logging.disable(disabled)
+        # MMEngine's loggers remember what was disabled; this makes all of them forget.
+        logger = MMLogger.get_current_instance()
+        logger.setLevel(logger.level)
 
 
 @pytest.fixture(scope="session", autouse=True)
