@@ -25,15 +25,11 @@ def default_scope():
 
 
 @pytest.fixture(autouse=True)
-def logging_as_it_was():
-    """A tool that is called in this process may silence it."""
-    disabled = logging.root.manager.disable
-    yield
-    if logging.root.manager.disable != disabled:
-        logging.disable(disabled)
-        # MMEngine's loggers remember what was disabled; this makes all of them forget.
-        logger = MMLogger.get_current_instance()
-        logger.setLevel(logger.level)
+def nothing_is_silenced():
+    """A tool that ran in this process may have disabled logging, and MMEngine's loggers remember it."""
+    logging.disable(logging.NOTSET)
+    logger = MMLogger.get_current_instance()
+    logger.setLevel(logger.level)
 
 
 @pytest.fixture(scope="session", autouse=True)

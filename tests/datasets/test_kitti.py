@@ -46,7 +46,8 @@ def test_errors(raw):
 
 def test_excluded_drives_that_are_not_there_are_named(raw, caplog):
     other = "2011_09_28_drive_0002_sync"
-    logger = MMLogger.get_current_instance()
+    # The newest is the current one.
+    logger = MMLogger.get_instance("kitti", log_level="INFO")
     logger.addHandler(caplog.handler)
     found = frames(KITTIRawDataset(data_root=raw, every=7, excluded_drives=[DRIVES[1], other]))
     logger.removeHandler(caplog.handler)
