@@ -1,5 +1,6 @@
 """Path-traced street blocks."""
 
+from collections.abc import Mapping
 from typing import ClassVar
 
 from mmseg.registry import DATASETS
@@ -17,5 +18,6 @@ class StreetsDataset(LabelledImageDataset):
     """
 
     TABLE: ClassVar[LabelTable] = STREETS_TABLE
+    RENAMES: ClassVar[Mapping[str, Mapping[str, str | None]]] = {}
     LABEL_SPACE: ClassVar[str] = "street11"
     IMG_SUFFIX: ClassVar[str] = ".jpg"

@@ -6,7 +6,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from mmengine.config import Config
 from mmseg.datasets import CityscapesDataset
+from mmseg.registry import DATASETS
 from PIL import Image
 
 from mmdrsl.datasets.camvid import CamVidDataset
@@ -17,6 +19,7 @@ from mmdrsl.datasets.unlabeled import UnlabelledDataset
 
 pytestmark = pytest.mark.data
 
+CONFIGS = Path(__file__).parents[2] / "configs"
 PIPELINE = [{"type": "LoadImage"}, {"type": "LoadLabels"}]
 FLAT = {"img_path": "images", "seg_map_path": "labels"}
 NAME_TO_ID = dict(
@@ -151,3 +154,27 @@ def test_benchmark_target_without_labels():
     assert len(dataset) == 266
     assert results["gt_seg_map"].shape == (240, 320)
     assert (results["gt_seg_map"] == 255).all()
+
+
+@pytest.mark.parametrize("part", ["source_dataset", "target_dataset", "oracle_dataset", "val"])
+def test_streets_to_cityscapes_counts_every_pixel_by_the_files_names(part):
+    root = data_folder("MMDRSL_STREETS2CITYSCAPES")
+    config = Config.fromfile(CONFIGS / "_base_/pairs/streets2cs.py")
+    options = config.val_dataloader.dataset if part == "val" else config[part]
+    pipeline = PIPELINE[:1] if part == "target_dataset" else PIPELINE
+    dataset = DATASETS.build({**options, "pipeline": pipeline, "indices": 5})
+    assert Path(dataset.data_root).parent == root
+    assert tuple(dataset.metainfo["classes"]) == tuple(
+        json.loads((root / "common_classes.json").read_text())["ids"].values()
+    )
+    assert len(dataset) == 5
+    if part == "target_dataset":
+        return
+    table = json.loads((Path(dataset.data_root) / "classes.json").read_text())["to_common"]
+    for index in range(5):
+        results = dataset[index]
+        raw = np.asarray(Image.open(results["seg_map_path"]))
+        expected = np.full(raw.shape, 255)
+        for raw_id, common in table.items():
+            expected[raw == int(raw_id)] = common
+        np.testing.assert_array_equal(results["gt_seg_map"], expected)
