@@ -6,7 +6,13 @@ from .advent import EntropyAdversarialTerm
 from .crst import ModelRegularizationTerm
 from .cycada_features import FeatureAdaptationTerm
 from .dacs import ClassMixTerm
-from .drsl import DRSLHead, MMDLHead, ModeAlignmentTerm, ModeMetricTerm
+from .drsl import (
+    DRSLHead,
+    MMDLHead,
+    ModeAlignmentTerm,
+    ModeMetricTerm,
+    ModeWeightTerm,
+)
 from .mic import MaskedConsistencyTerm
 from .minent import EntropyTerm
 from .seg_uncertainty import RectifiedCrossEntropyTerm
@@ -24,6 +30,7 @@ __all__ = [
     "MaskedConsistencyTerm",
     "ModeAlignmentTerm",
     "ModeMetricTerm",
+    "ModeWeightTerm",
     "ModelRegularizationTerm",
     "RectifiedCrossEntropyTerm",
     "SegmentationTerm",

@@ -12,7 +12,7 @@ from mmseg.models.utils import resize
 from torch import Tensor, nn
 
 from mmdrsl.models.batch_norm import batch_statistics, domain_pass
-from mmdrsl.models.feature_maps import FeatureMaps, auxiliary_heads
+from mmdrsl.models.feature_maps import FeatureMaps, auxiliary_heads, decode
 from mmdrsl.models.label_maps import stack_labels
 
 
@@ -127,7 +127,7 @@ class AdaptationStep:
     mean: Tensor | None = None
     std: Tensor | None = None
     _outputs: dict[str, dict[str, Tensor]] = field(default_factory=dict)
-    _teacher_probabilities: Tensor | None = None
+    _teacher_outputs: tuple[Tensor, FeatureMaps] | None = None
 
     def head(self, name: str) -> Any:
         """A further head of the adaptor.
@@ -226,22 +226,67 @@ class AdaptationStep:
         Raises:
             ValueError: There is no teacher yet, or the term did not say that it needs one.
         """
+        return self._run_teacher()[0]
+
+    def teacher_head(self, name: str) -> Any:
+        """The teacher's copy of a further head.
+
+        Args:
+            name: Key of the head in the adaptor's ``heads``.
+
+        Returns:
+            The head.
+
+        Raises:
+            ValueError: There is no teacher yet, or no head of that name.
+        """
+        self.head(name)
+        heads: Any = self._checked_teacher()["heads"]
+        return heads[name]
+
+    def teacher_head_output(self, name: str) -> Tensor:
+        """Output of the teacher's copy of a further head for the target images, without gradients.
+
+        Args:
+            name: Key of the head in the adaptor's ``heads``.
+
+        Returns:
+            Shape (B, ...).
+
+        Raises:
+            ValueError: As `teacher_head`.
+        """
+        head = self.teacher_head(name)
+        features = self._run_teacher()[1]
+        with torch.no_grad(), self._statistics_of_teacher(head, self.head(name)):
+            return head(features)
+
+    def _checked_teacher(self) -> nn.ModuleDict:
         if self.teacher is None:
             raise ValueError(
                 "A term reads the teacher's prediction, and there is none: add default_hooks=dict(teacher=dict("
                 "type='MeanTeacherHook')) with begin at most the length of the warm-up. A term of your own must also "
                 "declare needs_teacher = True."
             )
-        if self._teacher_probabilities is None:
-            networks = self.teacher["segmentor"]
-            own = self.teacher_statistics == "batch"
-            with (
-                torch.no_grad(),
-                batch_statistics(networks, like=self.segmentor) if own else nullcontext(),
-            ):
-                logits = full_size_logits(networks, self.domains["target"].inputs)
-                self._teacher_probabilities = logits.softmax(dim=1)
-        return self._teacher_probabilities
+        return self.teacher
+
+    @torch.no_grad()
+    def _run_teacher(self) -> tuple[Tensor, FeatureMaps]:
+        """Class probabilities of the teacher at the size of the images, and its feature maps; once per step."""
+        networks: Any = self._checked_teacher()["segmentor"]
+        if self._teacher_outputs is None:
+            inputs = self.domains["target"].inputs
+            with self._statistics_of_teacher(networks, self.segmentor):
+                logits, features = decode(networks, networks.extract_feat(inputs))
+            probabilities = _resized(logits, inputs.shape[2:], networks).softmax(dim=1)
+            self._teacher_outputs = (probabilities, features)
+        return self._teacher_outputs
+
+    def _statistics_of_teacher(self, module: nn.Module, student: nn.Module) -> Any:
+        """Statistics of batch normalization for a part of the teacher, whose counterpart in the student is given."""
+        if self.teacher_statistics == "batch":
+            return batch_statistics(module, like=student)
+        return nullcontext()
 
     def teacher_labels(self, threshold: float) -> tuple[Tensor, Tensor]:
         """What the teacher says of the target images, and how often it is sure.

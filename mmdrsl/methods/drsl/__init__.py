@@ -11,6 +11,7 @@ from .mode_alignment import ModeAlignmentTerm, StochasticModeAlignmentLoss
 from .mode_maintenance_hook import ModeMaintenanceHook
 from .mode_metric import ModeMetricLoss, ModeMetricTerm
 from .mode_monitor_hook import ModeMonitorHook
+from .mode_weights import ModeWeightTerm
 
 __all__ = [
     "DRSLHead",
@@ -20,5 +21,6 @@ __all__ = [
     "ModeMetricLoss",
     "ModeMetricTerm",
     "ModeMonitorHook",
+    "ModeWeightTerm",
     "StochasticModeAlignmentLoss",
 ]
