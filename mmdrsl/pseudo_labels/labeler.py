@@ -75,6 +75,8 @@ class PseudoLabeler:
         flip: Average with the horizontally flipped image.
         scales: Image scales to average over.
         test_cfg: ``dict(mode='slide', crop_size=..., stride=...)`` or ``dict(mode='whole')``; None keeps the model's.
+        undo_class_weights: Divide the segmentation head's probabilities by the class weights that it was trained with;
+            see `Views`.
         prediction_stride: Stride of the predictions in pixels, >= 1; they are interpolated to the image's size.
         max_cache_gigabytes: Largest prediction cache; more is refused before the first image is stored.
         pipeline: Transforms that load an image, without random ones; they must pack ``sample_id`` and ``ori_shape``.
@@ -93,6 +95,7 @@ class PseudoLabeler:
         flip: bool = True,
         scales: Sequence[float] = (1.0,),
         test_cfg: dict | None = None,
+        undo_class_weights: bool = False,
         prediction_stride: int = 4,
         max_cache_gigabytes: float = 50.0,
         pipeline: Sequence[dict] | None = None,
@@ -102,7 +105,12 @@ class PseudoLabeler:
                 f"prediction_stride must be >= 1 and scales positive, found {prediction_stride} and {scales}."
             )
         self.policy = build_policy(policy, portion)
-        self.views = Views(flip=flip, scales=tuple(scales), stride=prediction_stride)
+        self.views = Views(
+            flip=flip,
+            scales=tuple(scales),
+            stride=prediction_stride,
+            undo_class_weights=undo_class_weights,
+        )
         self.test_cfg = test_cfg
         self.max_cache_gigabytes = max_cache_gigabytes
         self.pipeline = None if pipeline is None else list(pipeline)
@@ -119,6 +127,7 @@ class PseudoLabeler:
             "flip": self.views.flip,
             "scales": list(self.views.scales),
             "stride": self.views.stride,
+            "undo_class_weights": self.views.undo_class_weights,
             "test_cfg": _plain(test_cfg or {}),
             "pipeline": _plain(self.pipeline),
         }

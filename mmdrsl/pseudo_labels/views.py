@@ -77,6 +77,30 @@ class JointHeads(EncoderDecoder):
         return torch.cat([main, second], dim=1)
 
 
+def class_weights_of(network: Any) -> Tensor:
+    """Class weights of the cross entropy with which a segmentation head is trained.
+
+    Args:
+        network: A segmentor, or `JointHeads`.
+
+    Returns:
+        Shape (C,).
+
+    Raises:
+        ValueError: Its losses have none.
+    """
+    decode_head = getattr(network, "segmentor", network).decode_head
+    losses = decode_head.loss_decode
+    for loss in losses if isinstance(losses, nn.ModuleList) else [losses]:
+        weights = getattr(loss, "class_weight", None)
+        if weights is not None:
+            return torch.as_tensor(weights, dtype=torch.float32)
+    raise ValueError(
+        f"labeler.undo_class_weights is set, and {type(decode_head).__name__} is trained without class weights: leave "
+        "undo_class_weights out, or set model.class_weight."
+    )
+
+
 @contextmanager
 def inference_mode_of(segmentor: Any, test_cfg: dict | None) -> Iterator[None]:
     """Let a segmentor predict whole images or sliding windows as given, and restore its own setting.
@@ -101,11 +125,15 @@ class Views:
         flip: Average with the horizontally flipped image.
         scales: Image scales to average over.
         stride: Stride of the result in pixels of the input, >= 1.
+        undo_class_weights: Divide the segmentation head's probabilities by the class weights of its cross entropy.
+            Trained with weights, a head gives a class the probability ``w p / sum(w p)``: it predicts rare classes too
+            often.
     """
 
     flip: bool = True
     scales: tuple[float, ...] = (1.0,)
     stride: int = 1
+    undo_class_weights: bool = False
 
     def _probabilities(self, network: Any, view: Tensor, size: tuple[int, int]) -> Tensor:
         """Class probabilities of one view, brought to a size: (B, G C, h, w) with G heads' softmax each."""
@@ -139,7 +167,7 @@ class Views:
             center of its cell.
 
         Raises:
-            ValueError: There is no scale.
+            ValueError: There is no scale, or there are no class weights to undo.
         """
         if not self.scales:
             raise ValueError("Views need at least one scale, found none.")
@@ -157,4 +185,7 @@ class Views:
             total = total + self._flips(network, view, size)
         average = total[0] / ((2 if self.flip else 1) * len(self.scales))
         main, second = average[: network.num_classes], average[network.num_classes :]
+        if self.undo_class_weights:
+            main = main / class_weights_of(network).to(main)[:, None, None]
+            main = main / main.sum(dim=0, keepdim=True)
         return pool_probabilities(main, second, network.second_weight) if len(second) else main

@@ -359,6 +359,65 @@ def test_two_heads_on_the_same_features(second, slide):
     )
 
 
+def weighted(segmentor, weights):
+    """The same segmentor with class weights in its cross entropy."""
+    segmentor.decode_head.loss_decode = MODELS.build(
+        dict(type="CrossEntropyLoss", class_weight=weights)
+    )
+    return segmentor
+
+
+def test_class_weights_are_undone_before_the_heads_are_pooled():
+    model = adaptor()
+    weights = [0.5 + index for index in range(len(CLASSES))]
+    inputs = torch.randn(1, 3, 24, 32, generator=torch.Generator().manual_seed(0))
+    network = JointHeads(weighted(model.segmentor, weights), "mmdl", model.heads).eval()
+    both = Views(stride=1).predict(network, inputs)
+    network.second_weight = 1.0
+    second = Views(stride=1).predict(network, inputs)
+    network.second_weight = 0.5
+    found = Views(stride=1, undo_class_weights=True).predict(network, inputs)
+    main = both / torch.tensor(weights)[:, None, None]
+    main /= main.sum(dim=0, keepdim=True)
+    pooled = (main * second).sqrt()
+    torch.testing.assert_close(found, pooled / pooled.sum(dim=0, keepdim=True))
+
+
+def test_undone_class_weights_give_the_frequencies_of_the_labels():
+    # A head that sees nothing learns the frequencies alone: the minimum of its weighted cross entropy is known.
+    frequency, weights = torch.tensor([0.7, 0.2, 0.1]), torch.tensor([1.0, 2.0, 6.0])
+    logits = torch.zeros(3, requires_grad=True)
+    optimizer = torch.optim.LBFGS([logits], max_iter=100)
+
+    def closure():
+        optimizer.zero_grad()
+        loss = -(frequency * weights * logits.log_softmax(0)).sum()
+        loss.backward()
+        return loss
+
+    optimizer.step(closure)
+    found = logits.detach().softmax(0)
+    assert (found - frequency).abs().max() > 0.2
+    undone = found / weights
+    torch.testing.assert_close(undone / undone.sum(), frequency, rtol=1e-3, atol=1e-4)
+
+
+def test_labels_with_undone_class_weights(dataset, tmp_path):
+    weights = [1.0] * (len(CLASSES) - 1) + [1000.0]
+    model = weighted(build(), weights)
+    _, as_they_are = label(model, dataset, tmp_path / "a")
+    artifact, undone = label(model, dataset, tmp_path / "b", undo_class_weights=True)
+    assert undone.policy["undo_class_weights"]
+    assert not as_they_are.policy["undo_class_weights"]
+    labels = np.concatenate(
+        [read(artifact, "labels", name).ravel() for name in ("a", "city/b", "city/c")]
+    )
+    assert (labels != 255).any()
+    assert not (labels == len(CLASSES) - 1).any()
+    with pytest.raises(ValueError, match="FCNHead is trained without class weights"):
+        label(build(), dataset, tmp_path / "c", undo_class_weights=True)
+
+
 def test_two_heads_label_a_dataset(dataset, tmp_path):
     def two(second_head):
         return dict(second_head=second_head, second_weight=0.5)
