@@ -1,0 +1,14 @@
+"""DeepLabV3+ (MobileNetV2), CARLA to CamVid, DRSL beside MIC: modes weigh the source's pixels.
+
+python tools/train.py configs/drsl_mic/deeplabv3plus_carla2camvid.py
+
+Not run here yet.
+"""
+
+_base_ = [
+    "../_base_/models/deeplabv3plus_mobilenetv2_in1k.py",
+    "../_base_/pairs/carla2camvid.py",
+    "../_base_/methods/drsl_mic.py",
+]
+model = {**_base_.method, **_base_.pair_model}
+default_hooks = _base_.method_hooks
