@@ -7,6 +7,7 @@ from .gta5 import GTA5Dataset, GTA5TrainIdsDataset
 from .kitti import KITTIDataset, KITTIRawDataset, KITTITrainIdsDataset
 from .label_spaces import LABEL_SPACES, LabelSpace, LabelTable
 from .labeled import LabelledImageDataset
+from .labeled_sets import LabeledSets
 from .samplers import TwoDomainSampler
 from .streets import StreetsDataset
 from .synthia import SYNTHIADataset, SYNTHIASFDataset, SYNTHIATrainIdsDataset
@@ -29,6 +30,7 @@ __all__ = [
     "KITTITrainIdsDataset",
     "LabelSpace",
     "LabelTable",
+    "LabeledSets",
     "LabelledImageDataset",
     "LoadImage",
     "LoadLabels",

@@ -14,11 +14,6 @@ from mmseg.registry import DATASETS
 from mmdrsl.engine import launch
 
 DOMAINS = ("source", "target", "val")
-_WRAPPERS = {
-    "ConcatDataset": "datasets",
-    "RepeatDataset": "dataset",
-    "TranslatedDataset": "dataset",
-}
 
 
 def datasets_of(cfg: Config) -> dict[str, list[BaseSegDataset]]:
@@ -77,7 +72,7 @@ def read_config(path: str) -> Config:
 
 def plain_datasets(cfg: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
     """The plain datasets inside wrappers."""
-    inner = cfg.get(_WRAPPERS.get(str(cfg["type"]), ""))
+    inner = cfg.get("datasets", cfg.get("dataset"))
     if inner is None:
         yield cfg
     else:
