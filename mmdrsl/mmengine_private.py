@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import copy
+import functools
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 from mmengine.config import utils as config_utils
 from mmengine.dataset import BaseDataset
+from mmengine.hooks import Hook
 from mmengine.runner import IterBasedTrainLoop, Runner
 
 
@@ -17,6 +21,54 @@ def resolve_mmseg_bases() -> None:
     ``onedl-mmsegmentation``.
     """
     config_utils.MODULE2PACKAGE["mmseg"] = "onedl-mmsegmentation"
+
+
+def let_runs_go_without_evaluation_data() -> None:
+    """Let `Runner.from_cfg` take a config without data to validate or to test on, as it stands.
+
+    MMEngine wants loader, evaluator and loop to be there or None together, and a base config brings all three. In
+    training nobody may have labels of the target, so that to name no data is to want no evaluation.
+    """
+    build = Runner.from_cfg.__func__
+    if hasattr(build, "__wrapped__"):
+        return
+
+    @functools.wraps(build)
+    def from_cfg(cls: type[Runner], cfg: Any) -> Runner:
+        return build(cls, without_idle_evaluation(cfg))
+
+    Runner.from_cfg = classmethod(from_cfg)
+
+
+def without_idle_evaluation(cfg: Any) -> Any:
+    """Take evaluator and loop out of a config where they have no data.
+
+    Args:
+        cfg: Config of a run; it stays as it is.
+
+    Returns:
+        The config, or a copy in which loader, evaluator and loop of the part without data are None.
+    """
+    for part in ("val", "test"):
+        keys = [f"{part}_{name}" for name in ("dataloader", "evaluator", "cfg")]
+        # `_delete_=True` alone leaves an empty entry.
+        if not cfg.get(keys[0]) and any(cfg.get(key) is not None for key in keys):
+            cfg = copy.deepcopy(cfg)
+            for key in keys:
+                cfg[key] = None
+    return cfg
+
+
+def add_hook(runner: Runner, hook: Hook) -> None:
+    """Add a hook to a run while its hooks are being called; the present round of calls goes on without it.
+
+    Args:
+        runner: The runner.
+        hook: The hook.
+    """
+    # The call goes through the old list.
+    runner._hooks = list(runner._hooks)
+    runner.register_hook(hook)
 
 
 def has_training_loop(runner: Runner) -> bool:
