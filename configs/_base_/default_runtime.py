@@ -17,6 +17,7 @@ resume = False
 # What a run without rounds, teacher or statistics of the target has.
 runtime_hooks = dict(
     step_seed=dict(type="StepSeedHook"),
+    finite_values=dict(type="FiniteValuesHook"),
     timer=dict(type="IterTimerHook"),
     logger=dict(type="LoggerHook", interval=50, log_metric_by_epoch=False),
     param_scheduler=dict(type="ParamSchedulerHook"),

@@ -25,6 +25,7 @@ from torch.utils.data import DataLoader, Subset
 from tqdm import tqdm
 
 from mmdrsl.datasets.unlabeled import UnlabelledDataset
+from mmdrsl.finite_values import non_finite_names
 from mmdrsl.models.batch_norm import share_buffers
 from mmdrsl.pseudo_labels.artifact import PseudoLabelArtifact, RoundManifest
 from mmdrsl.pseudo_labels.domain_scores import mean_entropy, soft_neighborhood_density
@@ -178,6 +179,7 @@ class PseudoLabeler:
             The manifest, on every rank.
 
         Raises:
+            FloatingPointError: The network's weights or its predictions hold NaN or Inf.
             OSError: The disk is full; rounds before are untouched, and the next attempt continues this one.
             ValueError: The prediction cache would be larger than allowed, or the policy reads a head that is not there.
         """
@@ -185,6 +187,7 @@ class PseudoLabeler:
         model.eval()
         chosen: Any = networks or _networks_of(model)
         network = self.predictor(chosen)
+        _check_weights(network)
         if self.pipeline is not None:
             dataset = copy.copy(dataset)
             dataset.pipeline = Compose(self.pipeline)
@@ -297,7 +300,13 @@ class _Job:
             inputs = self.preprocess(batch, False)["inputs"]
             probabilities = self.views.predict(self.network, inputs)
             rows, columns = -(-height // self.views.stride), -(-width // self.views.stride)
-            yield image, probabilities[:, :rows, :columns].half().cpu()
+            packed = probabilities[:, :rows, :columns].half().cpu()
+            if not packed.isfinite().all():
+                raise FloatingPointError(
+                    f"The prediction for the image {image.image_id} holds NaN or Inf: nothing is labeled with it. "
+                    "Label with an earlier checkpoint."
+                )
+            yield image, packed
 
     def _fill_cache(self, indices: list[int], title: str) -> ScoreHistogram:
         """Predictions to disk, their scores to a histogram; predictions of an earlier attempt are used again."""
@@ -421,6 +430,16 @@ class _Job:
             coverage=float(kept.sum() / max(totals["pixels"], 1)),
             images=dict(sorted(hashes.items())),
             scores=scores,
+        )
+
+
+def _check_weights(network: nn.Module) -> None:
+    """Refuse to label with weights that are no numbers."""
+    names = non_finite_names(network.state_dict())
+    if names:
+        raise FloatingPointError(
+            f"{len(names)} weights and buffers of the network that labels hold NaN or Inf, such as {names[0]}: nothing "
+            "is labeled with it. Label with an earlier checkpoint."
         )
 
 

@@ -79,6 +79,7 @@ def test_self_training_hook_needs_two_domains():
     [
         (dict(label_with="nobody"), "'student' or 'teacher'"),
         (dict(analysis=True), "needs analysis_dataset"),
+        (dict(collapsed_labels="ignore"), "'warn' or 'stop', found 'ignore'"),
     ],
 )
 def test_impossible_options(options, message):
@@ -298,3 +299,24 @@ def test_labels_of_another_pipeline_are_made_anew(train, tmp_path, change):
     fresh = record(train(tmp_path / "fresh", **changes))
     assert again["1"]["labels"] == fresh["1"]["labels"]
     assert again["2"]["labels"] == fresh["2"]["labels"]
+
+
+def test_labels_that_collapse_are_said_by_name_and_may_end_the_run(train, tmp_path):
+    """After one step no class is as sure as this threshold wants it."""
+    policy = {"default_hooks.self_training.labeler.policy": dict(lowest_threshold=0.94)}
+    runner = train(tmp_path / "warned", **policy, log_level="WARNING")
+    assert record(runner)["1"]["labels"]["coverage"] == 0
+    (log,) = (tmp_path / "warned").rglob("*.log")
+    (said,) = [line for line in log.read_text().splitlines() if "Round 1 lacks labels" in line]
+    assert "WARNING" in said
+    assert "0.00% of the pixels have a label, the portion is 50%" in said
+    # The game has roads and no trains.
+    names = said.partition("have no label: ")[2].rstrip(".").split(", ")
+    assert "road" in names
+    assert "train" not in names
+    assert f"{len(names)} of {len(names)} classes of the source" in said
+    with pytest.raises(ValueError, match=r"Round 1 lacks labels.* longer warm-up"):
+        train(
+            tmp_path / "ended", **policy, **{"default_hooks.self_training.collapsed_labels": "stop"}
+        )
+    assert not (tmp_path / "ended" / "iter_3.pth").exists()

@@ -560,3 +560,24 @@ def test_manifest_is_plain(dataset, tmp_path):
     _, manifest = label(build(), dataset, tmp_path / "r")
     assert all(isinstance(value, float) for value in manifest.thresholds.values())
     assert dataclasses.replace(manifest, round=2) != manifest
+
+
+def test_lost_weights_label_nothing(dataset, tmp_path):
+    artifact, manifest = label(build(), dataset, tmp_path / "r")
+    model = build()
+    model.decode_head.conv_seg.bias.data[0] = float("nan")
+    with pytest.raises(FloatingPointError, match=r"such as decode_head\.conv_seg\.bias"):
+        label(model, dataset, tmp_path / "r")
+    # What was there before is untouched.
+    assert artifact.read_manifest() == manifest
+    assert not artifact.problems(manifest)
+
+
+def test_lost_predictions_label_nothing(dataset, tmp_path):
+    model = build()
+    # Finite weights whose product is not.
+    for layer in (model.decode_head.convs[0].conv, model.decode_head.conv_seg):
+        layer.weight.data.mul_(1e30)
+    with pytest.raises(FloatingPointError, match="prediction for the image a holds NaN or Inf"):
+        label(model, dataset, tmp_path / "r")
+    assert not (tmp_path / "r" / "manifest.json").exists()

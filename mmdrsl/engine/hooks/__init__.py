@@ -3,6 +3,7 @@
 from .adabn_hook import AdaBNHook
 from .after_step_hook import AfterStepHook
 from .atomic_checkpoint_hook import AtomicCheckpointHook
+from .finite_values_hook import FiniteValuesHook
 from .mean_teacher_hook import MeanTeacherHook
 from .prediction_drawing_hook import PredictionDrawingHook
 from .run_cost_hook import RunCostHook
@@ -15,6 +16,7 @@ __all__ = [
     "AdaBNHook",
     "AfterStepHook",
     "AtomicCheckpointHook",
+    "FiniteValuesHook",
     "MeanTeacherHook",
     "PredictionDrawingHook",
     "RunCostHook",

@@ -24,6 +24,7 @@ from mmdrsl.models.adaptation_step import AdaptationProgress
 from mmdrsl.models.batch_norm import share_buffers
 from mmdrsl.pseudo_labels.artifact import PseudoLabelArtifact, RoundManifest
 from mmdrsl.pseudo_labels.label_analysis import artifact_quality, labeled_among
+from mmdrsl.pseudo_labels.label_collapse import collapse_problems, shown_classes
 from mmdrsl.pseudo_labels.labeler import PseudoLabeler, model_hash
 from mmdrsl.renamed import renamed_arguments
 
@@ -63,9 +64,11 @@ class SelfTrainingHook(AdaptationHook):
         online: Make no labels: rounds only set the mixture, and a term such as `ClassMixTerm` labels every batch.
         analysis: Compare every round's labels with those of `analysis_dataset`, for a report; never used in training.
         analysis_dataset: Config of the labeled target training images (`LabelledImageDataset` or a subclass).
+        collapsed_labels: What to do where a round labels no pixel, far fewer than its portion, or none of a class that
+            the source shows: ``warn`` or ``stop``.
 
     Raises:
-        ValueError: `label_with` is something else, or the analysis lacks its dataset.
+        ValueError: `label_with` or `collapsed_labels` is something else, or the analysis lacks its dataset.
     """
 
     acts_in_warmup = False
@@ -86,11 +89,17 @@ class SelfTrainingHook(AdaptationHook):
         online: bool = False,
         analysis: bool = False,
         analysis_dataset: dict | None = None,
+        collapsed_labels: str = "warn",
     ) -> None:
         if label_with not in ("student", "teacher"):
             raise ValueError(f"label_with must be 'student' or 'teacher', found {label_with!r}.")
         if analysis and analysis_dataset is None:
             raise ValueError("analysis=True needs analysis_dataset, the labeled target images.")
+        if collapsed_labels not in ("warn", "stop"):
+            raise ValueError(
+                f"collapsed_labels must be 'warn' or 'stop', found {collapsed_labels!r}."
+            )
+        self.collapsed_labels = collapsed_labels
         self.online = online
         # Without analysis the labeled dataset is never built.
         self.analysis_dataset = analysis_dataset if analysis else None
@@ -103,6 +112,7 @@ class SelfTrainingHook(AdaptationHook):
         self.num_workers = num_workers
         self.phases: list[Phase] = []
         self._labeled: dict[str, dict] | None = None
+        self._source_classes: list[str] | None = None
 
     def before_run(self, runner: Runner) -> None:
         """Lay the phases out, and tell the model of them, where other hooks find them.
@@ -359,7 +369,33 @@ class SelfTrainingHook(AdaptationHook):
         if self._labeled is not None and is_main_process():
             quality = artifact_quality(artifact, self._labeled, manifest.classes)
             self._record(runner, phase.number, analysis=quality)
+        self._watch_labels(runner, phase, manifest)
         return manifest
+
+    def _watch_labels(self, runner: Runner, phase: Phase, manifest: RoundManifest) -> None:
+        """Say where the labels are not what the round needs, and stop where that is wanted.
+
+        Raises:
+            ValueError: They are not, and ``collapsed_labels="stop"``.
+        """
+        found: list[list[str]] = [[]]
+        if is_main_process():
+            if self._source_classes is None:
+                source = runner.train_dataloader.dataset.domains["source"]
+                self._source_classes = shown_classes(source)
+            found[0] = collapse_problems(
+                manifest, portion=phase.portion, source_classes=self._source_classes
+            )
+        broadcast_object_list(found)
+        if not found[0]:
+            return
+        message = f"Round {phase.number} lacks labels: {'; '.join(found[0])}."
+        if self.collapsed_labels == "stop":
+            raise ValueError(
+                f"{message} Train a longer warm-up, lower labeler.policy.lowest_threshold or raise the portion; "
+                "default_hooks.self_training.collapsed_labels='warn' trains with them."
+            )
+        runner.logger.warning(message)
 
     @staticmethod
     def _read_record(runner: Runner) -> dict[str, dict]:
