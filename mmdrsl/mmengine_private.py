@@ -11,7 +11,9 @@ from typing import Any
 from mmengine.config import utils as config_utils
 from mmengine.dataset import BaseDataset
 from mmengine.hooks import Hook
+from mmengine.model import ImgDataPreprocessor
 from mmengine.runner import IterBasedTrainLoop, Runner
+from torch import Tensor
 
 
 def resolve_mmseg_bases() -> None:
@@ -118,3 +120,19 @@ def of_subset(dataset: BaseDataset, entries: list[dict]) -> list[dict]:
     if isinstance(indices, int):
         return entries[:indices] if indices >= 0 else entries[indices:]
     return entries if indices is None else [entries[index] for index in indices]
+
+
+def colors_of(preprocessor: ImgDataPreprocessor, image: Tensor) -> Tensor:
+    """Undo what a preprocessor of BGR images does to their colors.
+
+    Args:
+        preprocessor: The preprocessor.
+        image: Normalized image, shape (3, H, W).
+
+    Returns:
+        RGB, shape (3, H, W), uint8.
+    """
+    if preprocessor._enable_normalize:
+        image = image * preprocessor.std + preprocessor.mean
+    image = image.clamp(0, 255).round().byte()
+    return image if preprocessor._channel_conversion else image.flip(0)

@@ -20,7 +20,8 @@ REGISTERED = [
     *((HOOKS, name) for name in (
         "SelfTrainingHook", "ModeMaintenanceHook", "ModeMonitorHook", "AtomicCheckpointHook",
         "StepSeedHook", "AdaBNHook", "TestTimeBNHook", "MeanTeacherHook", "AfterStepHook",
-        "SharedBuffersHook", "RunCostHook", "PredictionDrawingHook",
+        "SharedBuffersHook", "RunCostHook", "PredictionDrawingHook", "RunReportHook",
+        "ReadableLogHook",
     )),
     *((DATASETS, name) for name in (
         "LabelledImageDataset", "UnlabelledDataset", "TwoDomainDataset", "GTA5Dataset",

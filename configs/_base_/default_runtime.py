@@ -26,6 +26,8 @@ runtime_hooks = dict(
     after_step=dict(type="AfterStepHook"),
     buffers=dict(type="SharedBuffersHook"),
     visualization=dict(type="PredictionDrawingHook"),
+    readable_log=dict(type="ReadableLogHook"),
+    report=dict(type="RunReportHook"),
 )
 default_hooks = runtime_hooks
 val_cfg = dict(type="ValLoop")

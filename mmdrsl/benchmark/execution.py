@@ -17,10 +17,11 @@ from mmdrsl.benchmark.evaluation_set import EvaluationSet
 from mmdrsl.benchmark.jobs import Job
 from mmdrsl.benchmark.plan import BenchmarkRun, PlannedRun
 from mmdrsl.benchmark.processes import Processes, StoppedError, locked
-from mmdrsl.benchmark.results import FORMAT, environment, scores_of
+from mmdrsl.benchmark.results import FORMAT, scores_of
 from mmdrsl.benchmark.training_run import ROOT, TrainingError, failure_message
 from mmdrsl.benchmark.warmup_checkpoint import write_part
 from mmdrsl.engine.hooks.run_cost_hook import COST_FILE
+from mmdrsl.versions import environment
 from mmdrsl.visualization.run_records import latest_step
 
 HASH_FILE = "hash.txt"

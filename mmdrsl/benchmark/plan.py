@@ -36,7 +36,7 @@ from mmdrsl.benchmark.translations import (
     use_translations,
 )
 from mmdrsl.benchmark.tricks import check_source_statistics, prediction_weight, use_tricks
-from mmdrsl.benchmark.warmup import RUN_KEYS, joined_warmup, warmup_config
+from mmdrsl.benchmark.warmup import RUN_KEYS, joined_warmup, warmup_config, without_observers
 
 CONFIGS = ROOT / "configs"
 # In a run's folder while it trains: its part of the warm-up's checkpoint.
@@ -341,7 +341,7 @@ def _planned(
     warmup: PlannedRun | None = None,
 ) -> PlannedRun:
     """A run whose hash does not depend on where data and results are."""
-    entries = cfg.to_dict()
+    entries = without_observers(cfg.to_dict())
     unseeded = {**entries, "randomness": {**entries["randomness"], "seed": None}}
     code, recipe = (
         fingerprint([mmdrsl.__version__, _without_places(part, paths), *inputs])

@@ -2,18 +2,13 @@
 
 from __future__ import annotations
 
-import importlib.metadata
 import json
-import platform
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from math import isfinite
 from pathlib import Path
 from typing import Any
 
-import torch
-
-import mmdrsl
 from mmdrsl.benchmark.methods import LOWER_BOUND, UPPER_BOUND, order_key
 from mmdrsl.benchmark.protocol import check_equal
 
@@ -30,24 +25,6 @@ _SHARED = {
     "weights": "files of initial weights",
 }
 _RESULT = ("config_hash", "mIoU", "aAcc", "IoU", "sequences")
-
-
-def environment() -> str:
-    """Versions and device in one line, kept with every row."""
-    packages = {
-        "torch": "torch",
-        "onedl-mmengine": "mmengine",
-        "onedl-mmsegmentation": "mmseg",
-        "numpy": "numpy",
-    }
-    versions = [f"mmdrsl {mmdrsl.__version__}", f"Python {platform.python_version()}"]
-    for distribution, name in packages.items():
-        try:
-            versions.append(f"{name} {importlib.metadata.version(distribution)}")
-        except importlib.metadata.PackageNotFoundError:
-            versions.append(f"{name} unknown")
-    device = torch.cuda.get_device_name() if torch.cuda.is_available() else "CPU"
-    return ", ".join([*versions, device])
 
 
 def scores_of(metrics: Mapping[str, float]) -> dict[str, Any]:

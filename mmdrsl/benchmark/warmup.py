@@ -158,6 +158,24 @@ def _hook_class(hook: Mapping[str, Any]) -> type | None:
     return HOOKS.get(kind) if isinstance(kind, str) else kind
 
 
+def without_observers(entries: dict[str, Any]) -> dict[str, Any]:
+    """A config without the hooks on which no training depends, such as the one that writes its report.
+
+    Args:
+        entries: Entries of a config.
+
+    Returns:
+        The others; hashes of runs are made of them.
+    """
+    hooks = entries.get("default_hooks", {})
+    kept = {
+        name: hook
+        for name, hook in hooks.items()
+        if hook is None or not getattr(_hook_class(hook), "only_observes", False)
+    }
+    return {**entries, "default_hooks": kept}
+
+
 def _may_share(hook: Mapping[str, Any], steps: int) -> bool:
     """Whether a hook says what it does in the warm-up, and that others may share it."""
     kind = _hook_class(hook)

@@ -20,6 +20,9 @@ class AdaptationHook(Hook):
     changes_segmentor: ClassVar[bool] = True
     """Whether what it does in the warm-up may change how the segmentor learns."""
 
+    only_observes: ClassVar[bool] = False
+    """Whether a run goes on bit for bit the same without it; hashes of a benchmark's runs leave it out."""
+
     def __init_subclass__(cls, **kwargs: Any) -> None:
         """Refuse a hook that does not say it.
 

@@ -12,6 +12,7 @@ from mmengine.device import get_device
 from mmengine.runner import find_latest_checkpoint
 
 from mmdrsl.checkpoints import read_checkpoint
+from mmdrsl.engine.log_filter import filter_log
 from mmdrsl.mmengine_private import resolve_mmseg_bases
 
 
@@ -27,6 +28,7 @@ def read_config(path: str | Path) -> Config:
         The config.
     """
     resolve_mmseg_bases()
+    filter_log()
     folder = str(Path(path).resolve().parent)
     if folder not in sys.path:
         sys.path.append(folder)

@@ -84,13 +84,16 @@ class ClassMixTerm(AdaptationTerm):
         images = paste(mask, source.inputs[:count], target.inputs[:count])
         if self.jitter > 0:
             images = strong_augmentation(images, mean=step.mean, std=step.std, jitter=self.jitter)
+        mixed_labels = paste(mask, labels, classes)
+        step.show("mixed image", images)
+        step.show("mixed label", mixed_labels)
         # Where running statistics are the target's, mixed images stay out of them.
         with domain_pass(step.segmentor, step.bn_mode, "source", step.domains):
             logits = full_size_logits(step.segmentor, images)
         pixel_weights = confident.expand(mask.shape)
         loss = self.loss(
             logits,
-            paste(mask, labels, classes),
+            mixed_labels,
             weight=paste(mask, torch.ones_like(pixel_weights), pixel_weights),
             ignore_index=step.segmentor.decode_head.ignore_index,
         )

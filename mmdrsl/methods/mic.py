@@ -72,6 +72,7 @@ class MaskedConsistencyTerm(AdaptationTerm):
         if self.jitter > 0:
             images = strong_augmentation(images, mean=step.mean, std=step.std, jitter=self.jitter)
         images = images * block_mask(images, block_size=self.block_size, ratio=self.ratio)
+        step.show("masked image", images)
         with batch_statistics(step.segmentor):
             logits = full_size_logits(step.segmentor, images)
         weight = confident.expand(labels.shape)

@@ -112,6 +112,7 @@ class AdaptationStep:
             ``batch`` for those of the target images themselves.
         mean: Mean of the images' normalization, in [0, 255], shape (3, 1, 1).
         std: Standard deviation of it, shape (3, 1, 1).
+        pictures: Where `show` keeps what terms make of the batch, by title; None where nobody looks at this step.
     """
 
     segmentor: Any
@@ -126,6 +127,7 @@ class AdaptationStep:
     teacher_statistics: str = "running"
     mean: Tensor | None = None
     std: Tensor | None = None
+    pictures: dict[str, Tensor] | None = None
     _outputs: dict[str, dict[str, Tensor]] = field(default_factory=dict)
     _teacher_outputs: tuple[Tensor, FeatureMaps] | None = None
 
@@ -217,6 +219,16 @@ class AdaptationStep:
             )
         return _resized(logits, batch.labels.shape[1:], self.segmentor)
 
+    def show(self, title: str, content: Tensor) -> None:
+        """Keep what a term made of the batch, for the pictures of a run; nothing where nobody looks.
+
+        Args:
+            title: How the picture is called, such as ``mixed image``.
+            content: Normalized images (B, 3, H, W), classes (B, H, W) int64, or confidences (B, H, W) in [0, 1].
+        """
+        if self.pictures is not None:
+            self.pictures[title] = content.detach()
+
     def teacher_probabilities(self) -> Tensor:
         """Class probabilities of the teacher for the target images; computed once per step, without gradients.
 
@@ -301,6 +313,8 @@ class AdaptationStep:
             ValueError: As `teacher_probabilities`.
         """
         confidence, classes = self.teacher_probabilities().max(dim=1)
+        self.show("teacher's label", classes)
+        self.show("teacher's confidence", confidence)
         return classes, (confidence > threshold).float().mean()
 
     # The first to ask may want no gradient; others share what it gets.

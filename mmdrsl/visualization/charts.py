@@ -107,6 +107,52 @@ def line_chart(
     return figure
 
 
+def step_chart(
+    panels: Mapping[str, Mapping[str, Mapping[int, float]]],
+    colors: Mapping[str, str],
+    *,
+    marks: Sequence[int] = (),
+    markers: bool = True,
+) -> Figure:
+    """Curves over the training steps, one panel per quantity.
+
+    Args:
+        panels: By title of the vertical axis: by series name: value by step.
+        colors: Color by series name.
+        marks: Steps that get a dashed line.
+        markers: Draw a dot at every value.
+
+    Returns:
+        The figure.
+    """
+    figure = _figure(9.5, 3.6)
+    curves = {}
+    for axes, (title, series) in zip(
+        figure.subplots(1, len(panels), sharex=True, squeeze=False)[0], panels.items(), strict=True
+    ):
+        for step in marks:
+            axes.axvline(step, color=_OTHER_COLOR, linestyle=(0, (3, 3)), linewidth=0.8)
+        for name, values in series.items():
+            steps = sorted(values)
+            # A curve of one value would not show.
+            style = "o-" if markers or len(steps) == 1 else "-"
+            curves[name] = axes.plot(
+                steps,
+                [values[step] for step in steps],
+                style,
+                color=colors[name],
+                markersize=4,
+                linewidth=1.4,
+            )[0]
+        axes.set_xlabel("training step")
+        axes.set_ylabel(title)
+        axes.grid(alpha=0.3)
+    figure.legend(
+        curves.values(), curves, loc="outside upper left", ncols=_LEGEND_COLUMNS - 1, frameon=False
+    )
+    return figure
+
+
 def dot_chart(
     categories: Sequence[str],
     panels: Mapping[str, Mapping[str, Sequence[float]]],

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -51,7 +52,7 @@ def load_model(cfg: Config, checkpoint: str | Path) -> UDASegmentor:
 
 
 @torch.no_grad()
-def predict_classes(model: UDASegmentor, packed: dict) -> np.ndarray:
+def predict_classes(model: Any, packed: dict) -> np.ndarray:
     """Classes of one image.
 
     Args:
@@ -62,7 +63,7 @@ def predict_classes(model: UDASegmentor, packed: dict) -> np.ndarray:
         Train ids, shape (H, W), uint8.
     """
     result = model.test_step(pseudo_collate([packed]))[0]
-    return result.pred_sem_seg.data[0].numpy().astype(np.uint8)
+    return result.pred_sem_seg.data[0].cpu().numpy().astype(np.uint8)
 
 
 def mode_head(model: UDASegmentor, name: str) -> MMDLHead:

@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-import base64
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from html import escape
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-import cv2
 import numpy as np
 
 from mmdrsl.datasets.label_spaces import IGNORE_INDEX
-from mmdrsl.visualization.charts import bar_chart, line_chart, svg_text
+from mmdrsl.visualization import page
+from mmdrsl.visualization.charts import bar_chart, line_chart
 from mmdrsl.visualization.colors import (
-    IGNORED_COLOR,
     Palette,
     color_confidence,
     color_labels,
@@ -22,11 +20,7 @@ from mmdrsl.visualization.colors import (
     method_colors,
     mode_shades,
 )
-from mmdrsl.visualization.report_style import STYLE
 from mmdrsl.visualization.summary import occurring_classes, order_sentence, table_rows
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
 
 # It trains on the labels that the others must do without, so it is never marked as the best.
 _UPPER_BOUND = "oracle"
@@ -120,32 +114,32 @@ def render_report(report: Report) -> str:
         HTML with styles, pictures and charts inside; it loads nothing from elsewhere.
     """
     sections = [
-        _section("results", "Result", "", _table(report)),
-        _section(
+        page.section("results", "Result", "", _table(report)),
+        page.section(
             "classes", "IoU per class", "Final weights, all validation images.", _bars(report)
         ),
-        _section(
+        page.section(
             "rounds",
             "Over the rounds",
             "Left: mIoU on the validation images at the end of the warm-up and of every round. "
             "Right: share of the target training pixels that got a pseudo label.",
             _curves(report),
         ),
-        _section(
+        page.section(
             "predictions",
             "Validation images",
             "Taken at even steps from the set, not by result. Under a prediction stands its pixel "
             "accuracy. Dark pixels of the truth are not counted.",
             _predictions(report),
         ),
-        _section(
+        page.section(
             "pseudo-labels",
             "Pseudo labels",
             "Target training images and the labels each round trains on. Dark pixels have none; "
             "confidence runs from violet (0) to yellow (1).",
             "".join(_pseudo_labels(series, report) for series in report.pseudo_labels),
         ),
-        _section(
+        page.section(
             "modes",
             "Modes",
             f"DRSL describes every class by {report.num_modes} modes that both domains share. Each "
@@ -154,14 +148,9 @@ def render_report(report: Report) -> str:
             "shade in both looks.",
             _modes(report),
         ),
-        _section("legend", "Legend", "", _legend(report)),
+        page.section("legend", "Legend", "", _legend(report)),
     ]
-    return (
-        '<!doctype html>\n<html lang="en"><head><meta charset="utf-8">'
-        '<meta name="viewport" content="width=device-width, initial-scale=1">'
-        f"<title>mmdrsl demo report</title><style>{STYLE}</style></head><body>"
-        f"{_header(report)}{''.join(sections)}</body></html>\n"
-    )
+    return page.document("mmdrsl demo report", _header(report) + "".join(sections))
 
 
 def _header(report: Report) -> str:
@@ -180,17 +169,10 @@ def _header(report: Report) -> str:
     )
 
 
-def _section(name: str, title: str, text: str, content: str) -> str:
-    lead = f"<p>{escape(text)}</p>" if text else ""
-    return f'<section id="{name}"><h2>{title}</h2>{lead}{content}</section>' if content else ""
-
-
 def _table(report: Report) -> str:
     header, *rows = table_rows(report.summary, report.classes, report.titles)
     ranked = [method != _UPPER_BOUND for method in report.titles]
-    head = "".join(f"<th>{escape(cell)}</th>" for cell in header)
-    body = "".join(_table_row(row, ranked) for row in rows)
-    return f'<div class="scroll"><table><tr>{head}</tr>{body}</table></div>'
+    return page.table(header, [_table_row(row, ranked) for row in rows])
 
 
 def _table_row(row: Sequence[str], ranked: Sequence[bool]) -> str:
@@ -217,7 +199,7 @@ def _bars(report: Report) -> str:
     if not series:
         return ""
     chart = bar_chart(classes, series, _colors_by_title(report), label="IoU in %")
-    return _chart(chart, "Bars of the IoU per class")
+    return page.chart(chart, "Bars of the IoU per class")
 
 
 def _curves(report: Report) -> str:
@@ -230,7 +212,7 @@ def _curves(report: Report) -> str:
     }
     if not any(panels.values()):
         return ""
-    return _chart(line_chart(panels, _colors_by_title(report)), "Curves over the rounds")
+    return page.chart(line_chart(panels, _colors_by_title(report)), "Curves over the rounds")
 
 
 def _colors_by_title(report: Report) -> dict[str, str]:
@@ -242,14 +224,14 @@ def _predictions(report: Report) -> str:
     if not report.validation:
         return ""
     methods = [name for name in report.titles if name in report.validation[0].predictions]
-    cells = _headings(["Input", "Truth", *(report.titles[method] for method in methods)])
+    cells = page.headings(["Input", "Truth", *(report.titles[method] for method in methods)])
     for item in report.validation:
-        cells += [_photo(item.image), _drawing(color_labels(item.truth, report.palette))]
+        cells += [page.photo(item.image), page.drawing(color_labels(item.truth, report.palette))]
         for method in methods:
             prediction = item.predictions[method]
             accuracy = f"{100 * _pixel_accuracy(prediction, item.truth):.1f} %"
-            cells.append(_drawing(color_labels(prediction, report.palette), accuracy))
-    return _grid(cells, len(methods) + 2)
+            cells.append(page.drawing(color_labels(prediction, report.palette), accuracy))
+    return page.grid(cells, len(methods) + 2)
 
 
 def _pixel_accuracy(prediction: np.ndarray, truth: np.ndarray) -> float:
@@ -259,21 +241,21 @@ def _pixel_accuracy(prediction: np.ndarray, truth: np.ndarray) -> float:
 
 def _pseudo_labels(series: PseudoLabelSeries, report: Report) -> str:
     names = [f"Round {number}" for number in series.labels]
-    cells = _headings([report.titles[series.method], *names, "Confidence"])
-    cells.append(_photo(series.image))
+    cells = page.headings([report.titles[series.method], *names, "Confidence"])
+    cells.append(page.photo(series.image))
     for labels in series.labels.values():
         share = float((labels != IGNORE_INDEX).mean())
         drawn = color_labels(labels, report.palette)
-        cells.append(_drawing(drawn, f"{100 * share:.0f} % labeled"))
-    cells.append(_drawing(color_confidence(series.confidence), "last round"))
-    return _grid(cells, len(names) + 2)
+        cells.append(page.drawing(drawn, f"{100 * share:.0f} % labeled"))
+    cells.append(page.drawing(color_confidence(series.confidence), "last round"))
+    return page.grid(cells, len(names) + 2)
 
 
 def _modes(report: Report) -> str:
     if not report.mode_pairs:
         return ""
     looks = list(report.mode_pairs[0].images)
-    cells = _headings([name for look in looks for name in (f"{look}: input", f"{look}: modes")])
+    cells = page.headings([name for look in looks for name in (f"{look}: input", f"{look}: modes")])
     present: set[int] = set()
     for pair in report.mode_pairs:
         for look in looks:
@@ -281,56 +263,11 @@ def _modes(report: Report) -> str:
             drawn = color_modes(
                 pair.classes[look], pair.modes[look], report.palette, report.num_modes
             )
-            cells += [_photo(pair.images[look]), _drawing(drawn)]
+            cells += [page.photo(pair.images[look]), page.drawing(drawn)]
     shades = mode_shades(report.palette, report.num_modes)
     entries = [(shades[index], report.classes[index]) for index in sorted(present)]
-    return _grid(cells, 2 * len(looks)) + _swatches(entries)
+    return page.grid(cells, 2 * len(looks)) + page.swatches(entries)
 
 
 def _legend(report: Report) -> str:
-    entries = [([color], name) for color, name in zip(report.palette, report.classes, strict=True)]
-    return _swatches([*entries, ([IGNORED_COLOR], "ignored")])
-
-
-def _swatches(entries: Sequence[tuple[Any, str]]) -> str:
-    """A list of names, each behind the colors that stand for it."""
-    items = []
-    for colors, name in entries:
-        squares = "".join(
-            f'<i style="background:rgb({",".join(str(int(value)) for value in color)})"></i>'
-            for color in colors
-        )
-        items.append(f"<li>{squares} {escape(name)}</li>")
-    return f'<ul class="legend">{"".join(items)}</ul>'
-
-
-def _headings(names: Sequence[str]) -> list[str]:
-    return [f"<strong>{escape(name[:1].upper() + name[1:])}</strong>" for name in names]
-
-
-def _grid(cells: Sequence[str], columns: int) -> str:
-    style = f"grid-template-columns: repeat({columns}, minmax(150px, 1fr))"
-    return f'<div class="scroll"><div class="grid" style="{style}">{"".join(cells)}</div></div>'
-
-
-def _photo(image: np.ndarray) -> str:
-    return _picture(_encoded(image, ".jpg"), "jpeg", "input image")
-
-
-def _drawing(image: np.ndarray, caption: str = "") -> str:
-    return _picture(_encoded(image, ".png"), "png", "label map", caption)
-
-
-def _chart(figure: Figure, alt: str) -> str:
-    return _picture(svg_text(figure).encode(), "svg+xml", alt)
-
-
-def _encoded(image: np.ndarray, ending: str) -> bytes:
-    return cv2.imencode(ending, cv2.cvtColor(image, cv2.COLOR_RGB2BGR))[1].tobytes()
-
-
-def _picture(content: bytes, kind: str, alt: str, caption: str = "") -> str:
-    """A picture inside the page, so that the page needs no other file."""
-    data = base64.b64encode(content).decode("ascii")
-    text = f"<figcaption>{escape(caption)}</figcaption>" if caption else ""
-    return f'<figure><img alt="{alt}" src="data:image/{kind};base64,{data}">{text}</figure>'
+    return page.class_legend(report.classes, report.palette)

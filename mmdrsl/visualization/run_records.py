@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from math import isfinite
 from pathlib import Path
 from typing import Any
@@ -20,10 +20,12 @@ def latest_step(run_dir: str | Path) -> int:
     Returns:
         The step, 0 where nothing is logged yet.
     """
-    return max((record["step"] for record in _scalars(Path(run_dir))), default=0)
+    return max((record["step"] for _, record in _scalars(Path(run_dir))), default=0)
 
 
-def evaluations(run_dir: str | Path) -> dict[int, dict[str, float]]:
+def evaluations(
+    run_dir: str | Path, starts: Sequence[str] | None = None
+) -> dict[int, dict[str, float]]:
     """All evaluations of a run by iteration.
 
     Runs with rounds have them in ``rounds.json``, others in the scalars of the local visualization
@@ -31,6 +33,7 @@ def evaluations(run_dir: str | Path) -> dict[int, dict[str, float]]:
 
     Args:
         run_dir: Work folder of the run.
+        starts: Names of the log folders of its processes; None takes every one in the folder.
 
     Returns:
         By iteration: the metrics in percent; those without a finite value are left out.
@@ -43,7 +46,11 @@ def evaluations(run_dir: str | Path) -> dict[int, dict[str, float]]:
             if "metrics" in entry
         }
     else:
-        found = {record["step"]: record for record in _scalars(run_dir) if "mIoU" in record}
+        found = {
+            record["step"]: record
+            for start, record in _scalars(run_dir)
+            if "mIoU" in record and (starts is None or start in starts)
+        }
     return {iteration: _finite(metrics) for iteration, metrics in found.items()}
 
 
@@ -100,8 +107,66 @@ def summarize_metrics(metrics: Mapping[str, float]) -> dict[str, Any]:
     }
 
 
-def _scalars(run_dir: Path) -> Iterator[dict[str, Any]]:
-    """Complete records of all starts of a run, oldest first."""
+def losses(run_dir: str | Path, starts: Mapping[str, int]) -> dict[str, dict[int, float]]:
+    """The losses of a run, from the scalars of the local visualization backend.
+
+    Args:
+        run_dir: Work folder of the run.
+        starts: Steps that were done when a process began, by the name of its log folder, oldest first.
+
+    Returns:
+        Value by step for ``loss``, the total, and for every term's losses; steps that were done again count once.
+    """
+    curves: dict[str, dict[int, float]] = {}
+    records: dict[str, list[dict[str, Any]]] = {}
+    for start, record in _scalars(Path(run_dir)):
+        records.setdefault(start, []).append(record)
+    for start, first_step in starts.items():
+        for values in curves.values():
+            for step in [step for step in values if step > first_step]:
+                del values[step]
+        for record in records.get(start, ()):
+            for name, value in record.items():
+                is_loss = name == "loss" or name.rpartition(".")[2].startswith("loss_")
+                if is_loss and isinstance(value, int | float) and isfinite(value):
+                    curves.setdefault(name, {})[record["step"]] = value
+    return {name: values for name, values in curves.items() if values}
+
+
+def kept_share_per_round(run_dir: str | Path) -> dict[int, dict[str, float]]:
+    """Share of the pixels predicted as a class that have a pseudo label.
+
+    Args:
+        run_dir: Work folder of a run with rounds.
+
+    Returns:
+        By round: percentage by class name.
+    """
+    return {
+        number: {name: 100 * share for name, share in entry["labels"]["kept_share"].items()}
+        for number, entry in _rounds(Path(run_dir)).items()
+        if "kept_share" in entry.get("labels", {})
+    }
+
+
+def scores_per_round(run_dir: str | Path) -> dict[int, dict[str, float]]:
+    """Scores of the model that need no label of the target, see `RoundManifest`.
+
+    Args:
+        run_dir: Work folder of a run with rounds.
+
+    Returns:
+        By round: value by name.
+    """
+    return {
+        number: entry["labels"]["scores"]
+        for number, entry in _rounds(Path(run_dir)).items()
+        if entry.get("labels", {}).get("scores")
+    }
+
+
+def _scalars(run_dir: Path) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Complete records of all starts of a run, oldest first, each with the name of its log folder."""
     for path in sorted(run_dir.glob("*/vis_data/scalars.json")):
         for line in path.read_text(encoding="utf-8").splitlines():
             try:
@@ -110,7 +175,7 @@ def _scalars(run_dir: Path) -> Iterator[dict[str, Any]]:
                 # The run may be writing its last line just now.
                 continue
             if "step" in record:
-                yield record
+                yield path.parts[-3], record
 
 
 def _rounds(run_dir: Path) -> dict[int, dict[str, Any]]:

@@ -28,6 +28,8 @@ def build(scenes_root, tmp_path, monkeypatch):
                     dict(iterations=2, portion=0.5, target_share=0.5),
                 ],
                 "default_hooks.self_training.evaluate_rounds": False,
+                # A page and its pictures take a second or two.
+                "default_hooks.report": None,
                 "default_hooks.checkpoint.interval": 3,
                 "default_hooks.checkpoint.max_keep_ckpts": -1,
                 "train_dataloader.batch_size": 4,

@@ -247,3 +247,18 @@ def test_a_head_named_teacher_is_not_the_teacher():
     loss = losses_of(model.train(), *domains)["entropy.loss_entropy"]
     # The teacher's own prediction has no gradient.
     assert loss.requires_grad
+
+
+def test_mixed_images_are_shown_with_their_labels():
+    model = build(jitter=0.0)
+    model.teacher.update_parameters(model.networks())
+    model.pictures = {}
+    data = model.data_preprocessor(batch("source", "source", "target", "target"), True)
+    model.loss(**data)
+    source, target = data["inputs"][:2], data["inputs"][2:]
+    truth = torch.stack([s.gt_sem_seg.data[0] for s in data["data_samples"][:2]])
+    image, label = model.pictures["mixed image"], model.pictures["mixed label"]
+    pasted = (image == source).all(dim=1)
+    assert 0.1 < pasted.float().mean() < 0.9
+    assert (image == torch.where(pasted[:, None], source, target)).all()
+    assert (label == torch.where(pasted, truth, model.pictures["teacher's label"])).all()

@@ -52,6 +52,20 @@ def test_masked_images_stay_out_of_the_running_statistics():
         assert torch.equal(value, plain_buffers[name]), name
 
 
+def test_masked_images_are_shown_where_somebody_looks():
+    model = build(ratio=0.7, jitter=0.0)
+    losses_of(model, "source", "source", "target", "target")
+    assert model.pictures is None
+    model.pictures = {}
+    losses_of(model, "source", "source", "target", "target")
+    shown = model.pictures
+    assert list(shown) == ["teacher's label", "teacher's confidence", "masked image"]
+    assert not shown["masked image"].requires_grad
+    hidden = (shown["masked image"] == 0).all(dim=1).float().mean()
+    assert 0.4 < hidden < 1
+    assert shown["teacher's label"].shape == shown["teacher's confidence"].shape == (2, 64, 64)
+
+
 @pytest.mark.parametrize("options", [dict(ratio=1.0), dict(pseudo_threshold=1.0), dict(ratio=-0.1)])
 def test_values_out_of_range(options):
     with pytest.raises(ValueError, match="found"):

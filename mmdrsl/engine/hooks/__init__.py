@@ -6,7 +6,9 @@ from .atomic_checkpoint_hook import AtomicCheckpointHook
 from .finite_values_hook import FiniteValuesHook
 from .mean_teacher_hook import MeanTeacherHook
 from .prediction_drawing_hook import PredictionDrawingHook
+from .readable_log_hook import ReadableLogHook
 from .run_cost_hook import RunCostHook
+from .run_report_hook import RunReportHook
 from .self_training_hook import SelfTrainingHook
 from .shared_buffers_hook import SharedBuffersHook
 from .step_seed_hook import StepSeedHook
@@ -19,7 +21,9 @@ __all__ = [
     "FiniteValuesHook",
     "MeanTeacherHook",
     "PredictionDrawingHook",
+    "ReadableLogHook",
     "RunCostHook",
+    "RunReportHook",
     "SelfTrainingHook",
     "SharedBuffersHook",
     "StepSeedHook",

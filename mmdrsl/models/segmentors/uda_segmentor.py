@@ -115,6 +115,7 @@ class UDASegmentor(BaseSegmentor):
     teacher_statistics: str
     teacher_begin: int
     calls_after_step: bool
+    pictures: dict[str, Tensor] | None
 
     def __init__(
         self,
@@ -182,6 +183,7 @@ class UDASegmentor(BaseSegmentor):
         self.teacher_statistics = "running"
         self.teacher_begin = 0
         self.calls_after_step = False
+        self.pictures = None
 
     def _use_memory_format(self, memory_format: torch.memory_format) -> None:
         """Lay out weights so, and images where they enter a backbone: the teacher's copy does it, too."""
@@ -315,6 +317,7 @@ class UDASegmentor(BaseSegmentor):
                 features=features,
                 domains=batches,
                 progress=self.progress,
+                pictures=self.pictures,
                 detach_heads=not self.heads_shape_warmup and self.progress.round == 0,
             )
             teacher = (
