@@ -1,7 +1,7 @@
 """What the head of an image file says, read before anything is decoded, and errors that name the file."""
 
 import os
-import zlib
+import struct
 from dataclasses import dataclass
 from typing import BinaryIO
 
@@ -12,6 +12,7 @@ MAX_SIDE = 16384
 
 _PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
 _PNG_HEADER_LENGTH = 26
+_ORIENTATION = 0x0112
 # Pillow's modes of the formats that have no 16-bit color; everything else has 8 bits.
 _BITS_OF_MODE = {"1": 1, "I;16": 16, "I;16B": 16, "I;16L": 16, "I;16N": 16, "I": 32, "F": 32}
 
@@ -27,6 +28,7 @@ class ImageHeader:
         bits: Bits per channel as stored.
         palette: Whether pixels are indices into a palette.
         alpha: Whether pixels may be transparent.
+        orientation: EXIF tag 274 (1..8), how viewers turn the image; 1 where there is none.
     """
 
     file_format: str
@@ -35,6 +37,12 @@ class ImageHeader:
     bits: int
     palette: bool
     alpha: bool
+    orientation: int = 1
+
+    @property
+    def upright_size(self) -> tuple[int, int]:
+        """Width and height as viewers show the image."""
+        return self.size if self.orientation < 5 else self.size[::-1]
 
     def describe(self) -> str:
         """Name the kind, such as ``PNG, 3 x 8 bits``."""
@@ -63,6 +71,7 @@ def read_header(file: BinaryIO, path: str) -> ImageHeader:
             size, mode, file_format = image.size, image.mode, str(image.format)
             channels = len(image.getbands())
             alpha = mode in {"RGBA", "LA", "PA"} or "transparency" in image.info
+            orientation = _orientation(image)
     except Image.DecompressionBombError as error:
         raise ValueError(
             f"{path} claims too many pixels ({error}): the header is damaged, or cut the image into tiles"
@@ -80,28 +89,18 @@ def read_header(file: BinaryIO, path: str) -> ImageHeader:
     # Pillow shows 16-bit color PNGs as 8-bit; the byte at the fixed place tells.
     is_png = start.startswith(_PNG_SIGNATURE) and len(start) == _PNG_HEADER_LENGTH
     bits = start[24] if is_png else _BITS_OF_MODE.get(mode, 8)
-    return ImageHeader(file_format, size, channels, bits, palette=mode == "P", alpha=alpha)
+    return ImageHeader(
+        file_format, size, channels, bits, palette=mode == "P", alpha=alpha, orientation=orientation
+    )
 
 
-def check_png(data: bytes, path: str) -> None:
-    """Check the checksums of a whole PNG file, which decoders skip in part.
-
-    Args:
-        data: Content of the file.
-        path: Name for messages.
-
-    Raises:
-        ValueError: If a checksum is wrong or the end is missing.
-    """
-    position = len(_PNG_SIGNATURE)
-    kind = b""
-    while kind != b"IEND":
-        length = int.from_bytes(data[position : position + 4], "big")
-        content = data[position + 4 : position + 8 + length]
-        checksum = data[position + 8 + length : position + 12 + length]
-        kind = content[:4]
-        if len(checksum) < 4 or zlib.crc32(content) != int.from_bytes(checksum, "big"):
-            raise ValueError(
-                f"{path} is cut short or damaged at byte {position} of {len(data)}: restore the file"
-            )
-        position += 12 + length
+def _orientation(image: Image.Image) -> int:
+    """The EXIF orientation, as far as it is known before the pixels are read."""
+    if "exif" not in image.info and image.format != "TIFF":
+        return 1
+    try:
+        tag = image.getexif().get(_ORIENTATION, 1)
+    except (OSError, SyntaxError, ValueError, struct.error):
+        # Viewers show an image with a damaged entry as it is stored.
+        return 1
+    return int(tag) if tag in range(1, 9) else 1

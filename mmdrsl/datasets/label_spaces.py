@@ -5,8 +5,8 @@ which class names a model knows and in which order, and the two meet by name.
 """
 
 import json
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,9 @@ IGNORE_INDEX = 255
 
 UNKNOWN_ID = -1
 """Lookup value of raw ids that the label table does not list."""
+
+Color = tuple[int, int, int]
+"""Red, green, blue, each 0..255."""
 
 
 @dataclass(frozen=True)
@@ -49,30 +52,42 @@ class LabelSpace:
 
 @dataclass(frozen=True)
 class LabelTable:
-    """The raw ids of one dataset's label files and their published class names.
+    """The raw ids or colors of one dataset's label files and their published class names.
 
     Args:
         name: Name of the dataset, for messages.
         ids: Raw id (0..65535) to raw class name; several ids may share a name.
         void: Raw names that are ignored wherever no rename and no class takes them.
         channel: How a file stores the ids, see `read_raw_ids`.
+        colors: Color to raw class name, for files that show classes by their color; it takes the place of `ids` and
+            `channel`. The ids are then the positions of the colors.
 
     Raises:
-        ValueError: If an id is out of range or a void name is not a raw name.
+        ValueError: If an id or color is out of range, a void name is not a raw name, or both or neither of `ids` and
+            `colors` are given.
     """
 
     name: str
-    ids: Mapping[int, str]
+    ids: Mapping[int, str] = field(default_factory=dict)
     void: frozenset[str] = frozenset()
     channel: str | None = None
+    colors: Mapping[Color, str] = field(default_factory=dict)
+
+    @property
+    def storage(self) -> str | tuple[Color, ...] | None:
+        """How a file stores the ids, as `read_raw_ids` takes it: the colors, `channel`, or 'mask' for ids 0 and 1."""
+        # One bit holds these ids; of a longer table it would be a mask of something else.
+        usual = "mask" if set(self.ids) <= {0, 1} else None
+        return tuple(self.colors) or self.channel or usual
 
     @classmethod
     def load(cls, source: "str | Mapping[str, Any]") -> "LabelTable":
         """Make a table of plain values.
 
         Args:
-            source: Mapping with `name`, `ids` (raw id to raw class name), and where needed `void`
-                (list of names) and `channel`; or the path of a JSON file that holds such an object.
+            source: Mapping with `name`, `ids` (raw id to raw class name) or `colors` (color to raw class name; a
+                color is a tuple, or a string such as "128,64,128"), and where needed `void` (list of names) and
+                `channel`; or the path of a JSON file that holds such an object.
 
         Returns:
             The table.
@@ -89,22 +104,42 @@ class LabelTable:
                 if isinstance(source, str)
                 else source
             )
-            ids = {int(raw_id): str(name) for raw_id, name in content["ids"].items()}
+            colors = {_color(key): str(name) for key, name in content.get("colors", {}).items()}
+            given = content.get("ids", {}) if colors else content["ids"]
+            ids = {int(raw_id): str(name) for raw_id, name in given.items()}
             void = frozenset(content.get("void", ()))
-            return cls(str(content["name"]), ids, void, content.get("channel"))
+            return cls(str(content["name"]), ids, void, content.get("channel"), colors)
         except (KeyError, AttributeError, TypeError, ValueError) as error:
             raise ValueError(
                 f"{source} is no label table ({type(error).__name__}: {error}): expected a mapping like "
-                '{"name": "mine", "ids": {"0": "void", "1": "road"}, "void": ["void"]}'
+                '{"name": "mine", "ids": {"0": "void", "1": "road"}, "void": ["void"]}, or with "colors" such as '
+                '{"128,64,128": "road"} in place of ids'
             ) from error
 
     def __post_init__(self) -> None:
+        if self.colors:
+            if self.ids or self.channel:
+                raise ValueError(
+                    f"label table '{self.name}' has colors and {'ids' if self.ids else 'channel'}: give one of them"
+                )
+            wrong = [color for color in self.colors if not all(0 <= part <= 255 for part in color)]
+            if wrong:
+                raise ValueError(f"label table '{self.name}': colors {wrong} are not in 0..255")
+            object.__setattr__(self, "ids", dict(enumerate(self.colors.values())))
+        if not self.ids:
+            raise ValueError(f"label table '{self.name}' is empty: give ids or colors")
         out_of_range = [raw_id for raw_id in self.ids if not 0 <= raw_id <= 65535]
         if out_of_range:
             raise ValueError(f"label table '{self.name}': ids {out_of_range} are not in 0..65535")
         unlisted = sorted(self.void - set(self.ids.values()))
         if unlisted:
             raise ValueError(f"label table '{self.name}': void names {unlisted} have no id")
+
+
+def _color(key: str | Iterable[int]) -> Color:
+    """A color of a tuple, or of a string, as JSON has no other keys."""
+    red, green, blue = (int(part) for part in (key.split(",") if isinstance(key, str) else key))
+    return red, green, blue
 
 
 _CITYSCAPES_PALETTE: dict[str, tuple[int, int, int]] = {
@@ -408,6 +443,11 @@ def get_label_space(name: str | Mapping[str, Any]) -> LabelSpace:
             raise ValueError(
                 f"the label_space {dict(name)} needs name, classes and a palette of one color per class ({error!r})"
             ) from error
+    if not isinstance(name, str):
+        raise ValueError(
+            f"label_space is {name!r}, expected a name or a mapping such as dict(name='mine', classes=[...], "
+            "palette=[...]) with one color per class"
+        )
     if name not in LABEL_SPACES:
         raise ValueError(
             f"unknown label_space {name!r}: use one of {sorted(LABEL_SPACES)}, "

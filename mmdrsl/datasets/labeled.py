@@ -2,12 +2,13 @@
 
 import os.path
 from collections.abc import Callable, Mapping, Sequence
-from pathlib import PurePosixPath
+from pathlib import Path, PurePosixPath
 from typing import Any, ClassVar
 
 from mmseg.datasets import BaseSegDataset
 from mmseg.registry import DATASETS
 
+from mmdrsl.datasets.file_patterns import FilePatterns
 from mmdrsl.datasets.label_spaces import (
     CITYSCAPES_RENAMES,
     CITYSCAPES_TRAIN_ID_TABLE,
@@ -16,12 +17,15 @@ from mmdrsl.datasets.label_spaces import (
     build_lookup,
     get_label_space,
 )
+from mmdrsl.datasets.left_out import warn_of_left_out_images
+from mmdrsl.datasets.stock_options import check_stock_options
 from mmdrsl.datasets.validation import (
     check_folder,
     check_label_ids,
     check_labels_exist,
     check_sizes,
     choose_folder,
+    files_below,
     find_images,
 )
 
@@ -49,7 +53,8 @@ class LabelledImageDataset(BaseSegDataset):
         table: What takes the place of the dataset's `TABLE`: a mapping, or the path of a JSON file,
             see `LabelTable.load`.
         renames: Raw class name to class of the label space, or to None for ignored, in addition
-            to the dataset's own `RENAMES` (of names that `table` has).
+            to the dataset's own `RENAMES`. Those that were written for another table count as far as
+            the present one has their names.
         data_prefix: Folders `img_path` and `seg_map_path` below the root (or several alternatives
             each, of which the first that exists is used), where they differ from
             the dataset's usual ones.
@@ -57,6 +62,8 @@ class LabelledImageDataset(BaseSegDataset):
             with or without extension; '' takes every image of the folder.
         img_suffix: End of image names; None takes the dataset's usual one.
         seg_map_suffix: What takes its place in label names; None takes the dataset's usual one.
+        file_patterns: Names of images (`img_path`) and labels (`seg_map_path`), see `FilePatterns`,
+            in place of both suffixes.
         pipeline: MMSegmentation transforms.
         test_mode: Whether a failing sample raises instead of being replaced by another.
         indices: Use only these samples, or this many first ones.
@@ -66,20 +73,25 @@ class LabelledImageDataset(BaseSegDataset):
         check: Whether to compare the sizes of all images and labels by their headers and to read a
             few labels when the sample list is read. Existence is checked always.
         check_sample: How many labels that check reads, chosen with a fixed seed.
+        metainfo: As stock datasets have it: None, or what the label space says.
+        reduce_zero_label: As stock datasets have it: False, see `check_stock_options`.
+        ignore_index: As stock datasets have it: 255.
 
     Raises:
         FileNotFoundError: If a folder, list file, image or label is missing.
-        ValueError: If the label space or a raw class name is unknown, no image is found, a
-            header is unreadable, sizes differ, or a label read holds unknown ids.
+        ValueError: If the label space or a raw class name is unknown, no image is found, an image
+            would be its own label, a header is unreadable, sizes differ, an image is turned by its
+            EXIF orientation, or a label read holds unknown ids.
     """
 
     TABLE: ClassVar[LabelTable] = CITYSCAPES_TRAIN_ID_TABLE
     """Raw ids and class names of the label files."""
     RENAMES: ClassVar[Mapping[str, Mapping[str, str | None]]] = CITYSCAPES_RENAMES
-    """By label space: raw name to class name, or to None for ignored."""
+    """By label space: raw name to class name, or to None for ignored; written for the `TABLE` of the same class."""
     LABEL_SPACE: ClassVar[str] = "cityscapes19"
     IMG_SUFFIX: ClassVar[str] = ".png"
     SEG_MAP_SUFFIX: ClassVar[str] = ".png"
+    FILE_PATTERNS: ClassVar[Mapping[str, str] | None] = None
     DATA_PREFIX: ClassVar[Mapping[str, str]] = {"img_path": "images", "seg_map_path": "labels"}
 
     def __init__(
@@ -93,6 +105,7 @@ class LabelledImageDataset(BaseSegDataset):
         ann_file: str = "",
         img_suffix: str | None = None,
         seg_map_suffix: str | None = None,
+        file_patterns: Mapping[str, str] | None = None,
         pipeline: Sequence[dict[str, Any] | Callable[..., Any]] = (),
         test_mode: bool = False,
         indices: int | Sequence[int] | None = None,
@@ -101,15 +114,17 @@ class LabelledImageDataset(BaseSegDataset):
         max_refetch: int = 1000,
         check: bool = True,
         check_sample: int = 8,
+        metainfo: Mapping[str, Any] | None = None,
+        reduce_zero_label: bool = False,
+        ignore_index: int = IGNORE_INDEX,
     ) -> None:
-        self.label_space = get_label_space(label_space or self.LABEL_SPACE)
+        self.label_space = get_label_space(self.LABEL_SPACE if label_space is None else label_space)
+        check_stock_options(self.label_space, metainfo, reduce_zero_label, ignore_index)
         self.table = self.TABLE if table is None else LabelTable.load(table)
-        own_renames = self.RENAMES.get(self.label_space.name, {})
-        if table is not None:
-            # Those of the dataset's usual table; another may lack some of its names.
-            names = set(self.table.ids.values())
-            own_renames = {raw: name for raw, name in own_renames.items() if raw in names}
-        all_renames = {**own_renames, **(renames or {})}
+        all_renames = {**self._own_renames(), **(renames or {})}
+        self._patterns = self._choose_patterns(file_patterns, img_suffix, seg_map_suffix)
+        if self._patterns is not None:
+            img_suffix, seg_map_suffix = self._patterns.suffixes
         self._label_lookup = build_lookup(self.table, self.label_space, all_renames)
         self._check = check
         self._check_sample = check_sample
@@ -139,10 +154,36 @@ class LabelledImageDataset(BaseSegDataset):
             reduce_zero_label=False,
         )
 
+    def _own_renames(self) -> dict[str, str | None]:
+        """`RENAMES`; of those that were written for another table, what the present one has."""
+        author: Any = next(kind for kind in type(self).__mro__ if "RENAMES" in vars(kind))
+        renames = self.RENAMES.get(self.label_space.name, {})
+        if author.TABLE is self.table:
+            return dict(renames)
+        names = set(self.table.ids.values())
+        return {raw: name for raw, name in renames.items() if raw in names}
+
+    def _choose_patterns(
+        self,
+        file_patterns: Mapping[str, str] | None,
+        img_suffix: str | None,
+        seg_map_suffix: str | None,
+    ) -> FilePatterns | None:
+        """The patterns given or the dataset's usual ones, which exclude suffixes."""
+        patterns = self.FILE_PATTERNS if file_patterns is None else file_patterns
+        if patterns is None:
+            return None
+        if img_suffix is not None or seg_map_suffix is not None:
+            raise ValueError(
+                f"{type(self).__name__} goes by file_patterns {dict(patterns)}: give patterns with other endings in "
+                "place of img_suffix and seg_map_suffix"
+            )
+        return FilePatterns(patterns)
+
     @property
     def label_format(self) -> dict[str, Any]:
         """What `LoadLabels` needs to read any label of the dataset: ``label_lookup`` and ``label_channel``."""
-        return {"label_lookup": self._label_lookup, "label_channel": self.table.channel}
+        return {"label_lookup": self._label_lookup, "label_channel": self.table.storage}
 
     def label_name(self, name: str) -> str | None:
         """Name of the label that belongs to an image, both relative to their folders.
@@ -153,6 +194,8 @@ class LabelledImageDataset(BaseSegDataset):
         Returns:
             The label's name; None where the file is none of the dataset's images.
         """
+        if self._patterns is not None:
+            return self._patterns.label_name(name)
         return name[: -len(self.img_suffix)] + self.seg_map_suffix
 
     def image_name(self, label: str) -> str | None:
@@ -168,8 +211,10 @@ class LabelledImageDataset(BaseSegDataset):
         converted = label.endswith(TRAIN_ID_SUFFIX) and not self.seg_map_suffix.endswith(
             TRAIN_ID_SUFFIX
         )
-        if converted or not label.endswith(self.seg_map_suffix):
+        if converted or not label.lower().endswith(self.seg_map_suffix.lower()):
             return None
+        if self._patterns is not None:
+            return self._patterns.image_name(label)
         return label[: -len(self.seg_map_suffix)] + self.img_suffix
 
     def pair_files(self) -> tuple[list[str], list[str], list[str]]:
@@ -180,7 +225,8 @@ class LabelledImageDataset(BaseSegDataset):
 
         Raises:
             FileNotFoundError: If a folder, list file or image is missing.
-            ValueError: If no image is found.
+            ValueError: If no image is found, a listed one does not fit the patterns, or an image would be its own
+                label.
         """
         check_folder(self.data_root, "data_root")
         img_dir, label_dir = self.data_prefix["img_path"], self.data_prefix["seg_map_path"]
@@ -189,13 +235,36 @@ class LabelledImageDataset(BaseSegDataset):
         check_folder(label_dir, "data_prefix['seg_map_path']")
         pairs = {name: self.label_name(name) for name in found}
         names = [name for name, label in pairs.items() if label is not None]
-        images = [os.path.join(img_dir, name) for name in names]
-        labels = [os.path.join(label_dir, str(pairs[name])) for name in names]
-        if not names:
+        if not names or (self.ann_file and len(names) < len(found)):
+            strange = next(name for name, label in pairs.items() if label is None)
             raise ValueError(
-                f"none of the {len(found)} images in {img_dir} is in a folder of {type(self).__name__}"
+                f"{len(found) - len(names)} of {len(found)} images in {img_dir} have other names than file_patterns "
+                f"says, for instance {strange}: correct the pattern of img_path, or the list"
+            )
+        images = [os.path.join(img_dir, name) for name in names]
+        labels = self._labels_as_spelled(label_dir, [str(pairs[name]) for name in names])
+        own = [image for image, label in zip(images, labels, strict=True) if image == label]
+        if own:
+            raise ValueError(
+                f"{own[0]} would be its own label: images and labels are in one folder with one ending; give "
+                "data_prefix, seg_map_suffix, or file_patterns such as "
+                "dict(img_path='rgb/*.png', seg_map_path='seg/*.png')"
             )
         return names, images, labels
+
+    def _labels_as_spelled(self, folder: str, labels: list[str]) -> list[str]:
+        """Paths of labels, whose endings may be in upper or lower case, like those of images."""
+        paths = [os.path.join(folder, label) for label in labels]
+        if all(Path(path).is_file() for path in paths):
+            return paths
+        end = len(self.seg_map_suffix)
+        spelled = {name[:-end] + name[-end:].lower(): name for name in files_below(folder)}
+        return [
+            path
+            if Path(path).is_file()
+            else os.path.join(folder, spelled.get(label[:-end] + label[-end:].lower(), label))
+            for path, label in zip(paths, labels, strict=True)
+        ]
 
     def load_data_list(self) -> list[dict[str, Any]]:
         """Pair images and labels and check them.
@@ -209,9 +278,10 @@ class LabelledImageDataset(BaseSegDataset):
         """
         names, images, labels = self.pair_files()
         check_labels_exist(images, labels)
+        warn_of_left_out_images(self)
         if self._check:
             check_sizes(images, labels)
-            check_label_ids(labels, self._label_lookup, self.table.channel, self._check_sample)
+            check_label_ids(labels, self._label_lookup, self.table.storage, self._check_sample)
         return [
             {
                 "img_path": image,

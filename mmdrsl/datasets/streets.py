@@ -1,6 +1,5 @@
 """Path-traced street blocks."""
 
-from collections.abc import Mapping
 from typing import ClassVar
 
 from mmseg.registry import DATASETS
@@ -18,6 +17,5 @@ class StreetsDataset(LabelledImageDataset):
     """
 
     TABLE: ClassVar[LabelTable] = STREETS_TABLE
-    RENAMES: ClassVar[Mapping[str, Mapping[str, str | None]]] = {}
     LABEL_SPACE: ClassVar[str] = "street11"
     IMG_SUFFIX: ClassVar[str] = ".jpg"

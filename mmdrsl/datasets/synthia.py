@@ -57,13 +57,7 @@ class SYNTHIASFDataset(LabelledImageDataset):
 
     TABLE: ClassVar[LabelTable] = SYNTHIA_SF_TABLE
     DATA_PREFIX: ClassVar[Mapping[str, str]] = {"img_path": "", "seg_map_path": ""}
-    _IMAGES: ClassVar[str] = "/RGBLeft/"
-    _LABELS: ClassVar[str] = "/GTLeft/"
-
-    def label_name(self, name: str) -> str | None:
-        """Name of the label that belongs to an image; None for depth and right images."""
-        return name.replace(self._IMAGES, self._LABELS) if self._IMAGES in name else None
-
-    def image_name(self, label: str) -> str | None:
-        """Name of the image that a label belongs to; None for other files."""
-        return label.replace(self._LABELS, self._IMAGES) if self._LABELS in label else None
+    FILE_PATTERNS: ClassVar[Mapping[str, str]] = {
+        "img_path": "RGBLeft/*.png",
+        "seg_map_path": "GTLeft/*.png",
+    }

@@ -10,6 +10,8 @@ from mmseg.datasets import BaseSegDataset
 from mmseg.registry import DATASETS
 
 from mmdrsl.datasets.label_spaces import IGNORE_INDEX, get_label_space
+from mmdrsl.datasets.left_out import IMAGE_SUFFIXES, warn_of_left_out_images
+from mmdrsl.datasets.stock_options import check_stock_options
 from mmdrsl.datasets.validation import check_folder, check_sizes, choose_folder, find_images
 
 WHOLE_IMAGE_PIPELINE = (
@@ -18,12 +20,12 @@ WHOLE_IMAGE_PIPELINE = (
 )
 """Images as they are, for labeling and for statistics."""
 
-IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".webp", ".tif", ".tiff")
-
 
 @DATASETS.register_module()
 class UnlabelledDataset(BaseSegDataset):
     """A folder of images, with sub-folders or without; label files are never opened.
+
+    Images in the folder whose ending is not taken are counted in a warning.
 
     Each sample carries `img_path`, `sample_id` (relative path without extension),
     `pseudo_label_path` (None until `set_pseudo_labels`), `num_classes`, `seg_fields`, `label_map`
@@ -36,7 +38,7 @@ class UnlabelledDataset(BaseSegDataset):
             that exists is used; None takes the root itself.
         ann_file: Text file below the root of one image per line, relative to the image folder,
             with or without extension; '' takes every image of the folder.
-        img_suffix: End of image names; None takes every usual image extension.
+        img_suffix: End of image names; None takes those of `IMAGE_SUFFIXES`.
         pipeline: MMSegmentation transforms.
         test_mode: Whether a failing sample raises instead of being replaced by another.
         indices: Use only these samples, or this many first ones.
@@ -44,6 +46,9 @@ class UnlabelledDataset(BaseSegDataset):
         lazy_init: Whether to put reading the sample list off.
         max_refetch: How often a sample that the pipeline drops is replaced.
         check: Whether to read every image's header when the sample list is read.
+        metainfo: As stock datasets have it: None, or what the label space says.
+        reduce_zero_label: As stock datasets have it: False, see `check_stock_options`.
+        ignore_index: As stock datasets have it: 255.
 
     Raises:
         FileNotFoundError: If a folder, list file or image is missing.
@@ -66,8 +71,12 @@ class UnlabelledDataset(BaseSegDataset):
         lazy_init: bool = False,
         max_refetch: int = 1000,
         check: bool = True,
+        metainfo: Mapping[str, Any] | None = None,
+        reduce_zero_label: bool = False,
+        ignore_index: int = IGNORE_INDEX,
     ) -> None:
         self.label_space = get_label_space(label_space)
+        check_stock_options(self.label_space, metainfo, reduce_zero_label, ignore_index)
         self._pseudo_label_root: str | None = None
         self._check = check
         prefix = {"img_path": ""} if data_prefix is None else dict(data_prefix)
@@ -111,6 +120,11 @@ class UnlabelledDataset(BaseSegDataset):
             check_folder(os.path.join(root, "labels"), "the root of the pseudo labels")
         self._pseudo_label_root = root
 
+    @property
+    def image_suffixes(self) -> tuple[str, ...]:
+        """Endings of the files that are taken, upper and lower case alike."""
+        return IMAGE_SUFFIXES if self.img_suffix is None else (self.img_suffix,)
+
     def find_files(self) -> tuple[str, list[str]]:
         """Find the image files.
 
@@ -123,8 +137,7 @@ class UnlabelledDataset(BaseSegDataset):
         """
         img_dir = self.data_prefix["img_path"]
         check_folder(img_dir, "data_prefix['img_path']")
-        suffixes = IMAGE_SUFFIXES if self.img_suffix is None else (self.img_suffix,)
-        return img_dir, find_images(img_dir, suffixes, self.ann_file)
+        return img_dir, find_images(img_dir, self.image_suffixes, self.ann_file)
 
     def load_data_list(self) -> list[dict[str, Any]]:
         """List the images and check them.
@@ -138,6 +151,7 @@ class UnlabelledDataset(BaseSegDataset):
         """
         check_folder(self.data_root, "data_root")
         img_dir, names = self.find_files()
+        warn_of_left_out_images(self)
         sample_ids = [PurePosixPath(name).with_suffix("").as_posix() for name in names]
         repeated = [name for name, count in Counter(sample_ids).items() if count > 1]
         if repeated:

@@ -5,12 +5,15 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import NoReturn
 
 import numpy as np
 import numpy.typing as npt
 
-from mmdrsl.datasets.image_header import read_header
-from mmdrsl.datasets.transforms.loading import read_train_ids
+from mmdrsl.datasets.image_header import ImageHeader, read_header
+from mmdrsl.datasets.image_integrity import check_jpeg_end
+from mmdrsl.datasets.label_spaces import Color
+from mmdrsl.datasets.transforms.loading import read_train_ids, turned_message
 
 _MAX_LISTED = 5
 _HEADER_THREADS = 8
@@ -61,6 +64,7 @@ def find_images(folder: str, suffixes: Sequence[str], ann_file: str = "") -> lis
 
     Raises:
         FileNotFoundError: If the list file or an image it names is missing, or an image is a link to nowhere.
+        PermissionError: If a sub-folder cannot be read.
         ValueError: If there is no image, the list leaves the folder or repeats an image, or sub-folders lead in a
             circle.
     """
@@ -95,9 +99,10 @@ def files_below(folder: str) -> Iterator[str]:
         Paths relative to `folder` with '/' as separator; links to nowhere are among them.
 
     Raises:
+        PermissionError: If a sub-folder cannot be read.
         ValueError: If a linked sub-folder leads back to one that it is in.
     """
-    for place, folders, files in os.walk(folder, followlinks=True):
+    for place, folders, files in os.walk(folder, onerror=refuse_unread, followlinks=True):
         folders[:] = sorted(name for name in folders if not name.startswith("."))
         here = Path(place)
         for path in (here / name for name in folders):
@@ -116,6 +121,21 @@ def _leads_back(link: Path, folder: Path) -> bool:
         place = place.parent
         passed.append(place)
     return any(Path(os.path.realpath(path)).is_relative_to(goal) for path in passed)
+
+
+def refuse_unread(error: OSError) -> NoReturn:
+    """Say which folder cannot be read, where a walk would leave it out.
+
+    Args:
+        error: What reading it raised.
+
+    Raises:
+        OSError: Always, of the error's type.
+    """
+    raise type(error)(
+        f"cannot read the folder {error.filename} ({error.strerror}): correct its permissions, mount it, or move it "
+        "away"
+    ) from error
 
 
 def check_labels_exist(images: Sequence[str], labels: Sequence[str]) -> None:
@@ -143,27 +163,31 @@ def check_labels_exist(images: Sequence[str], labels: Sequence[str]) -> None:
 
 
 def check_sizes(images: Sequence[str], labels: Sequence[str] | None = None) -> None:
-    """Check that image headers are readable and labels have the size of their images.
+    """Check that image headers are readable, JPEG files end, and labels have the size of their images.
 
-    Only headers are read, so that tens of thousands of files take seconds.
+    Only the two ends of files are read, so that tens of thousands take seconds.
 
     Args:
         images: Image paths.
         labels: The label path of each image; None checks the images alone.
 
     Raises:
-        ValueError: If a header is unreadable or sizes differ; names up to five pairs and their
-            number.
+        ValueError: If a header is unreadable, a JPEG file is cut short, an image with a label is
+            turned by its EXIF orientation, or sizes differ; names up to five pairs and their number.
     """
     with ThreadPoolExecutor(_HEADER_THREADS) as pool:
-        image_sizes = list(pool.map(header_size, images))
+        headers = list(pool.map(_whole_header, images))
         if labels is None:
             return
-        label_sizes = list(pool.map(header_size, labels))
+        label_sizes = list(pool.map(stored_size, labels))
+    turned = [path for path, head in zip(images, headers, strict=True) if head.orientation != 1]
+    if turned:
+        tag = next(head.orientation for head in headers if head.orientation != 1)
+        raise ValueError(turned_message(turned, tag))
     differing = [
-        f"{label} is {found[0]}x{found[1]}, its image {expected[0]}x{expected[1]}"
-        for label, found, expected in zip(labels, label_sizes, image_sizes, strict=True)
-        if found != expected
+        f"{label} is {found[0]}x{found[1]}, its image {header.size[0]}x{header.size[1]}"
+        for label, found, header in zip(labels, label_sizes, headers, strict=True)
+        if found != header.size
     ]
     if differing:
         raise ValueError(
@@ -176,7 +200,7 @@ def check_sizes(images: Sequence[str], labels: Sequence[str] | None = None) -> N
 def check_label_ids(
     labels: Sequence[str],
     lookup: npt.NDArray[np.int16],
-    channel: str | None,
+    channel: str | tuple[Color, ...] | None,
     num_samples: int,
     seed: int = 0,
 ) -> None:
@@ -198,7 +222,23 @@ def check_label_ids(
 
 
 def header_size(path: str) -> tuple[int, int]:
-    """Read an image's width and height in pixels from its header.
+    """Read from an image's header which width and height in pixels `LoadImage` gives it.
+
+    Args:
+        path: The image.
+
+    Returns:
+        Width and height, upright.
+
+    Raises:
+        ValueError: As `read_header`.
+    """
+    with open(path, "rb") as file:
+        return read_header(file, path).upright_size
+
+
+def stored_size(path: str) -> tuple[int, int]:
+    """Read an image's width and height in pixels from its header, whatever its EXIF orientation.
 
     Args:
         path: The image.
@@ -211,6 +251,15 @@ def header_size(path: str) -> tuple[int, int]:
     """
     with open(path, "rb") as file:
         return read_header(file, path).size
+
+
+def _whole_header(path: str) -> ImageHeader:
+    """Header of an image that does not break off."""
+    with open(path, "rb") as file:
+        header = read_header(file, path)
+        if header.file_format in ("JPEG", "MPO"):
+            check_jpeg_end(file, path)
+    return header
 
 
 def _find_listed(folder: str, suffixes: Sequence[str], ann_file: str) -> list[str]:

@@ -47,8 +47,8 @@ class ClassIoUMetric(BaseMetric):
 
     Raises:
         ValueError: The pattern has not exactly one group, an image's name does not match it, a label space is unknown,
-            two subsets have the same number of classes, predictions and labels do not fit, or the predictions of two
-            images would have one name.
+            two subsets have the same number of classes, an image has no label, predictions and labels do not fit, or
+            the predictions of two images would have one name.
     """
 
     def __init__(
@@ -113,6 +113,12 @@ class ClassIoUMetric(BaseMetric):
 
     def _count(self, sample: dict, predicted: torch.Tensor) -> None:
         """Add the waiting image to its group's counts and let this one wait."""
+        if "gt_sem_seg" not in sample:
+            raise ValueError(
+                f"{sample.get('img_path')} has no label to compare with: test a labeled dataset with LoadLabels in its "
+                "pipeline, or only write predictions with test_evaluator=dict(type='ClassIoUMetric', "
+                "format_only=True, output_dir=DIR)."
+            )
         label = sample["gt_sem_seg"]["data"].squeeze(0).to(predicted.device)
         try:
             matrix = confusion_matrix(label, self._in_dataset_classes(predicted), len(self.classes))

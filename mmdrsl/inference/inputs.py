@@ -3,12 +3,21 @@
 from __future__ import annotations
 
 import glob
+import logging
+import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from mmdrsl.datasets.unlabeled import IMAGE_SUFFIXES
-from mmdrsl.datasets.validation import files_below
+from mmengine.logging import print_log
+
+from mmdrsl.datasets.left_out import (
+    IMAGE_SUFFIXES,
+    OTHER_IMAGE_SUFFIXES,
+    count_endings,
+    left_out_message,
+)
+from mmdrsl.datasets.validation import files_below, refuse_unread
 from mmdrsl.datasets.video import VIDEO_SUFFIXES
 
 
@@ -34,7 +43,7 @@ def find_inputs(given: Sequence[str], *, out: Path) -> list[Input]:
     """Find the images and videos.
 
     A file is named by itself, a file of a folder by its path below the folder, a match of a pattern by its path below
-    the part without wildcards.
+    the part without wildcards. Images and videos of other endings are counted in a warning.
 
     Args:
         given: Files, folders with their sub-folders, and patterns such as ``data/**/*.png``.
@@ -45,6 +54,7 @@ def find_inputs(given: Sequence[str], *, out: Path) -> list[Input]:
 
     Raises:
         FileNotFoundError: There is no such file or folder, or no match of a pattern.
+        PermissionError: A folder cannot be read.
         ValueError: A file is neither image nor video, a folder holds none, or two inputs have one name.
     """
     own, found = out.resolve(), dict[str, Input]()
@@ -81,7 +91,7 @@ def _named_by(text: str) -> Iterator[tuple[str, Path]]:
     if path.is_dir():
         folder, files = path, [path / name for name in sorted(files_below(text))]
     elif glob.has_magic(text):
-        files = [Path(match) for match in sorted(glob.glob(text, recursive=True))]
+        files = [Path(match) for match in _matches(text)]
         parts = Path(text).parts
         first = next(index for index, part in enumerate(parts) if glob.has_magic(part))
         folder = Path(*parts[:first])
@@ -94,6 +104,25 @@ def _named_by(text: str) -> Iterator[tuple[str, Path]]:
     for file in files:
         if _is_input(file):
             yield file.relative_to(folder).with_suffix("").as_posix(), file
+    others = count_endings(
+        file.name for file in files if file.suffix.lower() in OTHER_IMAGE_SUFFIXES
+    )
+    if others:
+        message = left_out_message(text, others, (*IMAGE_SUFFIXES, *VIDEO_SUFFIXES))
+        print_log(message, logger="current", level=logging.WARNING)
+
+
+def _matches(pattern: str) -> list[str]:
+    """Matches of a pattern, sorted; `glob` alone would leave out folders that it cannot read."""
+    parts = Path(pattern).parts
+    for end in range(1, len(parts)):
+        for folder in glob.glob(os.path.join(*parts[:end]), recursive=True):
+            try:
+                if os.path.isdir(folder):
+                    os.scandir(folder).close()
+            except OSError as error:
+                refuse_unread(error)
+    return sorted(glob.glob(pattern, recursive=True))
 
 
 def _is_input(path: Path) -> bool:

@@ -120,6 +120,16 @@ def test_group_pattern_errors():
         evaluate(build(group_pattern="city(.)"), samples())
 
 
+def test_images_without_labels_name_the_remedy(tmp_path):
+    sample = dict(img_path="a.png", pred_sem_seg=dict(data=torch.zeros(1, 2, 2, dtype=torch.long)))
+    with pytest.raises(
+        ValueError, match=r"a\.png has no label .* format_only=True, output_dir=DIR"
+    ):
+        build().process({}, [sample])
+    build(format_only=True, output_dir=str(tmp_path)).process({}, [sample])
+    assert (tmp_path / "a.png").is_file()
+
+
 def test_format_only(tmp_path):
     metric = build(format_only=True, output_dir=str(tmp_path))
     items = [

@@ -92,7 +92,7 @@ def test_every_kind_of_defect_is_found_by_name(scenes, check):
     cv2.imwrite(str(labels[1]), np.zeros((30, 64), np.uint8))
     labels[2].unlink()
     images[3].write_bytes(images[3].read_bytes()[:-200])
-    cv2.imwrite(str(labels[4]), np.zeros((32, 64), np.uint16))
+    cv2.imwrite(str(labels[4]), np.zeros((32, 64, 3), np.uint16))
     orphan = labels[0].with_name("orphan.png")
     shutil.copy(labels[3], orphan)
     train = files(scenes / "camera/leftImg8bit/train", 4)
@@ -108,7 +108,7 @@ def test_every_kind_of_defect_is_found_by_name(scenes, check):
             (labels[0], "unknown ids 99 (6 pixels)"),
             (labels[1], "64x30"),
             (labels[2], "no label"),
-            (images[3], "cannot decode"),
+            (images[3], "cut short"),
             (labels[4], "uint16"),
             (orphan, "label without image"),
             (None, "several kinds of labels"),
@@ -124,7 +124,7 @@ def test_every_kind_of_defect_is_found_by_name(scenes, check):
             assert path is None or str(path) in lines[0]
     assert page.startswith(f"Data of {SCENES_CONFIG}") or f"Data of {SCENES_CONFIG}" in page
     assert "9 problems" in page
-    # Labels that can be read are counted all the same: five minus a missing and a 16-bit one.
+    # Labels that can be read are counted all the same: five minus a missing and a 16-bit color one.
     assert sum(found["source"]["pixels"].values()) == 2 * 64 * 32 + 64 * 32 - 6 + 64 * 30 - 64 * 32
 
 
@@ -254,6 +254,7 @@ def test_plain_mmseg_config(tmp_path, check):
             # One image of each class, whose first four pixels are b, c, ignored, a.
             "pixels": {"a": pixels - 1, "b": pixels - 1, "c": pixels - 1, "ignore": 3},
             "problems": [],
+            "remarks": [],
         }
     }
 
@@ -397,6 +398,6 @@ def test_own_pair_of_the_how_to_page(tmp_path, check, monkeypatch):
     assert status == 0, found
     pixels = (SIZE[0] - 1) * SIZE[1]
     expected = {"ground": 2 * pixels, "vehicle": pixels, "ignore": 3 * SIZE[1]}
-    assert found["source"] == {"images": 3, "pixels": expected, "problems": []}
-    assert found["target"] == {"images": 3, "pixels": {}, "problems": []}
+    assert found["source"] == {"images": 3, "pixels": expected, "problems": [], "remarks": []}
+    assert found["target"] == {"images": 3, "pixels": {}, "problems": [], "remarks": []}
     assert browse(monkeypatch, config, tmp_path / "pictures")[0] == 0

@@ -18,6 +18,7 @@ from tqdm import tqdm
 from mmdrsl.datasets.inspection.config_domains import datasets_of
 from mmdrsl.datasets.inspection.file_check import FileReport, check_file
 from mmdrsl.datasets.labeled import LabelledImageDataset
+from mmdrsl.datasets.left_out import left_out, left_out_message, suffixes_of
 from mmdrsl.datasets.unlabeled import UnlabelledDataset
 from mmdrsl.datasets.validation import files_below
 from mmdrsl.mmengine_private import of_subset
@@ -28,6 +29,7 @@ REMEDIES = {
     "unreadable label": "restore the files in their published format",
     "image without label": "restore the labels, correct seg_map_suffix, or list the labeled images in ann_file",
     "label without image": "restore the images, or remove the labels; training never reads these",
+    "turned image": "turn the pixels, or remove the tag, whichever fits the label",
     "label of another size": "pair the right files; a resized label must be made from its own image's size",
     "unknown ids": "check that the dataset type fits the files; else add the ids to its label table",
     "several kinds of labels": "save all labels in the published format; one kind is usually a mistake",
@@ -51,6 +53,8 @@ class DomainReport:
         pixels: Pixels per class and, last, ignored, shape (C + 1,).
         images_with: Images that have each class, shape (C + 1,).
         problems: (kind, message) in the order found.
+        remarks: What is no mistake but worth knowing.
+        orientations: Images by EXIF orientation.
         sizes: Images by width and height.
         image_kinds: Images by how they are stored.
         label_kinds: Labels by how they are stored.
@@ -67,6 +71,8 @@ class DomainReport:
     pixels: np.ndarray = field(default_factory=lambda: np.zeros(1, np.int64))
     images_with: np.ndarray = field(default_factory=lambda: np.zeros(1, np.int64))
     problems: list[tuple[str, str]] = field(default_factory=list)
+    remarks: list[str] = field(default_factory=list)
+    orientations: Counter[int] = field(default_factory=Counter)
     sizes: Counter = field(default_factory=Counter)
     image_kinds: Counter = field(default_factory=Counter)
     label_kinds: Counter = field(default_factory=Counter)
@@ -75,7 +81,7 @@ class DomainReport:
     histogram: np.ndarray = field(default_factory=lambda: np.zeros(32))
 
     def summary(self) -> dict[str, Any]:
-        """Plain values for JSON: ``images``, ``pixels`` by class name and ``ignore``, ``problems``.
+        """Plain values for JSON: ``images``, ``pixels`` by class name and ``ignore``, ``problems``, ``remarks``.
 
         Without labels there are no ``pixels``.
         """
@@ -84,6 +90,7 @@ class DomainReport:
             "images": self.images,
             "pixels": pixels if self.labeled else {},
             "problems": [f"{kind}: {message}" for kind, message in self.problems],
+            "remarks": self.remarks,
         }
 
 
@@ -111,6 +118,12 @@ def inspect_config(
         digests[name] = {}
         for dataset in datasets:
             _inspect_dataset(dataset, report, digests[name], name, num_workers, progress)
+        turned = {tag: count for tag, count in sorted(report.orientations.items()) if tag != 1}
+        if turned and not report.labeled:
+            listed = ", ".join(f"{tag} ({count} images)" for tag, count in turned.items())
+            report.remarks.append(
+                f"Images have the EXIF orientations {listed}: they are turned upright when they are loaded."
+            )
         if len(report.label_kinds) > 1:
             listed = ", ".join(f"{kind} ({count})" for kind, count in report.label_kinds.items())
             report.problems.append(("several kinds of labels", f"labels are stored as {listed}"))
@@ -146,6 +159,9 @@ def _inspect_dataset(
         report.problems.append(("unusable dataset", str(error)))
         return
     report.problems += [("label without image", path) for path in orphan_labels(dataset)]
+    others = left_out(dataset)
+    if others:
+        report.remarks.append(f"{left_out_message(folder, others, suffixes_of(dataset))}.")
     with ThreadPoolExecutor(num_workers or os.cpu_count()) as pool:
         found = pool.map(lambda info: check_file(info, len(classes)), infos)
         bar = tqdm(found, desc=name, total=len(infos), disable=not progress, unit="image")
@@ -218,6 +234,7 @@ def _add_files(
         report.problems += file.problems
         if file.size is not None and file.mean is not None and file.histogram is not None:
             report.sizes[file.size] += 1
+            report.orientations[file.orientation] += 1
             report.image_kinds[file.kinds[0]] += 1
             means.append(file.mean)
             report.histogram += file.histogram / file.histogram.sum()

@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from mmdrsl.datasets.image_header import read_header
+from mmdrsl.datasets.image_header import ImageHeader, read_header
 from mmdrsl.datasets.label_counts import count_label
-from mmdrsl.datasets.transforms.loading import LoadImage
+from mmdrsl.datasets.transforms.loading import LoadImage, UnknownColorsError, turned_message
 
 
 @dataclass
@@ -23,7 +23,8 @@ class FileReport:
         image: Path of the image.
         problems: One (kind, message) per thing that is wrong.
         kinds: How the image is stored, then the label where there is one.
-        size: Width and height of the image, None where it cannot be read.
+        size: Width and height of the image, upright; None where it cannot be read.
+        orientation: EXIF orientation of the image.
         pixels: Pixels per class, shape (C + 1,), the last entry the ignored ones; zeros without a label.
         unknown: Pixels by raw id that the dataset does not know.
         mean: Mean red, green, blue of the image, 0..255.
@@ -35,6 +36,7 @@ class FileReport:
     problems: list[tuple[str, str]] = field(default_factory=list)
     kinds: list[str] = field(default_factory=list)
     size: tuple[int, int] | None = None
+    orientation: int = 1
     pixels: npt.NDArray[np.int64] | None = None
     unknown: dict[int, int] = field(default_factory=dict)
     mean: npt.NDArray[np.float64] | None = None
@@ -58,11 +60,16 @@ def check_file(info: dict[str, Any], num_classes: int) -> FileReport:
     except (OSError, ValueError) as error:
         report.problems.append(("unreadable image", str(error)))
     if info.get("seg_map_path"):
+        if report.orientation != 1:
+            message = turned_message([report.image], report.orientation)
+            report.problems.append(("turned image", message))
         try:
             _check_label(report, info, num_classes)
         except FileNotFoundError:
             message = f"{info['img_path']} has no label: expected {info['seg_map_path']}"
             report.problems.append(("image without label", message))
+        except UnknownColorsError as error:
+            report.problems.append(("unknown ids", str(error)))
         except (OSError, ValueError) as error:
             report.problems.append(("unreadable label", str(error)))
     return report
@@ -70,7 +77,9 @@ def check_file(info: dict[str, Any], num_classes: int) -> FileReport:
 
 def _check_image(report: FileReport) -> None:
     image = LoadImage().transform({"img_path": report.image})["img"]
-    report.kinds.append(_kind(report.image))
+    header = _header(report.image)
+    report.kinds.append(header.describe())
+    report.orientation = header.orientation
     report.size = image.shape[1], image.shape[0]
     report.mean = image.reshape(-1, 3).mean(0)[::-1]
     brightness = image[::4, ::4].mean(2)
@@ -81,7 +90,7 @@ def _check_image(report: FileReport) -> None:
 def _check_label(report: FileReport, info: dict[str, Any], num_classes: int) -> None:
     path = info["seg_map_path"]
     counts = count_label(info, num_classes)
-    report.kinds.append(_kind(path))
+    report.kinds.append(_header(path).describe())
     report.pixels, report.unknown = counts.pixels, counts.unknown
     size = counts.size
     if report.size is not None and size != report.size:
@@ -95,6 +104,6 @@ def _check_label(report: FileReport, info: dict[str, Any], num_classes: int) -> 
         report.problems.append(("unknown ids", f"{path} holds the unknown ids {listed}"))
 
 
-def _kind(path: str) -> str:
+def _header(path: str) -> ImageHeader:
     with Path(path).open("rb") as file:
-        return read_header(file, path).describe()
+        return read_header(file, path)

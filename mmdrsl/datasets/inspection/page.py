@@ -49,6 +49,7 @@ def _remarks(reports: Mapping[str, DomainReport]) -> str:
     """What is no mistake but worth knowing."""
     remarks = []
     for name, report in reports.items():
+        remarks += [f"{name}: {remark}" for remark in report.remarks]
         absent = _absent(report)
         if report.labeled and report.images and absent:
             effect = "cannot be learned" if name == "source" else "have no score"

@@ -1,6 +1,7 @@
 """Loading of images, labels and pseudo labels, with errors that name the file."""
 
 import io
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,33 +12,49 @@ from mmcv.transforms import BaseTransform
 from mmseg.registry import TRANSFORMS
 from PIL import Image
 
-from mmdrsl.datasets.image_header import ImageHeader, check_png, read_header
-from mmdrsl.datasets.label_spaces import IGNORE_INDEX
+from mmdrsl.datasets.image_header import ImageHeader, read_header
+from mmdrsl.datasets.image_integrity import check_image_file, check_png
+from mmdrsl.datasets.label_spaces import IGNORE_INDEX, Color
 
 # OpenCV decodes color as blue, green, red.
 _CHANNELS = {"red": 2, "green": 1, "blue": 0}
 _EIGHT_BITS = "8"
+_MASK = "mask"
+_MAX_LISTED = 5
 
 
-def read_raw_ids(path: str, channel: str | None = None) -> npt.NDArray[Any]:
+class UnknownColorsError(ValueError):
+    """A label file has colors that its table does not list."""
+
+
+def read_raw_ids(path: str, channel: str | tuple[Color, ...] | None = None) -> npt.NDArray[Any]:
     """Read the class ids that a label PNG stores, without changing any.
 
     Args:
         path: The label file.
-        channel: None for 8-bit files of one channel or with a palette, whose index is the id;
-            'red', 'green' or 'blue' for 16-bit files of three channels, which Pillow would
-            silently reduce to their high byte; 'red8', 'green8' or 'blue8' for 8-bit files of three
-            or four channels.
+        channel: How the file stores ids.
+
+            - None: one channel of 8 or 16 bits, or a palette, whose index is the id.
+            - 'mask': the same, or 1 bit.
+            - 'red', 'green' or 'blue': 16-bit files of three channels, which Pillow would silently
+              reduce to their high byte.
+            - 'red8', 'green8' or 'blue8': 8-bit files of three or four channels.
+            - Colors: 8-bit color files or palettes that show classes by their colors; the position of
+              a color is the id.
 
     Returns:
-        Ids of shape (H, W), uint16 from 16-bit files, else uint8.
+        Ids of shape (H, W), uint16 from 16-bit files and colors, else uint8.
 
     Raises:
         FileNotFoundError: If the file is missing.
+        UnknownColorsError: If the file has other colors.
         ValueError: If the channel is unknown, or if the file is no readable PNG or stores another
             type or number of channels.
     """
-    if channel is not None and channel.removesuffix(_EIGHT_BITS) not in _CHANNELS:
+    is_mask = channel == _MASK
+    if is_mask:
+        channel = None
+    if isinstance(channel, str) and channel.removesuffix(_EIGHT_BITS) not in _CHANNELS:
         raise ValueError(
             f"unknown label channel {channel!r}: use one of {list(_CHANNELS)} for 16-bit files, the same followed by 8 "
             "for 8-bit ones, or None"
@@ -49,25 +66,29 @@ def read_raw_ids(path: str, channel: str | None = None) -> npt.NDArray[Any]:
             f"the label {path} is {header.file_format}: labels are PNG, since other formats may change ids"
         )
     check_png(data, path)
-    if header.palette:
-        ids = _palette_indices(data, path)
+    decoded = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
+    if decoded is None:
+        raise ValueError(f"cannot decode the label {path}: the file is damaged, restore it")
+    if channel is not None and not isinstance(channel, str):
+        return _color_ids(np.asarray(decoded), channel, path)
+    if header.palette or (is_mask and header.bits == 1):
+        # OpenCV gives colors rather than indices, and stretches bits to 0 and 255.
+        ids = _stored_values(data, path)
     elif header.bits < 8:
         raise ValueError(
             f"the label {path} is gray with {header.bits} bits per pixel, which readers stretch "
-            "to 0..255: save it with 8 bits"
+            "to 0..255: save it with 8 bits, or give a label table of the ids 0 and 1 for masks of 1 bit"
         )
     else:
-        decoded = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
-        if decoded is None:
-            raise ValueError(f"cannot decode the label {path}: the file is damaged, restore it")
         ids = np.asarray(decoded)
     num_channels = 1 if ids.ndim == 2 else ids.shape[2]
     found = f"{num_channels} channel(s) of {ids.dtype}"
     if channel is None:
-        if ids.dtype != np.uint8 or num_channels != 1:
+        if ids.dtype not in (np.uint8, np.uint16) or num_channels != 1:
             raise ValueError(
-                f"the label {path} has {found}, expected 1 channel of uint8 or a palette: give the "
-                "file of class ids, not a colored or an instance map"
+                f"the label {path} has {found}, expected 1 channel of uint8 or uint16, or a palette: "
+                "give the file of class ids rather than an instance map, or give the label table the "
+                "colors of the classes"
             )
         return ids
     wide = not channel.endswith(_EIGHT_BITS)
@@ -81,7 +102,7 @@ def read_raw_ids(path: str, channel: str | None = None) -> npt.NDArray[Any]:
 
 
 def read_train_ids(
-    path: str, lookup: npt.NDArray[np.int16], channel: str | None = None
+    path: str, lookup: npt.NDArray[np.int16], channel: str | tuple[Color, ...] | None = None
 ) -> npt.NDArray[np.uint8]:
     """Read a label PNG and turn its raw ids into train ids.
 
@@ -115,9 +136,10 @@ def read_train_ids(
 class LoadImage(BaseTransform):
     """Load an image as blue, green, red of 8 bits.
 
-    Gray images are repeated in all channels, 16-bit colors keep their high byte and EXIF rotation
-    is left alone, since label files know none. Files that are no photograph are refused: 1-bit,
-    16-bit gray (a depth or instance map), transparent pixels, a side beyond `MAX_SIDE`.
+    Gray images are repeated in all channels, and 16-bit colors keep their high byte. An image that
+    EXIF turns is turned, unless it has a label (`seg_map_path`): then it is refused, since the label
+    may be drawn on either. Refused are also files that are no photograph: 1-bit, 16-bit gray (a depth
+    or instance map), transparent pixels, an animation, a side beyond `MAX_SIDE`.
 
     Required key: `img_path`. Added keys: `img` (uint8, shape (H, W, 3)), `img_shape` and
     `ori_shape` (both (H, W)).
@@ -134,12 +156,21 @@ class LoadImage(BaseTransform):
 
         Raises:
             FileNotFoundError: If the file is missing.
-            ValueError: If the file is empty, cut short, no image or no photograph.
+            ValueError: If the file is empty, cut short, no image or no photograph, or if its label
+                could be turned.
         """
         path = results["img_path"]
         data = _read_bytes(path)
         header = read_header(io.BytesIO(data), path)
         _check_photograph(header, path)
+        if header.orientation != 1 and results.get("seg_map_path"):
+            raise ValueError(turned_message([path], header.orientation))
+        if header.orientation != 1 and header.file_format == "TIFF":
+            raise ValueError(
+                f"the image {path} is a TIFF file with the orientation {header.orientation}, which OpenCV reads in "
+                "part: save it upright"
+            )
+        check_image_file(data, header.file_format, path)
         encoded = np.frombuffer(data, np.uint8)
         image = cv2.imdecode(encoded, cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION)
         if image is None or image.size == 0:
@@ -149,6 +180,7 @@ class LoadImage(BaseTransform):
             )
         if header.alpha:
             _check_opaque(encoded, path)
+        image = _upright(np.asarray(image), header)
         results["img"] = image
         results["img_shape"] = image.shape[:2]
         results["ori_shape"] = image.shape[:2]
@@ -215,16 +247,35 @@ class LoadPseudoLabels(BaseTransform):
             # Without a file the label follows the image as it is now, resized or not.
             empty = np.full(results["img"].shape[:2], IGNORE_INDEX, dtype=np.uint8)
             return _put_label(results, empty)
-        label = read_raw_ids(path).astype(np.uint8)
+        raw = read_raw_ids(path)
         num_classes = results["num_classes"]
-        wrong = np.unique(label[(label >= num_classes) & (label != IGNORE_INDEX)])
+        wrong = np.unique(raw[(raw >= num_classes) & (raw != IGNORE_INDEX)])
         if wrong.size:
             raise ValueError(
                 f"the pseudo label {path} holds ids {wrong.tolist()}, expected 0..{num_classes - 1}"
                 f" or {IGNORE_INDEX}: it was made for another label space, make it again"
             )
+        label = raw.astype(np.uint8)
         _check_size(path, label, results)
         return _put_label(results, label)
+
+
+def turned_message(paths: Sequence[str], orientation: int) -> str:
+    """Say why labeled images that EXIF turns are refused.
+
+    Args:
+        paths: The images.
+        orientation: The tag of the first one.
+
+    Returns:
+        The message.
+    """
+    more = f" and {len(paths) - 1} others" if len(paths) > 1 else ""
+    return (
+        f"the image {paths[0]}{more} has the EXIF orientation {orientation}: viewers turn it, so that its label may "
+        "be drawn on the turned or on the stored pixels. Turn the pixels if the label shows them turned (for instance "
+        "mogrify -auto-orient), or else remove the tag"
+    )
 
 
 def _read_bytes(path: str) -> bytes:
@@ -237,15 +288,61 @@ def _read_bytes(path: str) -> bytes:
     return data
 
 
-def _palette_indices(data: bytes, path: str) -> npt.NDArray[Any]:
-    """Decode with Pillow, since OpenCV gives a palette's colors rather than its indices."""
+def _stored_values(data: bytes, path: str) -> npt.NDArray[Any]:
+    """Decode indices of a palette, or single bits as 0 and 1, with Pillow."""
     try:
         with Image.open(io.BytesIO(data)) as image:
-            return np.asarray(image)
+            return np.asarray(image).astype(np.uint8)
     except (OSError, SyntaxError, ValueError) as error:
         raise ValueError(
             f"cannot decode the label {path}: {error}; the file is damaged, restore it"
         ) from error
+
+
+def _color_ids(
+    decoded: npt.NDArray[Any], colors: tuple[Color, ...], path: str
+) -> npt.NDArray[np.uint16]:
+    """Positions of the colors of pixels (blue, green, red and perhaps opacity), shape (H, W)."""
+    num_channels = 1 if decoded.ndim == 2 else decoded.shape[2]
+    if decoded.dtype != np.uint8 or num_channels not in (3, 4):
+        raise ValueError(
+            f"the label {path} has {num_channels} channel(s) of {decoded.dtype}, expected colors of 8-bit channels or "
+            "a palette: give the colored file, or give the label table ids in place of colors"
+        )
+    if num_channels == 4 and (decoded[..., 3] != 255).any():
+        raise ValueError(
+            f"the label {path} has transparent pixels, whose class is undefined: save it without opacity"
+        )
+    blue, green, red = (decoded[..., index].astype(np.int32) for index in range(3))
+    found = red << 16 | green << 8 | blue
+    codes = np.array([r << 16 | g << 8 | b for r, g, b in colors], np.int32)
+    order = np.argsort(codes)
+    places = np.searchsorted(codes[order], found).clip(max=len(codes) - 1)
+    unknown = codes[order][places] != found
+    if unknown.any():
+        values, counts = np.unique(found[unknown], return_counts=True)
+        listed = [
+            f"({value >> 16}, {value >> 8 & 255}, {value & 255}) ({count} pixels)"
+            for value, count in zip(values.tolist(), counts, strict=True)
+        ]
+        more = f" and {len(listed) - _MAX_LISTED} others" if len(listed) > _MAX_LISTED else ""
+        raise UnknownColorsError(
+            f"the label {path} holds colors that its label table does not list: {', '.join(listed[:_MAX_LISTED])}"
+            f"{more}; list them, or give the file as it was drawn, without smooth edges or compression"
+        )
+    return order.astype(np.uint16)[places]
+
+
+def _upright(image: npt.NDArray[Any], header: ImageHeader) -> npt.NDArray[Any]:
+    """Turn an image as its EXIF orientation says."""
+    # 5 to 8 exchange rows and columns; then either may run backward.
+    if header.orientation >= 5:
+        image = image.swapaxes(0, 1)
+    if header.orientation in (3, 4, 7, 8):
+        image = image[::-1]
+    if header.orientation in (2, 3, 6, 7):
+        image = image[:, ::-1]
+    return np.ascontiguousarray(image)
 
 
 def _check_photograph(header: ImageHeader, path: str) -> None:
@@ -267,8 +364,8 @@ def _check_opaque(encoded: npt.NDArray[np.uint8], path: str) -> None:
         )
         if transparent:
             raise ValueError(
-                f"the image {path} has {transparent} transparent pixels, whose color is undefined: "
-                "save it without an alpha channel"
+                f"the image {path} has {transparent} transparent pixels, whose color is undefined, or a "
+                "fourth band that is no transparency: save it with three channels"
             )
 
 

@@ -5,10 +5,11 @@ import cv2
 import numpy as np
 import pytest
 from mmseg.registry import TRANSFORMS
-from PIL import Image
+from PIL import Image, ImageOps
 
 import mmdrsl.datasets  # noqa: F401 - registers the transforms
 from mmdrsl.datasets.transforms.loading import LoadImage, LoadLabels, LoadPseudoLabels
+from mmdrsl.datasets.validation import header_size
 
 LOOKUP = np.full(257, -1, dtype=np.int16)
 LOOKUP[[0, 7, 8, 255]] = [255, 0, 1, 255]
@@ -99,7 +100,6 @@ def test_unknown_ids_beyond_8_bits(tmp_path):
 @pytest.mark.parametrize(
     ("pixels", "channel", "found"),
     [
-        (np.zeros((2, 3), np.uint16), None, "1 channel(s) of uint16, expected 1 channel of uint8"),
         (np.zeros((2, 3, 3), np.uint8), None, "3 channel(s) of uint8, expected 1 channel"),
         (np.zeros((2, 3, 3), np.uint8), "red", "3 channel(s) of uint8, expected 3 channels of"),
         (np.zeros((2, 3, 4), np.uint16), "red", "4 channel(s) of uint16"),
@@ -211,12 +211,39 @@ def test_image_is_bgr_whatever_the_file(tmp_path):
     np.testing.assert_array_equal(results["img"], BGR)
 
 
-def test_exif_rotation_is_left_alone(tmp_path):
-    path = tmp_path / "image.jpg"
+@pytest.mark.parametrize("suffix", [".jpg", ".png", ".webp"])
+@pytest.mark.parametrize("tag", range(1, 9))
+def test_images_are_turned_upright(tmp_path, suffix, tag):
+    path = tmp_path / f"photo{suffix}"
     exif = Image.Exif()
-    exif[0x0112] = 6
+    exif[0x0112] = tag
+    corners = np.kron(np.array([[10, 240], [90, 160]], np.uint8), np.ones((16, 24), np.uint8))
+    Image.fromarray(np.dstack([corners] * 3)).save(path, exif=exif)
+    with Image.open(path) as image:
+        expected = np.asarray(ImageOps.exif_transpose(image))
+    results = load_image(path)
+    assert results["img_shape"] == results["ori_shape"] == expected.shape[:2]
+    np.testing.assert_allclose(results["img"][..., ::-1].astype(int), expected, atol=3)
+    assert header_size(str(path)) == expected.shape[1::-1]
+    if tag != 1:
+        with pytest.raises(ValueError, match=rf"{path.name} has the EXIF orientation {tag}:"):
+            LoadImage().transform({"img_path": str(path), "seg_map_path": "label.png"})
+
+
+def test_turned_tiff_and_damaged_exif(tmp_path):
+    path = tmp_path / "photo.tif"
+    exif = Image.Exif()
+    exif[0x0112] = 3
     Image.fromarray(BGR).save(path, exif=exif)
-    assert load_image(path)["img"].shape == (6, 8, 3)
+    with pytest.raises(ValueError, match=r"photo\.tif is a TIFF file with the orientation 3"):
+        load_image(path)
+    path = tmp_path / "photo.jpg"
+    for content in (
+        b"Exif\0\0nothing",
+        b"Exif\0\0MM\0*\0\0\0\x08\0\x01\x01\x12\0\x03\0\0\0\x01\0\x09",
+    ):
+        Image.fromarray(BGR).save(path, exif=content)
+        assert load_image(path)["img"].shape == BGR.shape
 
 
 @pytest.mark.parametrize("suffix", [".png", ".jpg", ".bmp", ".webp"])

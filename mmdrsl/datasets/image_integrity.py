@@ -1,0 +1,119 @@
+"""Whether an image file is whole, where decoders fill up what is missing without a word."""
+
+from __future__ import annotations
+
+import io
+import os
+import re
+import zlib
+from typing import BinaryIO
+
+from PIL import Image
+
+_PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
+_ANIMATION = (b"acTL", b"fcTL", b"fdAT")
+_JPEG_END = b"\xff\xd9"
+# A marker is no stuffed zero, no restart (d0 to d7) and no fill byte.
+_JPEG_MARKER = re.compile(rb"\xff[\x01-\xcf\xd8-\xfe]")
+_JPEG_STANDALONE = (0x01, 0xD8)
+_CUT_JPEG = (
+    "{path} has no end-of-image marker ({length} bytes): the JPEG file is cut short or filled with zeros; restore it, "
+    "or leave it out with ann_file"
+)
+
+
+def check_image_file(data: bytes, file_format: str, path: str) -> None:
+    """Check a whole image file.
+
+    Args:
+        data: Content of the file.
+        file_format: Pillow's name of the format.
+        path: Name for messages.
+
+    Raises:
+        ValueError: The file is cut short, damaged, or an animation.
+    """
+    if file_format == "PNG":
+        check_png(data, path)
+    elif file_format in ("JPEG", "MPO"):
+        check_jpeg(data, path)
+    elif file_format == "JPEG2000" and _JPEG_END not in data:
+        raise ValueError(_CUT_JPEG.format(path=path, length=len(data)))
+    elif file_format == "TIFF":
+        _check_tiff(data, path)
+
+
+def check_png(data: bytes, path: str) -> None:
+    """Check the checksums of a whole PNG file, which decoders skip in part.
+
+    Args:
+        data: Content of the file.
+        path: Name for messages.
+
+    Raises:
+        ValueError: If a checksum is wrong, the end is missing, or there are several pictures.
+    """
+    position = len(_PNG_SIGNATURE)
+    kind = b""
+    while kind != b"IEND":
+        length = int.from_bytes(data[position : position + 4], "big")
+        content = data[position + 4 : position + 8 + length]
+        checksum = data[position + 8 + length : position + 12 + length]
+        kind = content[:4]
+        if len(checksum) < 4 or zlib.crc32(content) != int.from_bytes(checksum, "big"):
+            raise ValueError(
+                f"{path} is cut short or damaged at byte {position} of {len(data)}: restore the file"
+            )
+        if kind in _ANIMATION:
+            raise ValueError(
+                f"{path} is an animated PNG, which decoders show differently: save a single picture"
+            )
+        position += 12 + length
+
+
+def check_jpeg(data: bytes, path: str) -> None:
+    """Check that a JPEG file reaches its end-of-image marker; what follows that does not matter.
+
+    Args:
+        data: Content of the file.
+        path: Name for messages.
+
+    Raises:
+        ValueError: If the marker is missing.
+    """
+    position = 0
+    while (found := _JPEG_MARKER.search(data, position)) is not None:
+        marker, position = data[found.end() - 1], found.end()
+        if marker == _JPEG_END[1]:
+            return
+        if marker not in _JPEG_STANDALONE:
+            # Pictures inside of a segment, such as a thumbnail, have ends of their own.
+            position += max(2, int.from_bytes(data[position : position + 2], "big"))
+    raise ValueError(_CUT_JPEG.format(path=path, length=len(data)))
+
+
+def check_jpeg_end(file: BinaryIO, path: str) -> None:
+    """Check the same, but read only the last two bytes where they are the marker.
+
+    Args:
+        file: The open file.
+        path: Name for messages.
+
+    Raises:
+        ValueError: If the marker is missing.
+    """
+    file.seek(-len(_JPEG_END), os.SEEK_END)
+    if file.read() != _JPEG_END:
+        file.seek(0)
+        check_jpeg(file.read(), path)
+
+
+def _check_tiff(data: bytes, path: str) -> None:
+    """Decode with Pillow, since OpenCV returns what it could read of a damaged file."""
+    try:
+        with Image.open(io.BytesIO(data)) as image:
+            image.load()
+    except (OSError, SyntaxError, ValueError) as error:
+        raise ValueError(
+            f"cannot decode {path}: {error}; the file is damaged, restore it"
+        ) from error

@@ -1,0 +1,127 @@
+import io
+import struct
+import zlib
+
+import cv2
+import numpy as np
+import pytest
+from PIL import Image
+
+from mmdrsl.datasets.image_integrity import check_jpeg, check_jpeg_end, check_png
+from mmdrsl.datasets.transforms.loading import LoadImage, read_raw_ids
+from mmdrsl.datasets.unlabeled import UnlabelledDataset
+from mmdrsl.datasets.validation import check_sizes
+
+PIXELS = np.random.default_rng(0).integers(0, 256, (6, 8, 3), dtype=np.uint8)
+SMOOTH = cv2.GaussianBlur(
+    np.random.default_rng(1).integers(0, 256, (96, 128, 3), dtype=np.uint8), (0, 0), 2
+)
+
+
+def encode(pixels, suffix=".png", *options):
+    return cv2.imencode(suffix, pixels, options)[1].tobytes()
+
+
+def test_png_checksums():
+    data = encode(PIXELS)
+    check_png(data, "a")
+    for position in range(8, len(data)):
+        damaged = bytearray(data)
+        damaged[position] ^= 1
+        with pytest.raises(ValueError, match=r"a\.png is cut short or damaged"):
+            check_png(bytes(damaged), "a.png")
+        with pytest.raises(ValueError, match=r"a\.png is cut short or damaged"):
+            check_png(data[:position], "a.png")
+
+
+def chunk(kind, content):
+    body = kind + content
+    return struct.pack(">I", len(content)) + body + struct.pack(">I", zlib.crc32(body))
+
+
+def palette_png(rows, *, height=6, width=8, extra=b""):
+    """A palette PNG, written by hand, which may have fewer rows than it says."""
+    raw = b"".join(b"\0" + bytes([row % 3] * width) for row in range(rows))
+    header = struct.pack(">IIBBBBB", width, height, 8, 3, 0, 0, 0)
+    chunks = chunk(b"IHDR", header) + extra + chunk(b"PLTE", bytes(9))
+    return b"\x89PNG\r\n\x1a\n" + chunks + chunk(b"IDAT", zlib.compress(raw)) + chunk(b"IEND", b"")
+
+
+def test_labels_with_too_few_rows(tmp_path):
+    path = tmp_path / "a.png"
+    path.write_bytes(palette_png(6))
+    assert read_raw_ids(str(path))[:, 0].tolist() == [0, 1, 2, 0, 1, 2]
+    for rows in (5, 1, 0):
+        path.write_bytes(palette_png(rows))
+        with pytest.raises(ValueError, match=r"cannot decode the label .*a\.png"):
+            read_raw_ids(str(path))
+        with pytest.raises(ValueError, match=r"a\.png"):
+            LoadImage().transform({"img_path": str(path)})
+
+
+def test_animated_png(tmp_path):
+    path = tmp_path / "a.png"
+    path.write_bytes(palette_png(6, extra=chunk(b"acTL", struct.pack(">II", 1, 0))))
+    with pytest.raises(ValueError, match=r"a\.png is an animated PNG"):
+        read_raw_ids(str(path))
+    frames = [Image.fromarray(PIXELS), Image.fromarray(255 - PIXELS)]
+    frames[0].save(path, save_all=True, append_images=frames[1:])
+    with pytest.raises(ValueError, match=r"a\.png is an animated PNG"):
+        LoadImage().transform({"img_path": str(path)})
+
+
+def jpegs():
+    """Whole JPEG files of several kinds."""
+    thumbnail = Image.Exif()
+    thumbnail[0x010E] = "text with \xff\xd9 inside"
+    buffer = io.BytesIO()
+    Image.fromarray(SMOOTH).save(buffer, "JPEG", exif=thumbnail, quality=90)
+    return {
+        "baseline": encode(SMOOTH, ".jpg"),
+        "progressive": encode(SMOOTH, ".jpg", cv2.IMWRITE_JPEG_PROGRESSIVE, 1),
+        "restarts": encode(SMOOTH, ".jpg", cv2.IMWRITE_JPEG_RST_INTERVAL, 3),
+        "gray": encode(SMOOTH[..., 0], ".jpg"),
+        "exif": buffer.getvalue(),
+    }
+
+
+@pytest.mark.parametrize("kind", jpegs())
+def test_jpeg_that_ends_early(tmp_path, kind):
+    data = jpegs()[kind]
+    path = tmp_path / "photo.jpg"
+    # What phones append, such as a film, does not matter.
+    for whole in (data, data + bytes(50), data + b"film" + data[:900]):
+        check_jpeg(whole, "a")
+        check_jpeg_end(io.BytesIO(whole), "a")
+        path.write_bytes(whole)
+        image = LoadImage().transform({"img_path": str(path)})["img"]
+        assert image.shape == (96, 128, 3)
+        check_sizes([str(path)])
+    generator = np.random.default_rng(0)
+    for length in generator.integers(len(data) // 2, len(data) - 2, 10).tolist():
+        for damaged in (data[:length], data[:length] + bytes(len(data) - length)):
+            path.write_bytes(damaged)
+            with pytest.raises(ValueError, match=r"photo\.jpg has no end-of-image marker"):
+                LoadImage().transform({"img_path": str(path)})
+            with pytest.raises(ValueError, match=r"photo\.jpg has no end-of-image marker"):
+                UnlabelledDataset(data_root=str(tmp_path))
+
+
+def test_tiff_with_a_damaged_middle(tmp_path):
+    data = encode(SMOOTH, ".tif")
+    path = tmp_path / "a.tif"
+    path.write_bytes(data)
+    assert (LoadImage().transform({"img_path": str(path)})["img"] == SMOOTH).all()
+    path.write_bytes(data[: len(data) // 2] + bytes(999) + data[len(data) // 2 + 999 :])
+    with pytest.raises(ValueError, match=r"cannot decode .*a\.tif"):
+        LoadImage().transform({"img_path": str(path)})
+
+
+def test_jpeg_2000_that_ends_early(tmp_path):
+    data = encode(SMOOTH, ".jp2")
+    path = tmp_path / "a.jp2"
+    path.write_bytes(data)
+    assert LoadImage().transform({"img_path": str(path)})["img"].shape == (96, 128, 3)
+    path.write_bytes(data[: len(data) // 2] + bytes(len(data) - len(data) // 2))
+    with pytest.raises(ValueError, match=r"a\.jp2 has no end-of-image marker"):
+        LoadImage().transform({"img_path": str(path)})
