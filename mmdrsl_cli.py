@@ -21,10 +21,12 @@ TOOLS = {
     "translate": ("translate_dataset.py", "source images in the look of the target"),
     "export": ("model_converters/export_segmentor.py", "a plain MMSegmentation checkpoint"),
     "convert-backbone": ("model_converters/convert_backbone.py", "ImageNet weights for a backbone"),
+    "new-pair": ("new_pair.py", "write a config for images and labels of your own"),
     "check": ("analysis_tools/check_dataset.py", "examine the data of a config"),
     "browse": ("analysis_tools/browse_dataset.py", "draw training samples after their transforms"),
     "cost": ("analysis_tools/estimate_cost.py", "estimate memory and hours of a training on a GPU"),
     "benchmark": ("run_benchmark.py", "compare methods over networks and seeds"),
+    "scenes": ("dataset_converters/make_scenes.py", "render the procedural scenes"),
     "demo": ("demo.py", "compare three trainings on the procedural scenes"),
 }
 USAGE = "usage: mmdrsl COMMAND [arguments]"

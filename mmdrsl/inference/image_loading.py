@@ -119,7 +119,8 @@ def pipeline_of(cfg: Config, *, tta: bool) -> list[dict]:
     Raises:
         ValueError: The config has none.
     """
-    dataset = cfg.get("test_dataloader", {}).get("dataset", {})
+    # None where a run tests nothing.
+    dataset = (cfg.get("test_dataloader") or {}).get("dataset", {})
     own = cfg.get("tta_pipeline") if tta else dataset.get("pipeline") or cfg.get("test_pipeline")
     if not own:
         wanted = "tta_pipeline" if tta else "test_dataloader.dataset.pipeline or test_pipeline"

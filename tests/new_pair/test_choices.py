@@ -1,0 +1,27 @@
+import pytest
+
+from mmdrsl.new_pair.choices import choose
+
+
+@pytest.mark.parametrize("size", [(1920, 1080), (1280, 720), (640, 480), (96, 64), (720, 1280)])
+@pytest.mark.parametrize("gigabytes", [None, 8.0, 24.0, 80.0])
+def test_the_crop_fits_into_the_scaled_image(size, gigabytes):
+    choices = choose(size, gigabytes=gigabytes, model=None, method=None)
+    width, height = choices.scale
+    # Nothing is enlarged, and the shape stays.
+    assert width <= size[0]
+    assert width / height == pytest.approx(size[0] / size[1], rel=0.02)
+    assert max(choices.crop) <= min(width, height)
+    assert all(side % 32 == 0 for side in choices.crop)
+    assert set(choices.reasons) == {"model", "method", "schedule", "scale", "crop", "batch_size"}
+
+
+def test_what_is_given_stays():
+    choices = choose((640, 480), gigabytes=None, model="segformer_b0", method="mic")
+    assert (choices.model, choices.method) == ("segformer_b0", "mic")
+    assert choices.reasons["model"] == "as given"
+
+
+def test_images_that_are_too_small():
+    with pytest.raises(ValueError, match="are 200 x 40 pixels, expected at least 64"):
+        choose((200, 40), gigabytes=None, model=None, method=None)

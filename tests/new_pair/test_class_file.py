@@ -1,0 +1,72 @@
+import json
+from collections import Counter
+
+import pytest
+
+from mmdrsl.datasets.label_spaces import LabelTable, get_label_space
+from mmdrsl.new_pair.class_file import read_classes, write_template
+
+
+def written(tmp_path, text, name="classes.yaml"):
+    path = tmp_path / name
+    path.write_text(text)
+    return path
+
+
+def test_ids_and_ignored_ones(tmp_path):
+    classes = read_classes(
+        written(tmp_path, "ids: {0: ignored, 7: road, 3: rock, 9: road, 255: ignored}")
+    )
+    assert classes.classes == ("road", "rock")
+    table = LabelTable.load(classes.table)
+    assert table.ids == {0: "ignored", 7: "road", 3: "rock", 9: "road", 255: "ignored"}
+    assert table.void == {"ignored"}
+    space = get_label_space(classes.label_space)
+    assert space.classes == ("road", "rock")
+    # Cityscapes' color for a class that it has, another one for the rest.
+    assert space.palette[0] == (128, 64, 128)
+    assert len(set(space.palette)) == 2
+
+
+def test_colors_of_yaml_and_json(tmp_path):
+    entries = {"128,64,128": "road", "0,0,142": "car", "1,2,3": "ignored"}
+    path = written(tmp_path, json.dumps({"colors": entries}), "classes.json")
+    classes = read_classes(path)
+    assert classes.values() == {(128, 64, 128), (0, 0, 142), (1, 2, 3)}
+    assert classes.palette == ((128, 64, 128), (0, 0, 142))
+    assert LabelTable.load(classes.table).colors[(0, 0, 142)] == "car"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "", "[]", "a: 1", "ids: []", "ids: {0: road}", "ids: {0: road, 1: road}", "ids: {x: road, 1: car}",
+        "ids: {0: road, 70000: car}", "colors: {'1,2': road, '1,2,3': car}", "ids: {0: road", "\x00",
+        "ids: {0: road, 1: car}\ncolors: {'1,2,3': car}", "ids: {0: road, 1: ignored}",
+    ],
+)  # fmt: skip
+def test_anything_else_names_the_file(tmp_path, text):
+    path = written(tmp_path, text)
+    with pytest.raises(ValueError, match=str(path)):
+        read_classes(path)
+
+
+def test_no_file(tmp_path):
+    with pytest.raises(FileNotFoundError, match="no file of classes"):
+        read_classes(tmp_path / "classes.yaml")
+
+
+@pytest.mark.parametrize(
+    "pixels", [Counter({7: 75, 0: 25}), Counter({(1, 2, 3): 75, (9, 9, 9): 25})]
+)
+def test_a_filled_in_template_is_a_file_of_classes(tmp_path, pixels):
+    path = tmp_path / "new" / "classes.yaml"
+    write_template(path, pixels)
+    text = path.read_text()
+    assert "75.00 %" in text
+    path.write_text(text.replace("class_0", "road").replace("class_1", "car"))
+    classes = read_classes(path)
+    assert classes.classes == ("road", "car")
+    assert classes.values() == set(pixels)
+    with pytest.raises(FileExistsError):
+        write_template(path, pixels)

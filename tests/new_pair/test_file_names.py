@@ -1,0 +1,42 @@
+import pytest
+
+from mmdrsl.new_pair.file_names import find_namings
+
+
+@pytest.mark.parametrize(
+    ("images", "labels"),
+    [
+        (["1.png", "2.png"], ["1.png", "2.png"]),
+        (["a/1.jpg", "b/1.jpg"], ["a/1.png", "b/1.png"]),
+        (
+            ["x/x_0_leftImg8bit.png", "y/y_10_leftImg8bit.png"],
+            ["x/x_0_gtFine_labelIds.png", "y/y_10_gtFine_labelIds.png"],
+        ),
+        (["rgb_1.png", "rgb_22.png"], ["ss_1.png", "ss_22.png"]),
+        (["s1/rgb/7.png", "s2/rgb/7.png"], ["s1/seg/7.png", "s2/seg/7.png"]),
+        (["img_1_rgb.jpg", "img_2_rgb.jpg"], ["img_1_road.png", "img_2_road.png"]),
+        (["1.jpg", "10.jpg", "11.jpg"], ["1_label.png", "10_label.png", "11_label.png"]),
+    ],
+)
+def test_each_image_gets_its_label(images, labels):
+    (naming,) = find_namings(images, labels[::-1])
+    assert [naming.label_name(image) for image in images] == labels
+
+
+def test_several_labels_for_each_image_are_all_named():
+    images = ["a_1.png", "a_2.png"]
+    labels = [f"a_{n}_{kind}.png" for n in (1, 2) for kind in ("ids", "color")]
+    assert {naming.label_name("a_7.png") for naming in find_namings(images, labels)} == {
+        "a_7_ids.png",
+        "a_7_color.png",
+    }
+
+
+def test_the_naming_that_covers_most_images_is_taken():
+    images = ["1.png", "2.png", "3.png"]
+    (naming,) = find_namings(images, ["1_a.png", "2_a.png", "1_b.png"])
+    assert naming.label_name("3.png") == "3_a.png"
+
+
+def test_names_without_anything_in_common():
+    assert find_namings(["x.png", "z.png"], ["u.png", "w.png"]) == []

@@ -1,0 +1,131 @@
+"""Write the config of a training on your own images and labels, and examine the data.
+
+python tools/new_pair.py --source IMAGES LABELS --classes FILE --target FOLDER|VIDEO --out DIR
+    [--val IMAGES LABELS] [--target-labels IMAGES LABELS] [--model NAME] [--method NAME]
+
+Looks at the files: endings, sizes, how labels are named, which ids or colors they hold. --classes says which class an
+id or color is; without it a template with the ids found is written to DIR/classes.yaml, to be filled in. --val are
+labeled target images for the evaluation alone, --target-labels a few that are learned from. DIR/config.py is a training
+that starts as it is. Exit status: 0, 1 where the examination of the data finds problems, 2 where no config can be
+written, 3 where a template was written.
+"""
+
+from __future__ import annotations
+
+import argparse
+import shlex
+import sys
+from pathlib import Path
+
+import mmdrsl  # noqa: F401 - registers the datasets before a config is built
+from mmdrsl.atomic_files import replacing
+from mmdrsl.datasets.inspection.config_domains import read_config
+from mmdrsl.datasets.inspection.domain_report import inspect_config
+from mmdrsl.datasets.inspection.page import render_page
+from mmdrsl.installation import configs_folder
+from mmdrsl.new_pair.choices import choose, gpu_gigabytes
+from mmdrsl.new_pair.class_file import PairClasses, read_classes, write_template
+from mmdrsl.new_pair.config_text import config_text
+from mmdrsl.new_pair.look import Labeled, look_at_labeled, look_at_target
+
+
+def parse_args() -> argparse.Namespace:
+    """Read the command line."""
+    parser = argparse.ArgumentParser(description="Write the config of a pair of your own")
+    for option, text in (
+        ("--source", "labeled source images"),
+        ("--val", "labeled target images, for the evaluation alone"),
+        ("--target-labels", "labeled target images to learn from"),
+    ):
+        parser.add_argument(
+            option,
+            nargs=2,
+            type=Path,
+            metavar=("IMAGES", "LABELS"),
+            required=option == "--source",
+            help=text,
+        )
+    parser.add_argument("--target", required=True, type=Path, help="images or videos, unlabeled")
+    parser.add_argument("--classes", type=Path, help="YAML or JSON of ids or colors and names")
+    parser.add_argument("--model", choices=_names("models"), help="network")
+    parser.add_argument("--method", choices=_names("methods"), help="method; default: DRSL")
+    parser.add_argument("--out", required=True, type=Path, help="folder of the config")
+    return parser.parse_args()
+
+
+def _names(folder: str) -> list[str]:
+    paths = sorted((configs_folder() / "_base_" / folder).glob("*.py"))
+    return [path.stem for path in paths if path.stem not in ("adaptor", "auxiliary_classifier")]
+
+
+def check_values(classes: PairClasses, path: Path, found: dict[str, Labeled]) -> None:
+    """Compare the ids or colors of the labels with those of the file of classes.
+
+    Raises:
+        ValueError: Labels hold something that the file does not name.
+    """
+    for option, labeled in found.items():
+        unknown = sorted(map(str, set(labeled.pixels) - classes.values()))
+        if unknown:
+            raise ValueError(
+                f"{path} does not name {', '.join(unknown)}, which labels of {option} hold: add them, as 'ignored' "
+                "where they are no class"
+            )
+
+
+def main() -> int:
+    """Look, choose, write, examine; return the exit status."""
+    args = parse_args()
+    config = args.out / "config.py"
+    try:
+        if config.exists():
+            raise ValueError(f"{config} exists: choose another --out, or remove it")
+        options = {
+            "--source": args.source,
+            "--val": args.val,
+            "--target-labels": args.target_labels,
+        }
+        found = {name: look_at_labeled(*given) for name, given in options.items() if given}
+        target = look_at_target(args.target)
+        for name, labeled in found.items():
+            print(f"{name}: {labeled.describe()}")
+        print(f"--target: {target.describe()}")
+        if args.classes is None:
+            template = args.out / "classes.yaml"
+            write_template(template, found["--source"].pixels)
+            print(
+                f"\nName the classes in {template}, then run this again with --classes {template}."
+            )
+            return 3
+        classes = read_classes(args.classes)
+        check_values(classes, args.classes, found)
+        choices = choose(
+            target.size, gigabytes=gpu_gigabytes(), model=args.model, method=args.method
+        )
+        text = config_text(
+            path=config,
+            command=shlex.join(["mmdrsl", "new-pair", *sys.argv[1:]]),
+            classes=classes,
+            choices=choices,
+            source=found["--source"],
+            target=target,
+            validation=found.get("--val"),
+            target_labels=found.get("--target-labels"),
+        )
+        args.out.mkdir(parents=True, exist_ok=True)
+        with replacing(config) as temporary:
+            temporary.write_text(text, encoding="utf-8")
+        print(f"\n{config} is written.")
+        for name, reason in choices.reasons.items():
+            print(f"  {name} = {getattr(choices, name)}: {reason}")
+        reports = inspect_config(read_config(str(config)))
+    except (OSError, ValueError) as error:
+        print(f"new_pair: {error}", file=sys.stderr)
+        return 2
+    print("\n" + render_page(reports, f"Data of {config}"))
+    print(f"\nNow: mmdrsl train {config}")
+    return 1 if any(report.problems for report in reports.values()) else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
