@@ -43,18 +43,21 @@ def check_image_file(data: bytes, file_format: str, path: str) -> None:
         _check_tiff(data, path)
 
 
-def check_png(data: bytes, path: str) -> None:
+def check_png(data: bytes, path: str) -> bytes:
     """Check the checksums of a whole PNG file, which decoders skip in part.
 
     Args:
         data: Content of the file.
         path: Name for messages.
 
+    Returns:
+        The compressed pixels.
+
     Raises:
         ValueError: If a checksum is wrong, the end is missing, or there are several pictures.
     """
     position = len(_PNG_SIGNATURE)
-    kind = b""
+    kind, pixels = b"", []
     while kind != b"IEND":
         length = int.from_bytes(data[position : position + 4], "big")
         content = data[position + 4 : position + 8 + length]
@@ -68,7 +71,35 @@ def check_png(data: bytes, path: str) -> None:
             raise ValueError(
                 f"{path} is an animated PNG, which decoders show differently: save a single picture"
             )
+        if kind == b"IDAT":
+            pixels.append(content[4:])
         position += 12 + length
+    return b"".join(pixels)
+
+
+def check_png_rows(compressed: bytes, size: tuple[int, int], bits: int, path: str) -> None:
+    """Check that a PNG file of one channel, not interlaced, has all its rows; Pillow fills missing ones with zeros.
+
+    Args:
+        compressed: What `check_png` returns.
+        size: Width and height.
+        bits: Bits per pixel.
+        path: Name for messages.
+
+    Raises:
+        ValueError: If rows are missing.
+    """
+    width, height = size
+    # A row begins with the number of its filter.
+    row = 1 + -(-width * bits // 8)
+    try:
+        found = len(zlib.decompress(compressed)) // row
+    except zlib.error as error:
+        raise ValueError(
+            f"cannot decode {path} ({error}): the file is damaged, restore it"
+        ) from error
+    if found < height:
+        raise ValueError(f"cannot decode {path}: it has {found} of {height} rows, restore the file")
 
 
 def check_jpeg(data: bytes, path: str) -> None:

@@ -225,7 +225,7 @@ class LabelledImageDataset(BaseSegDataset):
 
         Raises:
             FileNotFoundError: If a folder, list file or image is missing.
-            ValueError: If no image is found, a listed one does not fit the patterns, or an image would be its own
+            ValueError: If no image is found, a listed one is none of the dataset's, or an image would be its own
                 label.
         """
         check_folder(self.data_root, "data_root")
@@ -238,8 +238,8 @@ class LabelledImageDataset(BaseSegDataset):
         if not names or (self.ann_file and len(names) < len(found)):
             strange = next(name for name, label in pairs.items() if label is None)
             raise ValueError(
-                f"{len(found) - len(names)} of {len(found)} images in {img_dir} have other names than file_patterns "
-                f"says, for instance {strange}: correct the pattern of img_path, or the list"
+                f"{len(found) - len(names)} of {len(found)} images in {img_dir} are none of {type(self).__name__}, for "
+                f"instance {strange}: correct the dataset's options, file_patterns, or the list"
             )
         images = [os.path.join(img_dir, name) for name in names]
         labels = self._labels_as_spelled(label_dir, [str(pairs[name]) for name in names])

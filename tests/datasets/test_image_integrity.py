@@ -39,10 +39,10 @@ def chunk(kind, content):
     return struct.pack(">I", len(content)) + body + struct.pack(">I", zlib.crc32(body))
 
 
-def palette_png(rows, *, height=6, width=8, extra=b""):
+def palette_png(rows, *, height=6, width=8, extra=b"", interlaced=0):
     """A palette PNG, written by hand, which may have fewer rows than it says."""
     raw = b"".join(b"\0" + bytes([row % 3] * width) for row in range(rows))
-    header = struct.pack(">IIBBBBB", width, height, 8, 3, 0, 0, 0)
+    header = struct.pack(">IIBBBBB", width, height, 8, 3, 0, 0, interlaced)
     chunks = chunk(b"IHDR", header) + extra + chunk(b"PLTE", bytes(9))
     return b"\x89PNG\r\n\x1a\n" + chunks + chunk(b"IDAT", zlib.compress(raw)) + chunk(b"IEND", b"")
 
@@ -51,9 +51,12 @@ def test_labels_with_too_few_rows(tmp_path):
     path = tmp_path / "a.png"
     path.write_bytes(palette_png(6))
     assert read_raw_ids(str(path))[:, 0].tolist() == [0, 1, 2, 0, 1, 2]
+    path.write_bytes(palette_png(6, interlaced=1))
+    with pytest.raises(ValueError, match=r"cannot decode the label .*a\.png"):
+        read_raw_ids(str(path))
     for rows in (5, 1, 0):
         path.write_bytes(palette_png(rows))
-        with pytest.raises(ValueError, match=r"cannot decode the label .*a\.png"):
+        with pytest.raises(ValueError, match=rf"cannot decode .*a\.png: it has {rows} of 6 rows"):
             read_raw_ids(str(path))
         with pytest.raises(ValueError, match=r"a\.png"):
             LoadImage().transform({"img_path": str(path)})

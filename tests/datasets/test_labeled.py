@@ -317,7 +317,7 @@ def test_synthia_sf_leaves_other_folders_out(tmp_path):
     (tmp_path / "SEQ1/RGBLeft/0.png").rename(tmp_path / "SEQ1/RGBLeft/1.png")
     assert orphan_labels(dataset) == [str(tmp_path / "SEQ1/GTLeft/0.png")]
     (tmp_path / "SEQ1/RGBLeft/1.png").unlink()
-    with pytest.raises(ValueError, match=r"3 of 3 images in .* other names than file_patterns"):
+    with pytest.raises(ValueError, match=r"3 of 3 images in .* none of SYNTHIASFDataset"):
         SYNTHIASFDataset(data_root=str(tmp_path))
 
 

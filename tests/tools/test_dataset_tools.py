@@ -10,6 +10,8 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+from mmengine.config import Config
+from mmseg.registry import DATASETS
 from PIL import Image
 
 from mmdrsl.scenes.writer import write_scenes
@@ -358,8 +360,6 @@ def test_browse_draws_pseudo_labels_and_mmseg_configs(scenes, monkeypatch, tmp_p
 
 def test_browsed_label_lies_over_its_image(monkeypatch, tmp_path):
     """The lower picture is the image mixed with the palette, pixel by pixel."""
-    from mmseg.registry import DATASETS
-
     from mmdrsl.datasets.inspection.browse import draw_pair
 
     config = mmseg_config(tmp_path)
@@ -401,3 +401,27 @@ def test_own_pair_of_the_how_to_page(tmp_path, check, monkeypatch):
     assert found["source"] == {"images": 3, "pixels": expected, "problems": [], "remarks": []}
     assert found["target"] == {"images": 3, "pixels": {}, "problems": [], "remarks": []}
     assert browse(monkeypatch, config, tmp_path / "pictures")[0] == 0
+
+
+def test_own_files_of_the_how_to_page(tmp_path, monkeypatch):
+    """Colors and names as the page has them, with the table in the config and in a JSON file."""
+    page = (ROOT / "docs/datasets.md").read_text()
+    blocks = {
+        name: page.split(f"<!-- {name} -->")[1].split(f"```{kind}\n")[1].split("```")[0]
+        for name, kind in (("own files", "python"), ("own table", "json"))
+    }
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "mine.py").write_text(blocks["own files"])
+    (tmp_path / "table.json").write_text(blocks["own table"])
+    folder = tmp_path / "data/mine/painted/s1"
+    for kind in ("rgb", "seg"):
+        (folder / kind).mkdir(parents=True)
+    cv2.imwrite(str(folder / "rgb/1.jpg"), np.full((*SIZE, 3), 90, np.uint8))
+    colors = np.zeros((*SIZE, 3), np.uint8)
+    colors[1], colors[2:] = (128, 64, 128), (0, 0, 255)
+    Image.fromarray(colors).save(folder / "seg/1.png")
+    source = Config.fromfile(tmp_path / "mine.py").painted
+    for table in (source.table, "table.json"):
+        dataset = DATASETS.build({**source, "table": table})
+        label = dataset[0]["data_samples"].gt_sem_seg.data[0].numpy()
+        assert [np.unique(row).tolist() for row in label[:4]] == [[255], [0], [1], [1]]

@@ -2,6 +2,7 @@
 
 import io
 from collections.abc import Sequence
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -13,13 +14,16 @@ from mmseg.registry import TRANSFORMS
 from PIL import Image
 
 from mmdrsl.datasets.image_header import ImageHeader, read_header
-from mmdrsl.datasets.image_integrity import check_image_file, check_png
+from mmdrsl.datasets.image_integrity import check_image_file, check_png, check_png_rows
 from mmdrsl.datasets.label_spaces import IGNORE_INDEX, Color
 
 # OpenCV decodes color as blue, green, red.
 _CHANNELS = {"red": 2, "green": 1, "blue": 0}
 _EIGHT_BITS = "8"
 _MASK = "mask"
+_NO_COLOR = 65535
+# The byte of a PNG's header that says whether rows are stored in several passes.
+_PNG_INTERLACED = 28
 _MAX_LISTED = 5
 
 
@@ -65,22 +69,20 @@ def read_raw_ids(path: str, channel: str | tuple[Color, ...] | None = None) -> n
         raise ValueError(
             f"the label {path} is {header.file_format}: labels are PNG, since other formats may change ids"
         )
-    check_png(data, path)
-    decoded = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
-    if decoded is None:
-        raise ValueError(f"cannot decode the label {path}: the file is damaged, restore it")
-    if channel is not None and not isinstance(channel, str):
-        return _color_ids(np.asarray(decoded), channel, path)
-    if header.palette or (is_mask and header.bits == 1):
-        # OpenCV gives colors rather than indices, and stretches bits to 0 and 255.
-        ids = _stored_values(data, path)
-    elif header.bits < 8:
+    compressed = check_png(data, path)
+    # OpenCV gives the colors of a palette rather than its indices, and stretches bits to 0 and 255.
+    by_pillow = header.palette or (is_mask and header.bits == 1)
+    if by_pillow and (channel is None or isinstance(channel, str)):
+        ids = _stored_values(data, compressed, header, path)
+    elif header.bits < 8 and not header.palette:
         raise ValueError(
             f"the label {path} is gray with {header.bits} bits per pixel, which readers stretch "
             "to 0..255: save it with 8 bits, or give a label table of the ids 0 and 1 for masks of 1 bit"
         )
     else:
-        ids = np.asarray(decoded)
+        ids = _decoded(data, path)
+    if channel is not None and not isinstance(channel, str):
+        return _color_ids(ids, channel, path)
     num_channels = 1 if ids.ndim == 2 else ids.shape[2]
     found = f"{num_channels} channel(s) of {ids.dtype}"
     if channel is None:
@@ -288,8 +290,22 @@ def _read_bytes(path: str) -> bytes:
     return data
 
 
-def _stored_values(data: bytes, path: str) -> npt.NDArray[Any]:
+def _decoded(data: bytes, path: str) -> npt.NDArray[Any]:
+    """Decode a label without changing the type of its channels."""
+    decoded = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
+    if decoded is None:
+        raise ValueError(f"cannot decode the label {path}: the file is damaged, restore it")
+    return np.asarray(decoded)
+
+
+def _stored_values(
+    data: bytes, compressed: bytes, header: ImageHeader, path: str
+) -> npt.NDArray[Any]:
     """Decode indices of a palette, or single bits as 0 and 1, with Pillow."""
+    if data[_PNG_INTERLACED]:
+        _decoded(data, path)
+    else:
+        check_png_rows(compressed, header.size, header.bits, path)
     try:
         with Image.open(io.BytesIO(data)) as image:
             return np.asarray(image).astype(np.uint8)
@@ -297,6 +313,15 @@ def _stored_values(data: bytes, path: str) -> npt.NDArray[Any]:
         raise ValueError(
             f"cannot decode the label {path}: {error}; the file is damaged, restore it"
         ) from error
+
+
+@lru_cache(maxsize=4)
+def _color_lookup(colors: tuple[Color, ...]) -> npt.NDArray[np.uint16]:
+    """Position of each of the 2**24 colors, `_NO_COLOR` for others."""
+    lookup = np.full(1 << 24, _NO_COLOR, np.uint16)
+    for position, (red, green, blue) in enumerate(colors):
+        lookup[red << 16 | green << 8 | blue] = position
+    return lookup
 
 
 def _color_ids(
@@ -315,10 +340,8 @@ def _color_ids(
         )
     blue, green, red = (decoded[..., index].astype(np.int32) for index in range(3))
     found = red << 16 | green << 8 | blue
-    codes = np.array([r << 16 | g << 8 | b for r, g, b in colors], np.int32)
-    order = np.argsort(codes)
-    places = np.searchsorted(codes[order], found).clip(max=len(codes) - 1)
-    unknown = codes[order][places] != found
+    ids = _color_lookup(colors)[found]
+    unknown = ids == _NO_COLOR
     if unknown.any():
         values, counts = np.unique(found[unknown], return_counts=True)
         listed = [
@@ -330,7 +353,7 @@ def _color_ids(
             f"the label {path} holds colors that its label table does not list: {', '.join(listed[:_MAX_LISTED])}"
             f"{more}; list them, or give the file as it was drawn, without smooth edges or compression"
         )
-    return order.astype(np.uint16)[places]
+    return ids
 
 
 def _upright(image: npt.NDArray[Any], header: ImageHeader) -> npt.NDArray[Any]:
