@@ -65,7 +65,7 @@ def test_commands_of_the_command_line_exist(page):
     assert {command for command, _ in used} <= set(mmdrsl_cli.TOOLS)
     for _, arguments in used:
         for name in re.findall(r"(?<=\s)(?:configs/)?\w+/\w+\.py\b", arguments):
-            if not name.startswith("my_folder"):
+            if not name.startswith(("my_folder", "mine/")):
                 assert (ROOT / "configs" / name.removeprefix("configs/")).is_file(), name
 
 
