@@ -5,7 +5,11 @@ from __future__ import annotations
 import io
 import os
 import re
+import tempfile
+import threading
 import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import BinaryIO
 
 from PIL import Image
@@ -16,6 +20,12 @@ _JPEG_END = b"\xff\xd9"
 # A marker is no stuffed zero, no restart (d0 to d7) and no fill byte.
 _JPEG_MARKER = re.compile(rb"\xff[\x01-\xcf\xd8-\xfe]")
 _JPEG_STANDALONE = (0x01, 0xD8)
+_JPEG_SCAN = 0xDA
+# Compressed pixels hardly ever have as many zeros; plain areas with tables of their own may.
+_SUSPICIOUS = bytes(64)
+_COMPLAINT = b"Corrupt JPEG data"
+_STANDARD_ERROR = 2
+_one_at_a_time = threading.Lock()
 _CUT_JPEG = (
     "{path} has no end-of-image marker ({length} bytes): the JPEG file is cut short or filled with zeros; restore it, "
     "or leave it out with ann_file"
@@ -121,6 +131,58 @@ def check_jpeg(data: bytes, path: str) -> None:
             # Pictures inside of a segment, such as a thumbnail, have ends of their own.
             position += max(2, int.from_bytes(data[position : position + 2], "big"))
     raise ValueError(_CUT_JPEG.format(path=path, length=len(data)))
+
+
+@contextmanager
+def refusing_zeros(data: bytes, file_format: str, path: str) -> Iterator[None]:
+    """Refuse a JPEG file with zeros in its middle, if the decoder that runs in the block complains of it.
+
+    The decoder only writes to the process's standard error, which is read where a file has long runs of zeros.
+
+    Args:
+        data: Content of the file.
+        file_format: Pillow's name of the format.
+        path: Name for messages.
+
+    Yields:
+        Nothing; the block decodes the file.
+
+    Raises:
+        ValueError: The decoder complained.
+    """
+    if file_format not in ("JPEG", "MPO") or data.find(_SUSPICIOUS, _first_scan(data)) < 0:
+        yield
+        return
+    with _one_at_a_time, tempfile.TemporaryFile() as said:
+        kept = os.dup(_STANDARD_ERROR)
+        os.dup2(said.fileno(), _STANDARD_ERROR)
+        try:
+            yield
+        finally:
+            os.dup2(kept, _STANDARD_ERROR)
+            os.close(kept)
+        said.seek(0)
+        lines = said.readlines()
+    complaints = [line for line in lines if line.startswith(_COMPLAINT)]
+    # Other threads may have written, too.
+    os.write(_STANDARD_ERROR, b"".join(line for line in lines if line not in complaints))
+    if complaints:
+        raise ValueError(
+            f"{path} is damaged in its middle ({complaints[0].decode().strip()}): restore the file, or leave it out "
+            "with ann_file"
+        )
+
+
+def _first_scan(data: bytes) -> int:
+    """Where the compressed pixels of a JPEG file begin; the segments before may well have zeros."""
+    position = 0
+    while (found := _JPEG_MARKER.search(data, position)) is not None:
+        marker, position = data[found.end() - 1], found.end()
+        if marker == _JPEG_SCAN:
+            break
+        if marker not in _JPEG_STANDALONE:
+            position += max(2, int.from_bytes(data[position : position + 2], "big"))
+    return position
 
 
 def check_jpeg_end(file: BinaryIO, path: str) -> None:

@@ -1,4 +1,5 @@
 import io
+import os
 import struct
 import zlib
 
@@ -108,6 +109,30 @@ def test_jpeg_that_ends_early(tmp_path, kind):
                 LoadImage().transform({"img_path": str(path)})
             with pytest.raises(ValueError, match=r"photo\.jpg has no end-of-image marker"):
                 UnlabelledDataset(data_root=str(tmp_path))
+
+
+@pytest.mark.parametrize("kind", ["baseline", "progressive", "exif"])
+def test_jpeg_with_zeros_in_its_middle(tmp_path, kind, capfd):
+    data = jpegs()[kind]
+    path = tmp_path / "photo.jpg"
+    for start in (len(data) // 2, len(data) * 2 // 3):
+        path.write_bytes(data[:start] + bytes(800) + data[start + 800 :])
+        with pytest.raises(ValueError, match=r"photo\.jpg is damaged in its middle \(Corrupt JPEG"):
+            LoadImage().transform({"img_path": str(path)})
+    os.write(2, b"still there\n")
+    assert "still there" in capfd.readouterr().err
+
+
+def test_plain_areas_and_zeros_in_the_head_of_a_jpeg(tmp_path):
+    path = tmp_path / "photo.jpg"
+    plain = np.full((512, 512, 3), 128, np.uint8)
+    plain[:8] = 100
+    exif = Image.Exif()
+    exif[0x010E] = "\0" * 500
+    for options in (dict(optimize=True), dict(exif=exif), dict(optimize=True, progressive=True)):
+        Image.fromarray(plain).save(path, "JPEG", **options)
+        assert bytes(64) in path.read_bytes()
+        assert LoadImage().transform({"img_path": str(path)})["img"].shape == (512, 512, 3)
 
 
 def test_tiff_with_a_damaged_middle(tmp_path):

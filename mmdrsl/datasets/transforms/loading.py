@@ -14,7 +14,12 @@ from mmseg.registry import TRANSFORMS
 from PIL import Image
 
 from mmdrsl.datasets.image_header import ImageHeader, read_header
-from mmdrsl.datasets.image_integrity import check_image_file, check_png, check_png_rows
+from mmdrsl.datasets.image_integrity import (
+    check_image_file,
+    check_png,
+    check_png_rows,
+    refusing_zeros,
+)
 from mmdrsl.datasets.label_spaces import IGNORE_INDEX, Color
 
 # OpenCV decodes color as blue, green, red.
@@ -174,7 +179,8 @@ class LoadImage(BaseTransform):
             )
         check_image_file(data, header.file_format, path)
         encoded = np.frombuffer(data, np.uint8)
-        image = cv2.imdecode(encoded, cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION)
+        with refusing_zeros(data, header.file_format, path):
+            image = cv2.imdecode(encoded, cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION)
         if image is None or image.size == 0:
             raise ValueError(
                 f"cannot decode the image {path} ({encoded.size} bytes): it is cut short, damaged "
