@@ -1,7 +1,6 @@
 """UrbanSyn."""
 
 from collections.abc import Mapping
-from pathlib import PurePosixPath
 from typing import ClassVar
 
 from mmseg.registry import DATASETS
@@ -27,33 +26,7 @@ class UrbanSynDataset(LabelledImageDataset):
 
     TABLE: ClassVar[LabelTable] = URBANSYN_TABLE
     DATA_PREFIX: ClassVar[Mapping[str, str]] = {"img_path": "rgb", "seg_map_path": "ss"}
-
-    def label_name(self, name: str) -> str | None:
-        """Name of the label of an image.
-
-        Args:
-            name: Path of an image below its folder.
-
-        Returns:
-            The label's path below its folder; None where the file is none of the dataset's images.
-        """
-        return _with_start(super().label_name(name), "rgb_", "ss_")
-
-    def image_name(self, label: str) -> str | None:
-        """Name of the image of a label: the inverse of `label_name`.
-
-        Args:
-            label: Path of a label below its folder.
-
-        Returns:
-            The image's path below its folder; None where the file is none of the dataset's labels.
-        """
-        return _with_start(super().image_name(label), "ss_", "rgb_")
-
-
-def _with_start(name: str | None, old: str, new: str) -> str | None:
-    """The path with another beginning of the file's name; None where it begins otherwise."""
-    if name is None or not PurePosixPath(name).name.startswith(old):
-        return None
-    path = PurePosixPath(name)
-    return str(path.with_name(new + path.name[len(old) :]))
+    FILE_PATTERNS: ClassVar[Mapping[str, str]] = {
+        "img_path": "rgb_*.png",
+        "seg_map_path": "ss_*.png",
+    }

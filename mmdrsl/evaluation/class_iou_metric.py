@@ -218,6 +218,11 @@ class ClassIoUMetric(BaseMetric):
         if not groups:
             raise ValueError("No image was evaluated: the validation dataset is empty.")
         total = np.sum(list(groups.values()), axis=0)
+        if not total.any():
+            raise ValueError(
+                "No pixel of the evaluated images has a label: test labeled images with LoadLabels in their pipeline, "
+                "or only write predictions with format_only=True and output_dir."
+            )
         scored = self.classes if self.prediction_space is None else self.prediction_space.classes
         whole = self._scores(total, scored)
         metrics = {

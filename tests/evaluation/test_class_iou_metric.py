@@ -130,6 +130,16 @@ def test_images_without_labels_name_the_remedy(tmp_path):
     assert (tmp_path / "a.png").is_file()
 
 
+def test_images_of_which_every_pixel_is_ignored_name_the_remedy():
+    """An unlabeled dataset with LoadPseudoLabels gives such labels."""
+    ignored = [
+        {**item, "gt_sem_seg": dict(data=torch.full_like(item["gt_sem_seg"]["data"], 255))}
+        for item in samples()
+    ]
+    with pytest.raises(ValueError, match=r"No pixel .* has a label: .*format_only=True"):
+        evaluate(build(), ignored)
+
+
 def test_format_only(tmp_path):
     metric = build(format_only=True, output_dir=str(tmp_path))
     items = [
