@@ -22,8 +22,10 @@ from mmengine.registry import init_default_scope
 from mmengine.utils.dl_utils import set_multi_processing
 
 import mmdrsl  # noqa: F401 - registers everything before a config is built
+from mmdrsl.engine.config_options import override
 from mmdrsl.engine.labeling import build_labeling
 from mmdrsl.engine.launch import join_cpu_process_group, read_config
+from mmdrsl.engine.tool_end import writing
 from mmdrsl.pseudo_labels.artifact import PseudoLabelArtifact
 from mmdrsl.pseudo_labels.label_analysis import artifact_quality, labeled_among
 from mmdrsl.pseudo_labels.labeler import model_hash
@@ -58,13 +60,11 @@ def parse_args() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def main() -> None:
-    """Label, or say that the labels are there."""
-    args = parse_args()
+def label(args: argparse.Namespace) -> None:
+    """Label what is not labeled yet."""
     os.environ.setdefault("LOCAL_RANK", str(args.local_rank))
     cfg = read_config(args.config)
-    if args.cfg_options is not None:
-        cfg.merge_from_dict(args.cfg_options)
+    override(cfg, args.cfg_options)
     if not Path(args.checkpoint).is_file():
         raise FileNotFoundError(
             f"There is no checkpoint {args.checkpoint}: give a file such as work_dirs/RUN/iter_N.pth."
@@ -105,6 +105,8 @@ def main() -> None:
                 f"{args.out} holds another or a damaged round: {'; '.join(problems[:5])}. Remove the folder to label "
                 "again, or choose another."
             )
+        if is_main_process():
+            artifact.clear_leftovers()
     else:
         manifest = job.labeler.label(
             model=job.model,
@@ -130,6 +132,13 @@ def main() -> None:
             print(f"  right of the labels of {quality['images']} images, %:")
             for name, share in quality["precision"].items():
                 print(f"    {name:18s} {'-' if share is None else f'{100 * share:5.1f}'}")
+
+
+def main() -> None:
+    """Label, or say that the labels are there."""
+    args = parse_args()
+    with writing(args.out, tool="label", launcher=args.launcher):
+        label(args)
 
 
 if __name__ == "__main__":

@@ -24,7 +24,9 @@ from mmseg.registry import HOOKS
 
 import mmdrsl  # noqa: F401 - registers everything before a config is built
 from mmdrsl.engine.adaptation_hook import AdaptationHook
+from mmdrsl.engine.config_options import override
 from mmdrsl.engine.launch import read_config
+from mmdrsl.engine.tool_end import writing
 from mmdrsl.inference import (
     OutputFolder,
     PredictionRun,
@@ -101,8 +103,7 @@ def predict(args: argparse.Namespace) -> None:
     """Predict what is not complete."""
     inputs = find_inputs(args.inputs, out=args.out)
     cfg = read_config(args.config)
-    if args.cfg_options is not None:
-        cfg.merge_from_dict(args.cfg_options)
+    override(cfg, args.cfg_options)
     init_default_scope(cfg.get("default_scope", "mmseg"))
     window = None
     if args.window is not None:
@@ -151,13 +152,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     # MMEngine says at every config that it found the data.
     logging.disable(logging.INFO)
     try:
-        predict(args)
+        with writing(args.out, tool="predict"):
+            predict(args)
     except (ValueError, TypeError, OSError) as error:
         print(f"predict: {error}", file=sys.stderr)
         return 1
-    except KeyboardInterrupt:
-        print("\npredict: stopped; the same command continues", file=sys.stderr)
-        return 130
     return 0
 
 

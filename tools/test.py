@@ -12,12 +12,14 @@ from mmengine.config import DictAction
 from mmengine.runner import Runner
 
 import mmdrsl  # noqa: F401 - registers everything before a config is built
+from mmdrsl.engine.config_options import override
 from mmdrsl.engine.launch import (
     join_cpu_process_group,
     read_config,
     set_work_dir,
     wrap_for_cpu_ranks,
 )
+from mmdrsl.engine.tool_end import writing
 
 
 def parse_args() -> argparse.Namespace:
@@ -48,8 +50,7 @@ def main() -> None:
     os.environ.setdefault("LOCAL_RANK", str(args.local_rank))
     cfg = read_config(args.config)
     cfg.launcher = args.launcher
-    if args.cfg_options is not None:
-        cfg.merge_from_dict(args.cfg_options)
+    override(cfg, args.cfg_options)
     set_work_dir(cfg, args.config, args.work_dir)
     if not os.path.isfile(args.checkpoint):
         raise FileNotFoundError(
@@ -68,9 +69,17 @@ def main() -> None:
     if args.out is not None:
         evaluators = cfg.test_evaluator
         (evaluators[0] if isinstance(evaluators, list) else evaluators).output_dir = args.out
-    join_cpu_process_group(args.launcher)
-    wrap_for_cpu_ranks(cfg, args.launcher)
-    Runner.from_cfg(cfg).test()
+    # A training may be running in the work dir; what a test writes there has a folder of its own.
+    with writing(
+        args.out or cfg.work_dir,
+        tool="test",
+        launcher=args.launcher,
+        alone=args.out is not None,
+        go_on=lambda: "the same command starts again",
+    ):
+        join_cpu_process_group(args.launcher)
+        wrap_for_cpu_ranks(cfg, args.launcher)
+        Runner.from_cfg(cfg).test()
 
 
 if __name__ == "__main__":

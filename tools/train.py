@@ -13,6 +13,7 @@ from mmengine.config import DictAction
 from mmengine.runner import Runner
 
 import mmdrsl  # noqa: F401 - registers everything before a config is built
+from mmdrsl.engine.config_options import override
 from mmdrsl.engine.launch import (
     join_cpu_process_group,
     prefer_own_checkpoint,
@@ -21,6 +22,7 @@ from mmdrsl.engine.launch import (
     use_mixed_precision,
     wrap_for_cpu_ranks,
 )
+from mmdrsl.engine.tool_end import how_to_resume, writing
 
 
 def parse_args() -> argparse.Namespace:
@@ -51,18 +53,23 @@ def main() -> None:
     os.environ.setdefault("LOCAL_RANK", str(args.local_rank))
     cfg = read_config(args.config)
     cfg.launcher = args.launcher
-    if args.cfg_options is not None:
-        cfg.merge_from_dict(args.cfg_options)
+    override(cfg, args.cfg_options)
     if args.load_from is not None:
         cfg.load_from = args.load_from
     set_work_dir(cfg, args.config, args.work_dir)
     if args.amp:
         use_mixed_precision(cfg.optim_wrapper)
     cfg.resume = args.resume or cfg.get("resume", False)
-    prefer_own_checkpoint(cfg)
-    join_cpu_process_group(args.launcher)
-    wrap_for_cpu_ranks(cfg, args.launcher)
-    Runner.from_cfg(cfg).train()
+    with writing(
+        cfg.work_dir,
+        tool="train",
+        launcher=args.launcher,
+        go_on=lambda: how_to_resume(cfg.work_dir),
+    ):
+        prefer_own_checkpoint(cfg)
+        join_cpu_process_group(args.launcher)
+        wrap_for_cpu_ranks(cfg, args.launcher)
+        Runner.from_cfg(cfg).train()
 
 
 if __name__ == "__main__":

@@ -23,7 +23,9 @@ from mmengine.registry import init_default_scope
 
 import mmdrsl  # noqa: F401 - registers everything before a config is built
 from mmdrsl.datasets.inspection.config_domains import datasets_of
+from mmdrsl.engine.config_options import override
 from mmdrsl.engine.launch import join_cpu_process_group, read_config
+from mmdrsl.engine.tool_end import writing
 from mmdrsl.translation.export import translate_images
 from mmdrsl.translation.generator_translator import load_generator
 from mmdrsl.translation.translators import (
@@ -115,24 +117,24 @@ def main() -> None:
     args = parse_args()
     os.environ.setdefault("LOCAL_RANK", str(args.local_rank))
     cfg = read_config(args.config)
-    if args.cfg_options is not None:
-        cfg.merge_from_dict(args.cfg_options)
-    join_cpu_process_group(args.launcher)
-    if args.launcher != "none" and not is_distributed():
-        init_dist(args.launcher, **cfg.get("env_cfg", {}).get("dist_cfg", {}))
-    init_default_scope(cfg.get("default_scope", "mmseg"))
-    translator = build_translator(cfg, args)
-    images = images_of(cfg, "source")
-    kept = translate_images(
-        images=images,
-        references=images_of(cfg, "target") if translator.needs_reference else {},
-        translator=translator,
-        out=args.out,
-        seed=args.seed,
-        jpeg_quality=args.jpeg_quality,
-    )
-    if is_main_process():
-        print(f"{args.out}: {len(images)} images, {kept} of them were there already")
+    override(cfg, args.cfg_options)
+    with writing(args.out, tool="translate", launcher=args.launcher):
+        join_cpu_process_group(args.launcher)
+        if args.launcher != "none" and not is_distributed():
+            init_dist(args.launcher, **cfg.get("env_cfg", {}).get("dist_cfg", {}))
+        init_default_scope(cfg.get("default_scope", "mmseg"))
+        translator = build_translator(cfg, args)
+        images = images_of(cfg, "source")
+        kept = translate_images(
+            images=images,
+            references=images_of(cfg, "target") if translator.needs_reference else {},
+            translator=translator,
+            out=args.out,
+            seed=args.seed,
+            jpeg_quality=args.jpeg_quality,
+        )
+        if is_main_process():
+            print(f"{args.out}: {len(images)} images, {kept} of them were there already")
 
 
 if __name__ == "__main__":

@@ -7,6 +7,8 @@ from typing import Any
 
 from mmengine.config import Config
 
+from mmdrsl.engine.config_options import merged_with, what_is_wrong
+
 
 def has_parent(cfg: Any, name: str) -> bool:
     """Whether what holds the entry of a dotted name exists in a config; a ``type`` may begin a new entry."""
@@ -62,7 +64,7 @@ def _holds(found: Any, path: list[str], value: Any) -> bool:
 def merge_options(
     configs: Mapping[str, Config], options: Mapping[str, Any]
 ) -> dict[str, list[str]]:
-    """Override entries in every config that has their parent.
+    """Override entries in every config that has them, or whose types take them.
 
     Args:
         configs: Config by method, changed in place.
@@ -72,19 +74,31 @@ def merge_options(
         By method, the options that have no place in its config, so that it stays as it is.
 
     Raises:
-        ValueError: No config has the parent of an option.
+        ValueError: No config has a place for an option.
     """
     missed: dict[str, list[str]] = {method: [] for method in configs}
-    for name, value in options.items():
-        takers = [method for method, cfg in configs.items() if has_parent(cfg, name)]
-        if not takers:
-            raise ValueError(
-                f"--cfg-options {name}: none of {sorted(configs)} has {name.rpartition('.')[0]!r}; name an entry of "
-                "their configs."
-            )
-        for method, cfg in configs.items():
-            if method in takers:
-                cfg.merge_from_dict({name: value})
-            else:
+    refusals: dict[str, str] = {}
+    for method, cfg in configs.items():
+        fitting, merged = set(), cfg
+        for name, value in options.items():
+            # An option may bring the parent of a later one.
+            if has_parent(merged, name):
+                fitting.add(name)
+                merged = merged_with(merged, {name: value})
+        for name in options:
+            wrong = what_is_wrong(cfg, merged, name) if name in fitting else None
+            if wrong is not None:
+                refusals[name] = wrong
+            if wrong is not None or name not in fitting:
                 missed[method].append(name)
+    for name in options:
+        if all(name in names for names in missed.values()):
+            parent = f"{name.rpartition('.')[0]!r}; name an entry of their configs."
+            raise ValueError(
+                f"--cfg-options {name}: none of {sorted(configs)} has "
+                + (f"it: {refusals[name]}" if name in refusals else parent)
+            )
+    for method, cfg in configs.items():
+        taken = {name: value for name, value in options.items() if name not in missed[method]}
+        cfg.merge_from_dict(taken)
     return missed

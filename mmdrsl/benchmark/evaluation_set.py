@@ -12,7 +12,7 @@ from typing import Any
 
 from mmengine.config import Config
 
-from mmdrsl.atomic_files import file_hash
+from mmdrsl.atomic_files import file_hash, read_json
 from mmdrsl.datasets.inspection.config_domains import datasets_of
 from mmdrsl.datasets.inspection.domain_report import list_files
 from mmdrsl.datasets.label_spaces import IGNORE_INDEX, LabelSpace, get_label_space
@@ -79,8 +79,12 @@ def read_evaluation_set(
     _check_weight(target_weight)
     folder = folder.resolve()
     listed = _existing(folder / f"{split}.txt", "the list of images")
-    description = json.loads(_existing(folder / "classes.json", "names of the ids").read_text())
-    if not isinstance(description, dict) or not isinstance(description.get("ids"), dict):
+    description = read_json(
+        _existing(folder / "classes.json", "names of the ids"),
+        kind="table of names",
+        remedy="Expected the name of every id",
+    )
+    if not isinstance(description.get("ids"), dict):
         raise ValueError(
             f"{folder / 'classes.json'} has no 'ids': expected the name of every id, such as "
             '{"ids": {"0": "sky"}}.'

@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 from tqdm import tqdm
 
-from mmdrsl.atomic_files import replacing
+from mmdrsl.atomic_files import read_json, replacing, write_atomically
 from mmdrsl.datasets.daformer_index import write_daformer_index
 from mmdrsl.datasets.label_counts import count_label
 from mmdrsl.datasets.labeled import TRAIN_ID_SUFFIX, LabelledImageDataset
@@ -136,13 +136,13 @@ def _check_record(options: ConversionOptions) -> None:
     record = {"height": options.height, "jpeg_quality": options.jpeg_quality}
     path = out / _RECORD
     if path.is_file():
-        known = json.loads(path.read_text(encoding="utf-8"))
+        known = read_json(path, kind="record of a conversion", remedy="Name another folder")
         if known != record:
             raise ValueError(
                 f"{out} holds a conversion with {known}, asked for {record}: name another folder"
             )
     else:
-        path.write_text(json.dumps(record), encoding="utf-8")
+        write_atomically(path, json.dumps(record))
 
 
 def _pairs(dataset: LabelledImageDataset, root: Path, options: ConversionOptions) -> list[Pair]:

@@ -16,6 +16,7 @@ from mmengine.logging import MMLogger
 from mmseg.registry import METRICS
 from prettytable import PrettyTable
 
+from mmdrsl.atomic_files import replacing
 from mmdrsl.datasets.label_spaces import get_label_space
 from mmdrsl.evaluation.confusion import SubsetScores, confusion_matrix, subset_scores
 
@@ -163,8 +164,9 @@ class ClassIoUMetric(BaseMetric):
             )
         path = Path(str(self.output_dir), f"{name}.png")
         path.parent.mkdir(parents=True, exist_ok=True)
-        if not cv2.imwrite(str(path), predicted.cpu().numpy().astype(np.uint8)):
-            raise OSError(f"cannot write the prediction {path}: check output_dir and the disk.")
+        encoded = cv2.imencode(".png", predicted.cpu().numpy().astype(np.uint8))[1]
+        with replacing(path) as temporary:
+            temporary.write_bytes(encoded.tobytes())
 
     def _group(self, sample: dict) -> str:
         if self.group_pattern is None:

@@ -11,6 +11,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
+from mmdrsl.atomic_files import DiskFullError
 from mmdrsl.visualization.colors import Palette
 
 _LINE = 20
@@ -82,12 +83,14 @@ def replacing_video(
 
     Raises:
         OSError: OpenCV cannot write the file.
+        DiskFullError: The video lacks frames, as it does where the disk is full.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     # OpenCV finds the container by the ending, so that the temporary name lies in a folder of its own.
     with tempfile.TemporaryDirectory(dir=path.parent, prefix=".video_") as folder:
         made = Path(folder, path.name)
         writer = cv2.VideoWriter()
+        given = 0
 
         def write(frame: np.ndarray) -> None:
             picture = np.vstack([frame, legend(classes, palette, frame.shape[1])])
@@ -102,9 +105,23 @@ def replacing_video(
                     "install opencv-python with FFmpeg."
                 )
             writer.write(picture)
+            nonlocal given
+            given += 1
 
         try:
             yield write
         finally:
             writer.release()
+        # OpenCV keeps silent about a disk that is full.
+        found = _number_of_frames(made)
+        if found < given:
+            raise DiskFullError(path, f"Of {given} frames {found} could be written.")
         os.replace(made, path)
+
+
+def _number_of_frames(video: Path) -> int:
+    """Frames that a finished video announces; 0 where it cannot be opened."""
+    capture = cv2.VideoCapture(str(video))
+    count = capture.get(cv2.CAP_PROP_FRAME_COUNT)
+    capture.release()
+    return max(int(count), 0)

@@ -6,19 +6,27 @@
 
 from __future__ import annotations
 
-import fnmatch
 import hashlib
 import io
 import json
 import shutil
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 import numpy as np
 from PIL import Image
 
-from mmdrsl.atomic_files import file_hash, write_atomically
+from mmdrsl.atomic_files import (
+    file_hash,
+    is_number,
+    read_json,
+    remove_leftovers,
+    replacing,
+    write_atomically,
+)
+from mmdrsl.folder_lock import OF_ANY_FOLDER
 
 FORMAT_VERSION = 2
 MANIFEST = "manifest.json"
@@ -99,10 +107,8 @@ class PseudoLabelArtifact:
         """
         if not self.root.exists():
             return
-        present = {path.name for path in self.root.iterdir()}
-        for name in fnmatch.filter(present, f".{MANIFEST}.*.tmp"):
-            (self.root / name).unlink()
-            present.remove(name)
+        remove_leftovers(self.root)
+        present = {path.name for path in self.root.iterdir()} - OF_ANY_FOLDER
         # Of a finished round that lost its manifest the three folders are left.
         is_ours = bool(present & {MANIFEST, UNFINISHED}) or set(FOLDERS) <= present
         if present and not is_ours:
@@ -116,7 +122,14 @@ class PseudoLabelArtifact:
                 shutil.rmtree(self.root / folder)
         (self.root / MANIFEST).unlink(missing_ok=True)
         if not any(self.root.iterdir()):
-            self.root.rmdir()
+            # Not where it is a link, a mount point, or another's.
+            with suppress(OSError):
+                self.root.rmdir()
+
+    def clear_leftovers(self) -> None:
+        """Remove what a kill left in a complete round."""
+        remove_leftovers(self.root)
+        shutil.rmtree(self.root / UNFINISHED, ignore_errors=True)
 
     def write_image(
         self, image_id: str, labels: np.ndarray, confidence: np.ndarray, palette: list
@@ -133,6 +146,7 @@ class PseudoLabelArtifact:
             Hash of the label file.
 
         Raises:
+            DiskFullError: The disk is full; no part of the file is left.
             ValueError: The id leads out of the folder.
         """
         color = Image.fromarray(labels)
@@ -152,7 +166,8 @@ class PseudoLabelArtifact:
             path.parent.mkdir(parents=True, exist_ok=True)
             encoded = io.BytesIO()
             image.save(encoded, "png", compress_level=1)
-            path.write_bytes(encoded.getbuffer())
+            with replacing(path) as temporary:
+                temporary.write_bytes(encoded.getbuffer())
             digest = hashlib.sha256(encoded.getbuffer()).hexdigest()
         return digest
 
@@ -170,16 +185,21 @@ class PseudoLabelArtifact:
         path = self.root / MANIFEST
         if not path.is_file():
             return None
+        remedy = f"Delete {self.root} to label again"
+        content = read_json(path, kind="manifest of pseudo labels", remedy=remedy)
         try:
-            content = json.loads(path.read_text())
-            version = content.pop("format")
+            version = content.pop("format", None)
             if version != FORMAT_VERSION:
-                raise ValueError(f"format {version}, expected {FORMAT_VERSION}")
-            return RoundManifest(**content)
-        except (ValueError, KeyError, TypeError) as error:
+                raise ValueError(f"format {version!r}, expected {FORMAT_VERSION}")
+            manifest = RoundManifest(**content)
+            _check_types(manifest)
+            for image_id in manifest.images:
+                check_inside(self.root, image_id)
+        except (ValueError, TypeError) as error:
             raise ValueError(
-                f"{path} is not a manifest of pseudo labels ({error}). Delete {self.root} to label again."
+                f"{path} is no manifest of pseudo labels ({error}). {remedy}."
             ) from error
+        return manifest
 
     def problems(self, manifest: RoundManifest) -> list[str]:
         """Names of label files that are missing or differ from the manifest, with the reason."""
@@ -226,6 +246,12 @@ class PseudoLabelArtifact:
             found.append(
                 f"{self.root / MANIFEST}: made for the classes {manifest.classes}, expected {list(classes)}"
             )
+        others = sorted(manifest.images.keys() - images.keys())
+        if others:
+            found.append(
+                f"{self.root / MANIFEST}: labels {len(manifest.images)} images, the data set has {len(images)} and not "
+                f"{others[:3]}"
+            )
         found += [
             f"{self.label_path(name)}: not in the manifest"
             for name in images
@@ -242,6 +268,26 @@ class PseudoLabelArtifact:
                         f"{path}: size {label_size}, but {image_path} has {image_size} (width, height)"
                     )
         return found
+
+
+def _check_types(manifest: RoundManifest) -> None:
+    """Refuse a manifest whose entries are of another kind, or speak of classes that it does not name."""
+    shares = {"thresholds", "kept_share", "scores"}
+    for name, value in asdict(manifest).items():
+        if name in shares:
+            fits = isinstance(value, dict) and all(map(is_number, value.values()))
+            fits = fits and (name == "scores" or value.keys() <= set(manifest.classes))
+        elif name == "images":
+            fits = isinstance(value, dict) and all(isinstance(each, str) for each in value.values())
+        elif name == "classes":
+            fits = isinstance(value, list) and all(isinstance(each, str) for each in value)
+        elif name == "coverage":
+            fits = is_number(value)
+        else:
+            kind = {"round": int, "model_hash": str, "policy": dict}[name]
+            fits = isinstance(value, kind) and not isinstance(value, bool)
+        if not fits:
+            raise ValueError(f"{name} is {str(value)[:60]}")
 
 
 def _size_of(path: Path) -> tuple[int, int]:

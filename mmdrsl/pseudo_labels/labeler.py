@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import copy
-import errno
 import hashlib
 import threading
-from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections import Counter, deque
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -24,8 +23,10 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader, Subset
 from tqdm import tqdm
 
+from mmdrsl.atomic_files import DiskFullError, is_disk_full
 from mmdrsl.datasets.unlabeled import UnlabelledDataset
 from mmdrsl.finite_values import non_finite_names
+from mmdrsl.folder_lock import written_alone
 from mmdrsl.models.batch_norm import share_buffers
 from mmdrsl.pseudo_labels.artifact import PseudoLabelArtifact, RoundManifest
 from mmdrsl.pseudo_labels.domain_scores import mean_entropy, soft_neighborhood_density
@@ -179,8 +180,9 @@ class PseudoLabeler:
             The manifest, on every rank.
 
         Raises:
+            BlockingIOError: Another process labels into the same folder.
+            DiskFullError: The disk is full; rounds before are untouched, and the next attempt continues this one.
             FloatingPointError: The network's weights or its predictions hold NaN or Inf.
-            OSError: The disk is full; rounds before are untouched, and the next attempt continues this one.
             ValueError: The prediction cache would be larger than allowed, or the policy reads a head that is not there.
         """
         was_training = model.training
@@ -201,22 +203,22 @@ class PseudoLabeler:
             "policy": self.settings(chosen),
             "images": job.image_list_hash(),
         }
-        if is_main_process():
-            if not job.unfinished.belongs_to(identity):
-                artifact.clear()
-            artifact.root.mkdir(parents=True, exist_ok=True)
-            job.unfinished.begin(identity)
-        barrier()
         try:
-            with inference_mode_of(network, self.test_cfg), _full_disk_explained(artifact.root):
-                thresholds = job.run(f"round {round_number}: labeling")
-                job.unfinished.close()
-                barrier()
-                manifest = job.manifest(identity, thresholds)
-                barrier()
+            with written_alone(artifact.root) if is_main_process() else nullcontext():
                 if is_main_process():
-                    artifact.finish(manifest)
-                    job.unfinished.remove()
+                    if not job.unfinished.belongs_to(identity):
+                        artifact.clear()
+                    job.unfinished.begin(identity)
+                barrier()
+                with inference_mode_of(network, self.test_cfg), _full_disk_explained(artifact.root):
+                    thresholds = job.run(f"round {round_number}: labeling")
+                    job.unfinished.close()
+                    barrier()
+                    manifest = job.manifest(identity, thresholds)
+                    barrier()
+                    if is_main_process():
+                        artifact.finish(manifest)
+                        artifact.clear_leftovers()
         finally:
             job.unfinished.close()
             model.train(was_training)
@@ -398,6 +400,26 @@ class _Job:
         both = (before != IGNORE_INDEX) & (labels != IGNORE_INDEX)
         return int(both.sum()), int((both & (before == labels)).sum())
 
+    def _check_count(self, hashes: Mapping[str, str]) -> None:
+        """Refuse to complete a round whose labels are not those of the dataset's images, one each."""
+        names = [
+            self.dataset.get_data_info(index)["sample_id"] for index in range(len(self.dataset))
+        ]
+        if len(names) == len(hashes) and set(names) == hashes.keys():
+            return
+        twice = [name for name, count in Counter(names).items() if count > 1]
+        others = sorted(set(names) ^ hashes.keys())
+        raise ValueError(
+            f"{self.artifact.root}: {len(hashes)} images were labeled, the data set has {len(names)}"
+            + (f"; several are named {twice[:3]}: rename them" if twice else "")
+            + (
+                f"; they differ in {others[:3]}: remove the folder and label again"
+                if others
+                else ""
+            )
+            + "."
+        )
+
     def manifest(self, identity: dict, thresholds: Tensor) -> RoundManifest:
         """Add up the records of all images."""
         classes = identity["classes"]
@@ -412,6 +434,7 @@ class _Job:
             predicted += entry["predicted"]
             for name in totals:
                 totals[name] += entry[name]
+        self._check_count(hashes)
         scores = {
             "entropy": totals["entropy"] * SCORE_UNIT / max(len(hashes), 1),
             "soft_neighborhood_density": totals["density"] * SCORE_UNIT / max(len(hashes), 1),
@@ -482,11 +505,10 @@ def _full_disk_explained(root: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+        if not is_disk_full(error):
             raise
-        raise OSError(
-            error.errno,
-            f"The disk of {root} is full, labeling stopped. Rounds before this one are complete and usable. Free some "
-            "space and start again: the labeling continues where it stopped. A larger prediction_stride needs "
-            "less",
-        ) from error
+        remedy = (
+            "Rounds before this one are complete and usable, and the labeling continues where it stopped. A larger "
+            "prediction_stride needs less."
+        )
+        raise DiskFullError(root, remedy) from error

@@ -31,6 +31,7 @@ class UnfinishedRound:
         self.folder = root / UNFINISHED
         self.rank = rank
         self._file: TextIO | None = None
+        self._remedy = f"remove {self.folder}, and the labeling starts again"
 
     def belongs_to(self, identity: dict) -> bool:
         """Whether the folder is of the same labeling: same model, settings, classes and images."""
@@ -48,7 +49,12 @@ class UnfinishedRound:
     def thresholds(self) -> Tensor | None:
         """Thresholds that an earlier attempt arrived at, shape (C,); None where it did not."""
         path = self.folder / THRESHOLDS
-        return torch.tensor(json.loads(path.read_text())) if path.is_file() else None
+        if not path.is_file():
+            return None
+        try:
+            return torch.tensor(json.loads(path.read_text(encoding="utf-8")), dtype=torch.float32)
+        except (ValueError, TypeError, RecursionError) as error:
+            raise ValueError(f"{path} holds no thresholds ({error}): {self._remedy}.") from error
 
     def keep_thresholds(self, thresholds: Tensor) -> None:
         """Keep the thresholds for a continuation."""
@@ -76,10 +82,15 @@ class UnfinishedRound:
 
     def read(self, index: int) -> tuple[dict[str, Any], Tensor]:
         """A stored description and prediction, half precision."""
-        with self._cache_path(index).open("rb") as file:
-            header = json.loads(file.readline())
-            content = np.frombuffer(bytearray(file.read()), dtype=np.float16)
-        return header["description"], torch.from_numpy(content).reshape(header["shape"])
+        path = self._cache_path(index)
+        with path.open("rb") as file:
+            line, content = file.readline(), bytearray(file.read())
+        try:
+            header = json.loads(line)
+            maps = torch.from_numpy(np.frombuffer(content, dtype=np.float16))
+            return dict(header["description"]), maps.reshape(header["shape"])
+        except (ValueError, TypeError, KeyError, RuntimeError, RecursionError) as error:
+            raise ValueError(f"{path} holds no prediction ({error}): {self._remedy}.") from error
 
     def forget(self, index: int) -> None:
         """Remove a stored prediction."""
@@ -97,13 +108,14 @@ class UnfinishedRound:
     def records(self) -> Iterator[dict[str, Any]]:
         """Records of all ranks, of this attempt and of earlier ones; lines that a kill cut off are left out."""
         for path in sorted(self.folder.glob("records_*.jsonl")):
-            with path.open() as file:
+            with path.open(encoding="utf-8", errors="replace") as file:
                 for line in file:
                     try:
                         entry = json.loads(line)
-                    except ValueError:
+                    except (ValueError, RecursionError):
                         continue
-                    yield entry
+                    if isinstance(entry, dict):
+                        yield entry
 
     def close(self) -> None:
         """Close the file of records."""

@@ -12,6 +12,7 @@ import numpy as np
 from PIL import Image
 from tqdm import tqdm
 
+from mmdrsl.atomic_files import read_json, write_atomically
 from mmdrsl.scenes.looks import compressed
 from mmdrsl.scenes.render import Scene, render_scene
 from mmdrsl.scenes.writer import RECORD_NAME, scene_paths, write_scene
@@ -121,7 +122,7 @@ def write_proxy_target(
         raise FileNotFoundError(
             f"{scenes} holds no {RECORD_NAME}: write a set there first, by tools/dataset_converters/make_scenes.py"
         )
-    record = json.loads((scenes / RECORD_NAME).read_text(encoding="utf-8"))
+    record = read_json(scenes / RECORD_NAME, kind="record of scenes", remedy="Render them again")
     if record["seed"] == seed:
         raise ValueError(f"seed is {seed}, that of {scenes}; expected another, for fresh scenes")
     places = scene_paths(
@@ -143,5 +144,5 @@ def write_proxy_target(
         write_scene(out_dir, place, scene)
     shutil.copy(scenes / "subtypes.json", out_dir / "subtypes.json")
     record = {**record, "seed": seed, "proxy_target_of": record["seed"], "shown": shown}
-    (out_dir / RECORD_NAME).write_text(json.dumps(record, indent=1), encoding="utf-8")
+    write_atomically(out_dir / RECORD_NAME, json.dumps(record, indent=1))
     return out_dir

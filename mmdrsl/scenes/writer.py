@@ -13,6 +13,8 @@ import numpy as np
 from PIL import Image
 from tqdm import tqdm
 
+from mmdrsl.atomic_files import read_json, replacing, write_atomically
+from mmdrsl.folder_lock import OF_ANY_FOLDER, written_alone
 from mmdrsl.scenes.catalog import SUBTYPES, label_palette
 from mmdrsl.scenes.render import Scene, render_scene
 from mmdrsl.scenes.world import Look
@@ -117,6 +119,8 @@ def write_scenes(
         ValueError: If a parameter is out of range, or if the folder holds another set and
             ``overwrite`` is not given.
         FileExistsError: If the folder holds files that are no set of scenes.
+        BlockingIOError: If another process is writing the folder.
+        DiskFullError: If the disk is full.
     """
     counts = {
         "num_game": num_game,
@@ -134,11 +138,12 @@ def write_scenes(
     if _is_finished(out_dir, record, overwrite):
         return out_dir
     places = scene_paths(seed=seed, **counts)
-    _clear(out_dir)
-    for scene in tqdm(places, desc="scenes", unit="image", disable=not progress):
-        write_scene(out_dir, scene, render_scene(scene.seed, scene.look, image_size))
-    _write_json(out_dir / _SUBTYPES_NAME, dict(_subtype_records()))
-    _write_json(out_dir / RECORD_NAME, record)
+    with written_alone(out_dir):
+        _clear(out_dir)
+        for scene in tqdm(places, desc="scenes", unit="image", disable=not progress):
+            write_scene(out_dir, scene, render_scene(scene.seed, scene.look, image_size))
+        _write_json(out_dir / _SUBTYPES_NAME, dict(_subtype_records()))
+        _write_json(out_dir / RECORD_NAME, record)
     return out_dir
 
 
@@ -155,7 +160,7 @@ def _is_finished(out_dir: Path, record: dict[str, Any], overwrite: bool) -> bool
     record_file = out_dir / RECORD_NAME
     if not record_file.is_file():
         return False
-    found = json.loads(record_file.read_text(encoding="utf-8"))
+    found = read_json(record_file, kind="record of scenes", remedy="Remove it to render again")
     if found == record:
         return True
     if not overwrite:
@@ -168,7 +173,7 @@ def _is_finished(out_dir: Path, record: dict[str, Any], overwrite: bool) -> bool
 
 def _clear(out_dir: Path) -> None:
     """Remove what an earlier set left; its record first, so that a rest counts as unfinished."""
-    own = {"game", "camera", RECORD_NAME, _SUBTYPES_NAME}
+    own = {"game", "camera", RECORD_NAME, _SUBTYPES_NAME} | OF_ANY_FOLDER
     foreign = sorted({item.name for item in out_dir.iterdir()} - own) if out_dir.is_dir() else []
     if foreign:
         raise FileExistsError(
@@ -192,13 +197,18 @@ def write_scene(out_dir: Path, place: ScenePaths, scene: Scene) -> None:
     """
     for relative in (place.image, place.label, place.subtype):
         (out_dir / relative).parent.mkdir(parents=True, exist_ok=True)
-    Image.fromarray(scene.image).save(out_dir / place.image)
+    _save(Image.fromarray(scene.image), out_dir / place.image)
     label = Image.fromarray(scene.label)
     if place.look == "game":
         # Putting a palette on a gray image keeps its indices, the label ids.
         label.putpalette(np.ascontiguousarray(label_palette()).tobytes())
-    label.save(out_dir / place.label)
-    Image.fromarray(scene.subtype).save(out_dir / place.subtype)
+    _save(label, out_dir / place.label)
+    _save(Image.fromarray(scene.subtype), out_dir / place.subtype)
+
+
+def _save(image: Image.Image, path: Path) -> None:
+    with replacing(path) as temporary:
+        image.save(temporary, "png")
 
 
 def _subtype_records() -> Iterator[tuple[str, dict[str, str]]]:
@@ -207,4 +217,4 @@ def _subtype_records() -> Iterator[tuple[str, dict[str, str]]]:
 
 
 def _write_json(path: Path, content: dict[str, Any]) -> None:
-    path.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
+    write_atomically(path, json.dumps(content, indent=2) + "\n")

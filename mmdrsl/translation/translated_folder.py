@@ -12,7 +12,7 @@ from typing import Any
 
 import cv2
 
-from mmdrsl.atomic_files import file_hash, replacing, write_atomically
+from mmdrsl.atomic_files import file_hash, read_json, replacing, write_atomically
 from mmdrsl.pseudo_labels.artifact import check_inside
 from mmdrsl.translation.functional import Picture
 
@@ -68,16 +68,39 @@ class TranslatedFolder:
         path = self.root / MANIFEST
         if not path.is_file():
             return None
+        kind, remedy = "manifest of translated images", f"Remove {self.root} to translate again"
+        content = read_json(path, kind=kind, remedy=remedy)
         try:
-            content = json.loads(path.read_text())
-            if content["format"] != FORMAT_VERSION:
-                raise ValueError(f"format {content['format']}, expected {FORMAT_VERSION}")
-            images = {name: TranslatedImage(**entry) for name, entry in content["images"].items()}
+            if content.get("format") != FORMAT_VERSION:
+                raise ValueError(f"format {content.get('format')!r}, expected {FORMAT_VERSION}")
+            settings, entries = content["settings"], content["images"]
+            if not isinstance(settings, dict) or not isinstance(entries, dict):
+                raise ValueError("its settings or images are no objects")
+            images = {name: self._entry(entry) for name, entry in entries.items()}
+            for name in images:
+                check_inside(self.root, name)
         except (ValueError, KeyError, TypeError) as error:
-            raise ValueError(
-                f"{path} is no manifest of translated images ({error}). Remove {self.root} to translate again."
-            ) from error
-        return {"settings": content["settings"], "images": images}
+            raise ValueError(f"{path} is no {kind} ({error}). {remedy}.") from error
+        return {"settings": settings, "images": images}
+
+    def _entry(self, values: dict[str, Any]) -> TranslatedImage:
+        """Make an entry of what a manifest or a note says.
+
+        Raises:
+            ValueError: A value is of another kind, or the file lies outside of the folder.
+            TypeError: There are other values.
+        """
+        entry = TranslatedImage(**values)
+        names = (entry.file, entry.sha256, entry.source, entry.source_sha256)
+        sides = (entry.width, entry.height)
+        if (
+            not all(isinstance(name, str) for name in names)
+            or not all(type(side) is int and side > 0 for side in sides)
+            or not isinstance(entry.reference, str | None)
+        ):
+            raise ValueError(f"an image is {str(values)[:100]}")
+        check_inside(self.root, entry.file)
+        return entry
 
     def begin(self, settings: Mapping[str, Any]) -> None:
         """Say what is being translated how, or check that it is what was begun before.
@@ -94,7 +117,9 @@ class TranslatedFolder:
         if manifest is not None:
             found = manifest["settings"]
         elif note.is_file():
-            found = json.loads(note.read_text())
+            found = read_json(
+                note, kind="note of a translation", remedy=f"Remove {self.root} to translate again"
+            )
         elif (self.root / IMAGES).exists():
             found = None
         else:
@@ -183,9 +208,9 @@ class TranslatedFolder:
     def _notes(self) -> Iterator[tuple[str, TranslatedImage]]:
         """Sample ids and entries that all ranks noted; a line that a kill cut short is left out."""
         for log in sorted((self.root / _UNFINISHED).glob("*.jsonl")):
-            for line in log.read_text().splitlines():
+            for line in log.read_text(errors="replace").splitlines():
                 try:
                     entry = json.loads(line)
-                except ValueError:
+                    yield str(entry.pop("sample_id")), self._entry(entry)
+                except (ValueError, TypeError, KeyError, AttributeError):
                     continue
-                yield entry.pop("sample_id"), TranslatedImage(**entry)

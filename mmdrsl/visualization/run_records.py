@@ -8,6 +8,8 @@ from math import isfinite
 from pathlib import Path
 from typing import Any
 
+from mmdrsl.engine.round_record import RECORD, read_rounds
+
 _IOU_PREFIX = "IoU."
 
 
@@ -39,7 +41,7 @@ def evaluations(
         By iteration: the metrics in percent; those without a finite value are left out.
     """
     run_dir = Path(run_dir)
-    if (run_dir / "rounds.json").is_file():
+    if (run_dir / RECORD).is_file():
         found = {
             entry["iteration"]: entry["metrics"]
             for entry in _rounds(run_dir).values()
@@ -174,14 +176,12 @@ def _scalars(run_dir: Path) -> Iterator[tuple[str, dict[str, Any]]]:
             except json.JSONDecodeError:
                 # The run may be writing its last line just now.
                 continue
-            if "step" in record:
+            if isinstance(record, dict) and "step" in record:
                 yield path.parts[-3], record
 
 
 def _rounds(run_dir: Path) -> dict[int, dict[str, Any]]:
-    path = run_dir / "rounds.json"
-    content = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
-    return {int(number): entry for number, entry in sorted(content.items())}
+    return {int(number): entry for number, entry in sorted(read_rounds(run_dir).items())}
 
 
 def _finite(metrics: Mapping[str, Any]) -> dict[str, float]:

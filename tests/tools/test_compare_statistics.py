@@ -76,7 +76,8 @@ def run(folder, monkeypatch, capsys):
 
     def call(*options, config=CONFIG):
         (option,) = (f"{name}={value}" for name, value in MODES_ON_THE_BACKBONE.items())
-        arguments = [config, checkpoint, *map(str, options), "--cfg-options", option]
+        overridden = ["--cfg-options", option] if config == CONFIG else []
+        arguments = [config, checkpoint, *map(str, options), *overridden]
         monkeypatch.setattr(sys, "argv", ["tool", *arguments])
         compare_statistics.main()
         lines = [line for line in capsys.readouterr().out.splitlines() if line.startswith("|")]

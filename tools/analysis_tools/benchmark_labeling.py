@@ -28,6 +28,7 @@ from mmengine.dataset import pseudo_collate
 from mmengine.registry import init_default_scope
 
 import mmdrsl  # noqa: F401 - registers everything before a config is built
+from mmdrsl.engine.config_options import override
 from mmdrsl.engine.labeling import Labeling, build_labeling
 from mmdrsl.engine.launch import read_config
 from mmdrsl.pseudo_labels.artifact import PseudoLabelArtifact
@@ -147,8 +148,7 @@ def main() -> None:
     """Measure and print."""
     args = parse_args()
     cfg = read_config(args.config)
-    if args.cfg_options is not None:
-        cfg.merge_from_dict(args.cfg_options)
+    override(cfg, args.cfg_options)
     init_default_scope(cfg.get("default_scope", "mmseg"))
     torch.manual_seed(0)
     job = build_labeling(cfg)

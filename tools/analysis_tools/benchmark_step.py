@@ -30,6 +30,7 @@ from mmseg.structures import SegDataSample
 from torch import Tensor
 
 import mmdrsl  # noqa: F401 - registers everything before a config is built
+from mmdrsl.engine.config_options import override
 from mmdrsl.engine.hooks.mean_teacher_hook import AVERAGE
 from mmdrsl.engine.launch import read_config
 from mmdrsl.methods.drsl.mmdl_head import MMDLHead
@@ -248,8 +249,7 @@ def main() -> None:
     """
     args = parse_args()
     cfg = read_config(args.config)
-    if args.cfg_options is not None:
-        cfg.merge_from_dict(args.cfg_options)
+    override(cfg, args.cfg_options)
     init_default_scope(cfg.default_scope)
     device = torch.device(args.device or ("cuda" if torch.cuda.is_available() else "cpu"))
     if args.amp and device.type != "cuda":

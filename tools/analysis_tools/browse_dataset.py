@@ -20,8 +20,8 @@ from mmseg.registry import DATASETS
 import mmdrsl  # noqa: F401 - registers the datasets before a config is built
 from mmdrsl.datasets.inspection.browse import save_pictures
 from mmdrsl.datasets.inspection.config_domains import read_config
-from mmdrsl.datasets.inspection.config_options import merge_data_options
 from mmdrsl.datasets.two_domain import TwoDomainDataset
+from mmdrsl.engine.config_options import override
 
 
 def parse_args() -> argparse.Namespace:
@@ -43,7 +43,7 @@ def main() -> int:
     args = parse_args()
     try:
         cfg = read_config(args.config)
-        merge_data_options(cfg, args.cfg_options or {})
+        override(cfg, args.cfg_options)
         init_default_scope(cfg.get("default_scope", "mmseg"))
         if "train_dataloader" not in cfg:
             raise ValueError("the config has no train_dataloader, whose samples are drawn")

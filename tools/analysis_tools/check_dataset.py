@@ -19,10 +19,10 @@ from mmengine.config import DictAction
 
 import mmdrsl  # noqa: F401 - registers the datasets before a config is built
 from mmdrsl.datasets.inspection.config_domains import read_config
-from mmdrsl.datasets.inspection.config_options import merge_data_options
 from mmdrsl.datasets.inspection.domain_report import inspect_config
 from mmdrsl.datasets.inspection.page import render_page
 from mmdrsl.datasets.inspection.picture import save_picture
+from mmdrsl.engine.config_options import override
 
 
 def parse_args() -> argparse.Namespace:
@@ -43,7 +43,7 @@ def main() -> int:
     args = parse_args()
     try:
         cfg = read_config(args.config)
-        merge_data_options(cfg, args.cfg_options or {})
+        override(cfg, args.cfg_options)
         reports = inspect_config(cfg, num_workers=args.num_workers)
     except (OSError, ValueError, KeyError, TypeError) as error:
         print(f"check_dataset: {args.config}: {error}", file=sys.stderr)

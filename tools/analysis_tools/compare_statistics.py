@@ -26,6 +26,7 @@ from torch import Tensor
 import mmdrsl  # noqa: F401 - registers everything before a config is built
 from mmdrsl.datasets.unlabeled import UnlabelledDataset
 from mmdrsl.engine.bn_statistics import evenly_spaced, images_of, take_statistics, target_batches
+from mmdrsl.engine.config_options import override
 from mmdrsl.engine.launch import read_config
 from mmdrsl.models.segmentors.uda_segmentor import UDASegmentor
 from mmdrsl.pseudo_labels.domain_scores import mean_entropy
@@ -123,7 +124,7 @@ def main() -> None:
     if not all(0 <= weight <= 1 for weight in args.target_weights):
         parser.error(f"--target-weights must be in [0, 1], found {args.target_weights}")
     cfg = read_config(args.config)
-    cfg.merge_from_dict(args.cfg_options or {})
+    override(cfg, args.cfg_options)
     if "target" not in cfg.train_dataloader.dataset:
         parser.error(
             f"{args.config} has no train_dataloader.dataset.target: give a config of an adaptation"

@@ -24,6 +24,7 @@ from mmengine.config import DictAction
 from mmengine.registry import init_default_scope
 from torch.utils.flop_counter import FlopCounterMode
 
+from mmdrsl.engine.config_options import override
 from mmdrsl.engine.launch import read_config
 
 # Sides of the two measured crops as shares of the full ones, and what they are cut to: the networks' output strides.
@@ -74,7 +75,7 @@ def estimate(config: str, options: dict | None, teraflops: float) -> Cost:
     if teraflops <= 0:
         raise ValueError(f"--teraflops must be above 0, found {teraflops}.")
     cfg = read_config(config)
-    cfg.merge_from_dict(options or {})
+    override(cfg, options)
     init_default_scope(cfg.default_scope)
     height, width = cfg.crop_size
     crops = [

@@ -29,6 +29,7 @@ from tqdm import tqdm
 
 import mmdrsl  # noqa: F401 - registers everything before a config is built
 from mmdrsl.datasets.transforms.loading import LoadImage, LoadLabels
+from mmdrsl.engine.config_options import override
 from mmdrsl.engine.launch import read_config
 from mmdrsl.translation.audit import AuditedImage, audit_translation, changed_pixels
 from mmdrsl.translation.translated_dataset import TranslatedDataset
@@ -152,8 +153,7 @@ def main() -> None:
     """Audit, print and write."""
     args = parse_args()
     cfg = read_config(args.config)
-    if args.cfg_options is not None:
-        cfg.merge_from_dict(args.cfg_options)
+    override(cfg, args.cfg_options)
     init_default_scope(cfg.get("default_scope", "mmseg"))
     missing = [
         key for key in ("source_dataset", "target_dataset", "test_pipeline") if key not in cfg

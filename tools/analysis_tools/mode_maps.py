@@ -20,6 +20,7 @@ from mmseg.registry import DATASETS
 
 import mmdrsl  # noqa: F401 - registers everything before a config is built
 from mmdrsl.datasets.inspection.config_domains import plain_datasets
+from mmdrsl.engine.config_options import override
 from mmdrsl.engine.launch import read_config
 from mmdrsl.models.segmentors.uda_segmentor import UDASegmentor
 from mmdrsl.visualization.colors import color_labels, color_modes
@@ -99,7 +100,7 @@ def main() -> None:
             f"--out {args.out} is no picture: expected a file name that ends with .png or .jpg"
         )
     cfg = read_config(args.config)
-    cfg.merge_from_dict(args.cfg_options or {})
+    override(cfg, args.cfg_options)
     sheet = mode_map_sheet(cfg, load_model(cfg, args.checkpoint), num_pairs=args.num_pairs)
     args.out.parent.mkdir(parents=True, exist_ok=True)
     cv2.imwrite(str(args.out), cv2.cvtColor(sheet, cv2.COLOR_RGB2BGR))

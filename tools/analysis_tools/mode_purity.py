@@ -36,6 +36,7 @@ from torch.utils.data import Dataset
 import mmdrsl  # noqa: F401 - registers everything before a config is built
 from mmdrsl.checkpoints import read_checkpoint
 from mmdrsl.datasets.inspection.config_domains import plain_datasets
+from mmdrsl.engine.config_options import override
 from mmdrsl.engine.launch import read_config
 from mmdrsl.methods.drsl.mmdl_head import MMDLHead
 from mmdrsl.models.batch_norm import calibrate_running_statistics
@@ -266,7 +267,7 @@ def main() -> None:
     """Score every checkpoint and print one line each."""
     args = parse_args()
     cfg = read_config(args.config)
-    cfg.merge_from_dict(args.cfg_options or {})
+    override(cfg, args.cfg_options)
     datasets = datasets_of(cfg)
     names = datasets["camera"].metainfo["classes"]  # type: ignore[attr-defined]
     index = cfg.model.heads.mmdl.get("in_index", -1)

@@ -14,7 +14,9 @@ from pathlib import Path
 from mmengine.config import DictAction
 
 import mmdrsl  # noqa: F401 - registers everything before a config is built
+from mmdrsl.engine.config_options import override
 from mmdrsl.engine.launch import read_config
+from mmdrsl.engine.tool_end import writing
 from mmdrsl.models.segmentors.export import export_segmentor
 
 
@@ -32,10 +34,10 @@ def main() -> None:
     parser.add_argument("--cfg-options", nargs="+", action=DictAction, help="config overrides")
     args = parser.parse_args()
     cfg = read_config(args.config)
-    if args.cfg_options is not None:
-        cfg.merge_from_dict(args.cfg_options)
+    override(cfg, args.cfg_options)
     teacher = None if args.network is None else args.network == "teacher"
-    config, weights = export_segmentor(cfg, args.checkpoint, args.out, teacher=teacher)
+    with writing(args.out, tool="export", go_on=lambda: "the same command starts again"):
+        config, weights = export_segmentor(cfg, args.checkpoint, args.out, teacher=teacher)
     print(f"Wrote {config} and {weights}")
 
 

@@ -2,7 +2,6 @@
 
 from .browse import save_pictures
 from .config_domains import plain_datasets, read_config
-from .config_options import merge_data_options
 from .domain_report import DomainReport, inspect_config
 from .page import render_page
 from .picture import save_picture
@@ -10,7 +9,6 @@ from .picture import save_picture
 __all__ = [
     "DomainReport",
     "inspect_config",
-    "merge_data_options",
     "plain_datasets",
     "read_config",
     "render_page",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import ExitStack
 from pathlib import Path
 
 from mmengine.dist import is_main_process
@@ -9,9 +10,12 @@ from mmengine.hooks import CheckpointHook
 from mmengine.runner import Runner
 from mmseg.registry import HOOKS
 
-from mmdrsl.atomic_files import replacing, write_atomically
+from mmdrsl.atomic_files import remove_leftovers, replacing, write_atomically
 from mmdrsl.engine.model_access import unwrapped
+from mmdrsl.folder_lock import written_alone
 from mmdrsl.models.batch_norm import share_buffers
+
+OUTDATED_KEY = "outdated_ckpt_ids"
 
 
 @HOOKS.register_module()
@@ -21,7 +25,32 @@ class AtomicCheckpointHook(CheckpointHook):
     The stock hook deletes the oldest checkpoint before it writes the new one, and writes in place: with
     ``max_keep_ckpts=1`` a kill in between leaves nothing. Here the new file is written under a temporary name and
     renamed, ``last_checkpoint`` follows, and only then old files go. Takes the arguments of `CheckpointHook`.
+
+    Only one process at a time trains in a work folder. What a kill left there goes when the run is resumed.
     """
+
+    def before_train(self, runner: Runner) -> None:
+        """Take the work folder, and clear what a kill left in it.
+
+        Raises:
+            BlockingIOError: Another process trains in the work folder.
+        """
+        super().before_train(runner)
+        if not is_main_process():
+            return
+        # Given back when the training has ended, or with this process.
+        self._alone = ExitStack()
+        self._alone.enter_context(written_alone(Path(runner.work_dir)))
+        for folder in (runner.work_dir, self.out_dir):
+            remove_leftovers(Path(folder))
+        for step in runner.message_hub.runtime_info.get(OUTDATED_KEY, ()):
+            Path(self.out_dir, self.filename_tmpl.format(step)).unlink(missing_ok=True)
+
+    def after_train(self, runner: Runner) -> None:
+        """Give the work folder back."""
+        super().after_train(runner)
+        if is_main_process():
+            self._alone.close()
 
     def _save_checkpoint_with_step(self, runner: Runner, step: int, meta: dict) -> None:
         outdated = []
@@ -30,6 +59,8 @@ class AtomicCheckpointHook(CheckpointHook):
                 outdated.append(self.keep_ckpt_ids.popleft())
             self.keep_ckpt_ids.append(step)
             runner.message_hub.update_info("keep_ckpt_ids", list(self.keep_ckpt_ids))
+        # In the checkpoint, too: a kill may come before they are gone.
+        runner.message_hub.update_info(OUTDATED_KEY, outdated)
         path = Path(self.out_dir) / self.filename_tmpl.format(step)
         self.last_ckpt = str(path)
         runner.message_hub.update_info("last_ckpt", self.last_ckpt)
@@ -38,9 +69,6 @@ class AtomicCheckpointHook(CheckpointHook):
         # The Runner saves on the first rank alone.
         if not is_main_process():
             return
-        for left in path.parent.glob(f".{path.name}.*.tmp"):
-            # By a run that was killed while it wrote this checkpoint.
-            left.unlink()
         with replacing(path) as temporary:
             runner.save_checkpoint(
                 self.out_dir,

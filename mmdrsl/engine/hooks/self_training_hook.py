@@ -18,6 +18,7 @@ from mmdrsl.datasets.two_domain import TwoDomainDataset
 from mmdrsl.datasets.unlabeled import WHOLE_IMAGE_PIPELINE, UnlabelledDataset
 from mmdrsl.engine.adaptation_hook import AdaptationHook
 from mmdrsl.engine.model_access import unwrapped
+from mmdrsl.engine.round_record import RECORD, read_rounds
 from mmdrsl.engine.round_schedule import Phase, build_phases
 from mmdrsl.mmengine_private import counted_as, has_training_loop
 from mmdrsl.models.adaptation_step import AdaptationProgress
@@ -28,7 +29,6 @@ from mmdrsl.pseudo_labels.label_collapse import collapse_problems, shown_classes
 from mmdrsl.pseudo_labels.labeler import PseudoLabeler, model_hash
 from mmdrsl.renamed import renamed_arguments
 
-RECORD = "rounds.json"
 LABELS_KEY = "pseudo_label_model_hash"
 
 
@@ -193,6 +193,9 @@ class SelfTrainingHook(AdaptationHook):
             TypeError: The training data are not a `TwoDomainDataset` with a `TwoDomainSampler` and a target.
         """
         self._check(runner)
+        if runner.iter > 0:
+            # What cannot be read shows before the first step, not after a round.
+            read_rounds(runner.work_dir)
         if runner.iter >= runner.train_loop.max_iters:
             # Nothing is left to train.
             return
@@ -230,7 +233,7 @@ class SelfTrainingHook(AdaptationHook):
     def _evaluate(self, runner: Runner, *, finished: int) -> None:
         """Evaluate at the end of a phase, unless that was done or the loop does it by itself."""
         previous = str(self._phase_of(finished - 1).number)
-        done = self._read_record(runner).get(previous, {}).get("iteration") == finished
+        done = read_rounds(runner.work_dir).get(previous, {}).get("iteration") == finished
         loop = runner.train_loop
         loops_own = (
             runner.iter < finished
@@ -282,6 +285,8 @@ class SelfTrainingHook(AdaptationHook):
         artifact = self._artifact(runner, phase.number)
         if resumed:
             self._check_resumed(runner, artifact)
+            if is_main_process():
+                artifact.clear_leftovers()
             return artifact
         manifest = self._label(runner, phase, artifact)
         # Goes into every checkpoint of the round: a resumed run knows its labels by it.
@@ -337,6 +342,8 @@ class SelfTrainingHook(AdaptationHook):
         broadcast_object_list(decision)
         if manifest is not None and decision[0]:
             action = "kept the"
+            if is_main_process():
+                artifact.clear_leftovers()
         else:
             action = "made"
             before = self._artifact(runner, phase.number - 1)
@@ -398,17 +405,11 @@ class SelfTrainingHook(AdaptationHook):
         runner.logger.warning(message)
 
     @staticmethod
-    def _read_record(runner: Runner) -> dict[str, dict]:
-        """Content of rounds.json."""
-        path = Path(runner.work_dir) / RECORD
-        return json.loads(path.read_text()) if path.is_file() else {}
-
-    @staticmethod
     def _record(runner: Runner, number: int, **values: Any) -> None:
         """Merge values into this round's entry of rounds.json."""
         if not is_main_process():
             return
         path = Path(runner.work_dir) / RECORD
-        rounds = SelfTrainingHook._read_record(runner)
+        rounds = read_rounds(runner.work_dir)
         rounds.setdefault(str(number), {}).update(values)
         write_atomically(path, json.dumps(rounds, indent=1))

@@ -9,6 +9,7 @@ from mmseg.models.backbones.mobilenet_v2 import MobileNetV2
 from mmseg.registry import MODELS
 from torch import Tensor, nn
 
+from mmdrsl.atomic_files import replacing
 from mmdrsl.checkpoints import read_checkpoint
 from mmdrsl.models.backbones.segnet_encoder import VGG16_STAGES
 
@@ -160,7 +161,8 @@ def convert_file(source: str | Path, arch: str, out: str | Path, *, verify: bool
     out = Path(out)
     out.parent.mkdir(parents=True, exist_ok=True)
     meta = {"arch": arch, "source": Path(source).name, "backbone": BACKBONES[arch]["type"]}
-    torch.save({"state_dict": state_dict, "meta": meta}, out)
+    with replacing(out) as temporary:
+        torch.save({"state_dict": state_dict, "meta": meta}, temporary)
 
 
 def check_backbone_file(path: str | Path, backbone: nn.Module, *, prefix: str = "") -> None:

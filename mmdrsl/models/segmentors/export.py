@@ -10,6 +10,7 @@ import torch
 from mmengine.config import Config
 from torch import Tensor
 
+from mmdrsl.atomic_files import replacing, write_atomically
 from mmdrsl.checkpoints import read_checkpoint
 from mmdrsl.datasets.label_spaces import get_label_space
 from mmdrsl.models.segmentors.completion import complete_segmentor
@@ -139,6 +140,7 @@ def export_segmentor(
         Paths of the config and of the checkpoint.
 
     Raises:
+        DiskFullError: The disk is full; what the files held before is still there.
         FileNotFoundError: There is no such checkpoint.
         ValueError: The file is no checkpoint, or holds no weights of a wrapped segmentor, or of its teacher.
     """
@@ -155,8 +157,8 @@ def export_segmentor(
         "palette": [[int(value) for value in color] for color in meta.get("palette", ())],
     }
     out.mkdir(parents=True, exist_ok=True)
-    plain_config(cfg).dump(str(out / "config.py"))
-    torch.save(
-        {"state_dict": weights, "meta": {"dataset_meta": dataset_meta}}, out / "segmentor.pth"
-    )
+    content = {"state_dict": weights, "meta": {"dataset_meta": dataset_meta}}
+    with replacing(out / "segmentor.pth") as temporary:
+        torch.save(content, temporary)
+    write_atomically(out / "config.py", plain_config(cfg).pretty_text)
     return out / "config.py", out / "segmentor.pth"
