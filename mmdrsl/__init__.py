@@ -9,10 +9,12 @@ from .environment import check_environment
 check_environment()
 
 from . import datasets, engine, evaluation, methods, models, translation  # noqa: E402
+from .argument_checks import check_registered  # noqa: E402
 from .mmengine_private import let_runs_go_without_evaluation_data  # noqa: E402
 from .renamed import register_old_types  # noqa: E402
 
 let_runs_go_without_evaluation_data()
+check_registered()
 register_old_types()
 
 __version__ = "0.2.0"

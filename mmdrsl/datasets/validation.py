@@ -284,7 +284,9 @@ def _find_listed(folder: str, suffixes: Sequence[str], ann_file: str) -> list[st
             (
                 candidate
                 for candidate in candidates
-                if _has_suffix(candidate, suffixes) and Path(folder, candidate).is_file()
+                # Of a name that no file can have it says False.
+                if _has_suffix(candidate, suffixes)
+                and os.path.isfile(os.path.join(folder, candidate))
             ),
             None,
         )
@@ -328,4 +330,4 @@ def _has_suffix(name: str, suffixes: Sequence[str]) -> bool:
 def _listed(names: Sequence[str]) -> str:
     """Join the first few names, saying that there are more."""
     more = ", ..." if len(names) > _MAX_LISTED else ""
-    return ", ".join(names[:_MAX_LISTED]) + more
+    return ", ".join(name[:200] for name in names[:_MAX_LISTED]) + more

@@ -218,7 +218,7 @@ def _accepted(before: Any, after: Any, place: list[str]) -> tuple[frozenset[str]
     if name in _FREE or not isinstance(after, dict):
         return frozenset(), True
     if name in _NAMED and place[-2:-1] not in (["custom_keys"], ["optim_wrapper"]):
-        typed = {key for key, value in after.items() if isinstance(value, dict) and "type" in value}
+        typed = {key for key, value in after.items() if _names_a_type(value)}
         return present | typed | frozenset(_KEYS.get(name, ())), False
     if name.isdigit() or place[-2:-1] == ["custom_keys"]:
         name = place[-2]
@@ -236,6 +236,11 @@ def _accepted(before: Any, after: Any, place: list[str]) -> tuple[frozenset[str]
         return known, True
     arguments, is_open = arguments_of(taker)
     return known | arguments, is_open
+
+
+def _names_a_type(entry: Any) -> bool:
+    kind = entry.get("type") if isinstance(entry, dict) else None
+    return isinstance(kind, str) or callable(kind)
 
 
 def find_type(name: Any) -> Any:

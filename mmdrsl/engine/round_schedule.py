@@ -6,8 +6,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import accumulate
 
+from mmdrsl.argument_checks import check_value
+
 REQUIRED_KEYS = {"iterations", "target_share"}
 OPTIONAL_KEYS = {"portion"}
+KINDS = {"iterations": int, "target_share": float, "portion": float}
 
 
 @dataclass(frozen=True)
@@ -46,9 +49,13 @@ def build_phases(
         The phases, warm-up first (left out where it has no steps).
 
     Raises:
+        TypeError: A value is of another kind.
         ValueError: A round has other keys or impossible values, or the schedule does not fill the run exactly.
     """
     for number, entry in enumerate(rounds, 1):
+        for name, kind in KINDS.items():
+            if name in entry:
+                check_value(f"SelfTrainingHook.rounds[{number - 1}].{name}", entry[name], kind)
         if not REQUIRED_KEYS <= set(entry) <= REQUIRED_KEYS | OPTIONAL_KEYS:
             raise ValueError(
                 f"SelfTrainingHook.rounds[{number - 1}] has keys {sorted(entry)}, expected {sorted(REQUIRED_KEYS)} "

@@ -23,6 +23,7 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader, Subset
 from tqdm import tqdm
 
+from mmdrsl.argument_checks import checked_arguments
 from mmdrsl.atomic_files import DiskFullError, is_disk_full
 from mmdrsl.datasets.unlabeled import UnlabelledDataset
 from mmdrsl.finite_values import non_finite_names
@@ -62,6 +63,7 @@ class _Image:
     image_size: tuple[int, int]
 
 
+@checked_arguments
 @renamed_arguments(spool_stride="prediction_stride", max_spool_gigabytes="max_cache_gigabytes")
 class PseudoLabeler:
     """Pseudo labels for every image of a dataset, by a policy that the config chooses.
