@@ -236,7 +236,7 @@ def main() -> int:
     logging.disable(logging.INFO)
     try:
         run_demo(args)
-    except (ValueError, FileNotFoundError, FileExistsError, TrainingError) as error:
+    except (ValueError, OSError, TrainingError) as error:
         print(f"demo: {error}", file=sys.stderr)
         return 1
     except (StoppedError, KeyboardInterrupt):

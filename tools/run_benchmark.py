@@ -486,10 +486,10 @@ def main() -> int:
                 write_atomically(page, fill_page(page, rows))
             return 0
         return run_benchmark(args)
-    except (ValueError, FileNotFoundError, TrainingError) as error:
+    except (ValueError, OSError, TrainingError) as error:
         print(f"run_benchmark: {error}", file=sys.stderr)
         return 1
-    except StoppedError:
+    except (StoppedError, KeyboardInterrupt):
         print("run_benchmark: stopped; the same command continues from the last checkpoints")
         return 130
 

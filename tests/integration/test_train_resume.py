@@ -5,6 +5,7 @@ import json
 import signal
 
 import cv2
+import numpy as np
 import pytest
 import torch
 from mmengine.config import Config
@@ -124,6 +125,54 @@ def assert_same_end(whole, work_dir):
 def test_killed_and_resumed_equals_uninterrupted(moment, uninterrupted_run, scenes_root, tmp_path):
     kill_and_resume(moment, tmp_path / "killed", scenes_root)
     assert_same_end(uninterrupted_run, tmp_path / "killed")
+
+
+# Kills the training where it touches a file of its folder for the so many-th time after the beginning of a step.
+KILL_AT_A_FILE = """
+import os, signal, sys
+from mmdrsl.engine.hooks import StepSeedHook
+proceed, process, left = StepSeedHook.before_train_iter, os.getpid(), None
+
+def begin(hook, runner, *args, **kwargs):
+    global left
+    if runner.iter == {step} and left is None:
+        left = {touches}
+    proceed(hook, runner, *args, **kwargs)
+
+def watch(event, arguments):
+    global left
+    if left is None or event not in ("open", "os.rename", "os.remove", "os.mkdir", "os.rmdir"):
+        return
+    # Loader processes inherit this.
+    if os.getpid() == process and str(arguments[0]).startswith({folder!r}):
+        left -= 1
+        if left == 0:
+            os.kill(process, signal.SIGKILL)
+
+StepSeedHook.before_train_iter = begin
+sys.addaudithook(watch)
+"""
+# Two points in the fast tier, twenty in all.
+RANDOM_POINTS = [
+    pytest.param(seed, marks=[] if seed < 2 else pytest.mark.slow) for seed in range(20)
+]
+
+
+@pytest.mark.parametrize("seed", RANDOM_POINTS)
+def test_killed_at_a_random_point(seed, uninterrupted_run, scenes_root, tmp_path):
+    """With two loader processes; the end is that of a run without any, and nothing else is left."""
+    generator = np.random.default_rng(seed)
+    step, touches = int(generator.integers(9)), int(generator.integers(1, 13))
+    work_dir = tmp_path / "killed"
+    options = ("train_dataloader.num_workers=2",)
+    before = KILL_AT_A_FILE.format(step=step, touches=touches, folder=str(work_dir))
+    command = train_command(work_dir, *options)
+    run_tool(command, scenes_root, before=before, status=-signal.SIGKILL)
+    run_tool(train_command(work_dir, *options, flags=["--resume"]), scenes_root)
+    assert_same_end(uninterrupted_run, work_dir)
+    assert [path.name for path in work_dir.glob("*.pth")] == ["iter_10.pth"]
+    hidden = [path for path in work_dir.rglob(".*") if path.name != ".lock"]
+    assert hidden == []
 
 
 @pytest.mark.slow
