@@ -70,8 +70,8 @@ def is_disk_full(error: BaseException) -> bool:
 
 
 def remove_leftovers(folder: Path) -> None:
-    """Remove what `replacing` left in a folder where a kill came; nobody else may be writing there."""
-    for path in folder.glob(".*.tmp"):
+    """Remove what `replacing` left below a folder where a kill came; nobody else may be writing there."""
+    for path in folder.rglob(".*.tmp"):
         if _TEMPORARY.fullmatch(path.name):
             path.unlink(missing_ok=True)
 

@@ -144,7 +144,10 @@ def test_a_real_small_disk_is_a_mount_point_too(small_disk):
 
 
 def test_only_own_leftovers_are_removed(tmp_path):
+    (tmp_path / "city").mkdir()
+    (tmp_path / "city/.b.png.12-34.tmp").write_text("")
     for name in (".a.png.12-34.tmp", ".a.tmp", "a.12-34.tmp", ".hidden"):
         (tmp_path / name).write_text("")
     remove_leftovers(tmp_path)
-    assert sorted(path.name for path in tmp_path.iterdir()) == [".a.tmp", ".hidden", "a.12-34.tmp"]
+    left = sorted(path.name for path in tmp_path.rglob("*") if path.is_file())
+    assert left == [".a.tmp", ".hidden", "a.12-34.tmp"]

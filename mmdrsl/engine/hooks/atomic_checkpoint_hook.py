@@ -41,8 +41,8 @@ class AtomicCheckpointHook(CheckpointHook):
         # Given back when the training has ended, or with this process.
         self._alone = ExitStack()
         self._alone.enter_context(written_alone(Path(runner.work_dir)))
-        for folder in (runner.work_dir, self.out_dir):
-            remove_leftovers(Path(folder))
+        for folder in {Path(runner.work_dir), Path(self.out_dir)}:
+            remove_leftovers(folder)
         for step in runner.message_hub.runtime_info.get(OUTDATED_KEY, ()):
             Path(self.out_dir, self.filename_tmpl.format(step)).unlink(missing_ok=True)
 
