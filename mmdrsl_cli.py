@@ -25,6 +25,7 @@ TOOLS = {
     "check": ("analysis_tools/check_dataset.py", "examine the data of a config"),
     "browse": ("analysis_tools/browse_dataset.py", "draw training samples after their transforms"),
     "cost": ("analysis_tools/estimate_cost.py", "estimate memory and hours of a training on a GPU"),
+    "rank": ("analysis_tools/rank_checkpoints.py", "rank checkpoints without labels"),
     "benchmark": ("run_benchmark.py", "compare methods over networks and seeds"),
     "scenes": ("dataset_converters/make_scenes.py", "render the procedural scenes"),
     "demo": ("demo.py", "compare three trainings on the procedural scenes"),
