@@ -1,5 +1,7 @@
 """Checkpoints while a run is interrupted."""
 
+import concurrent.futures
+import fcntl
 from pathlib import Path
 
 import pytest
@@ -113,3 +115,22 @@ def test_interrupted_save_keeps_the_last_checkpoint(tmp_path, monkeypatch):
 def test_number_of_kept_checkpoints(tmp_path, monkeypatch, keep, left):
     train(tmp_path, iterations=6, keep=keep, monkeypatch=monkeypatch)
     assert checkpoints(tmp_path) == left
+
+
+def test_what_a_kill_left_goes_at_resume_and_nothing_else(tmp_path, monkeypatch):
+    train(tmp_path, iterations=6, monkeypatch=monkeypatch)
+    # As if the kill had come before the checkpoint of step 4 was removed; step 3 is the user's own.
+    for name in ("iter_4.pth", "iter_3.pth", ".iter_9.pth.12-34.tmp"):
+        (tmp_path / name).write_bytes(b"half a file")
+    train(tmp_path, iterations=6, resume=True, monkeypatch=monkeypatch)
+    assert checkpoints(tmp_path) == ["iter_3.pth", "iter_6.pth"]
+    assert not list(tmp_path.glob(".*"))
+
+
+def test_a_second_training_in_a_folder_is_refused(tmp_path, monkeypatch):
+    # Stock launchers know nothing of the lock; the hook does.
+    with (tmp_path / ".lock").open("a") as file, concurrent.futures.ProcessPoolExecutor(1) as pool:
+        pool.submit(fcntl.lockf, file.fileno(), fcntl.LOCK_EX).result()
+        with pytest.raises(BlockingIOError, match="Another process is writing"):
+            train(tmp_path, iterations=2, monkeypatch=monkeypatch)
+    assert checkpoints(tmp_path) == []

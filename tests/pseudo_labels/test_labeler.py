@@ -2,6 +2,8 @@ import copy
 import dataclasses
 import errno
 import os
+import subprocess
+import sys
 
 import cv2
 import numpy as np
@@ -14,6 +16,7 @@ from mmseg.datasets import BaseSegDataset
 from mmseg.registry import MODELS
 from PIL import Image
 
+from mmdrsl import folder_lock
 from mmdrsl.datasets.label_spaces import LABEL_SPACES
 from mmdrsl.datasets.unlabeled import UnlabelledDataset
 from mmdrsl.pseudo_labels.artifact import PseudoLabelArtifact
@@ -226,6 +229,38 @@ def test_full_disk_is_explained_and_the_round_before_survives(dataset, tmp_path,
     assert before.problems(manifest) == []
     _, continued = label(build(seed=1), dataset, tmp_path / "round_2")
     assert continued == label(build(seed=1), dataset, tmp_path / "clean")[1]
+
+
+def test_two_portions_never_mix_in_one_folder(dataset, tmp_path):
+    """A second labeling of the folder is refused while the first has not ended."""
+    program = "import runpy, sys; from pathlib import Path\n" + (
+        "lock = runpy.run_path(sys.argv[1])['written_alone']\n"
+        "with lock(Path(sys.argv[2])): print('held', flush=True); sys.stdin.read()"
+    )
+    with subprocess.Popen(
+        [sys.executable, "-c", program, folder_lock.__file__, str(tmp_path / "r")],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+    ) as other:
+        assert other.stdout.readline() == b"held\n"
+        with pytest.raises(BlockingIOError, match="Another process is writing"):
+            label(build(), dataset, tmp_path / "r", portion=0.5)
+        other.stdin.close()
+    artifact, manifest = label(build(), dataset, tmp_path / "r", portion=0.5)
+    assert artifact.problems(manifest) == []
+
+
+def test_a_manifest_counts_its_images_against_the_dataset(dataset, tmp_path, monkeypatch):
+    records = UnfinishedRound.records
+
+    def without_one(unfinished):
+        return (entry for entry in records(unfinished) if entry["image"] != "city/b")
+
+    # As where something else took notes away.
+    monkeypatch.setattr(UnfinishedRound, "records", without_one)
+    with pytest.raises(ValueError, match=r"2 images were labeled, the data set has 3.*'city/b'"):
+        label(build(), dataset, tmp_path / "r")
+    assert PseudoLabelArtifact(tmp_path / "r").read_manifest() is None
 
 
 def test_cache_that_is_too_large_is_refused(dataset, tmp_path):
