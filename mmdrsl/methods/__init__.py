@@ -6,6 +6,7 @@ from .advent import EntropyAdversarialTerm
 from .crst import ModelRegularizationTerm
 from .cycada_features import FeatureAdaptationTerm
 from .dacs import ClassMixTerm
+from .daformer import FeatureDistanceTerm
 from .drsl import (
     DRSLHead,
     MMDLHead,
@@ -26,6 +27,7 @@ __all__ = [
     "EntropyAdversarialTerm",
     "EntropyTerm",
     "FeatureAdaptationTerm",
+    "FeatureDistanceTerm",
     "MMDLHead",
     "MaskedConsistencyTerm",
     "ModeAlignmentTerm",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABCMeta, abstractmethod
 from collections.abc import Mapping, Sequence
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from mmengine.model import BaseModule
 from torch import Tensor
@@ -62,6 +62,17 @@ class AdaptationTerm(BaseModule, metaclass=ABCMeta):
     def changes_after_step(self) -> bool:
         """Whether the term has something to do between steps."""
         return type(self).after_step is not AdaptationTerm.after_step
+
+    def begin_with(self, segmentor: Any, classes: Sequence[str] | None) -> None:
+        """Take up what the term needs of the segmentor before the first step.
+
+        The adaptor calls it when it is built, and again when its weights are initialized: a checkpoint comes later.
+
+        Args:
+            segmentor: The wrapped segmentor.
+            classes: Names of the model's classes; None where it has no label space.
+        """
+        return
 
     @abstractmethod
     def forward(self, step: AdaptationStep) -> dict[str, Tensor]:

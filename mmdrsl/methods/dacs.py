@@ -9,14 +9,17 @@ is left out.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from mmseg.registry import MODELS
 from torch import Tensor
 
 from mmdrsl.methods.adaptation_term import AdaptationTerm
-from mmdrsl.models.adaptation_step import AdaptationStep, full_size_logits
+from mmdrsl.models.adaptation_step import AdaptationStep, pixel_loss
 from mmdrsl.models.batch_norm import domain_pass
 from mmdrsl.models.class_mix import choose_classes, choose_classes_of_batch, paste
+from mmdrsl.models.label_maps import check_rows, without_border_rows
 from mmdrsl.models.strong_augmentation import strong_augmentation
 from mmdrsl.renamed import renamed_arguments
 
@@ -39,6 +42,8 @@ class ClassMixTerm(AdaptationTerm):
         jitter: Strength of the color jitter, in [0, 0.5]; 0 leaves colors and sharpness alone.
         classes_from: ``image`` draws the classes to paste from each source image's own, as DACS, ``batch`` from all of
             the batch, as DAFormer and MIC.
+        ignored_rows: Rows at the top and at the bottom where the teacher's labels do not count, since the border of
+            rectified images misleads it; DAFormer has 15 and 120 of Cityscapes' 512.
 
     Raises:
         ValueError: An argument is outside its range.
@@ -53,6 +58,7 @@ class ClassMixTerm(AdaptationTerm):
         pseudo_threshold: float = 0.968,
         jitter: float = 0.2,
         classes_from: str = "image",
+        ignored_rows: Sequence[int] = (0, 0),
     ) -> None:
         super().__init__(domains=("source", "target"), weight=weight)
         if not 0 <= pseudo_threshold < 1 or not 0 <= jitter <= 0.5:
@@ -65,6 +71,7 @@ class ClassMixTerm(AdaptationTerm):
         self.pseudo_threshold = pseudo_threshold
         self.jitter = jitter
         self.classes_from = classes_from
+        self.ignored_rows = check_rows(ignored_rows)
         self.loss = MODELS.build(dict(type="WeightedCrossEntropyLoss"))
 
     def forward(self, step: AdaptationStep) -> dict[str, Tensor]:
@@ -87,14 +94,14 @@ class ClassMixTerm(AdaptationTerm):
         mixed_labels = paste(mask, labels, classes)
         step.show("mixed image", images)
         step.show("mixed label", mixed_labels)
+        pixel_weights = without_border_rows(confident.expand(mask.shape), self.ignored_rows)
         # Where running statistics are the target's, mixed images stay out of them.
         with domain_pass(step.segmentor, step.bn_mode, "source", step.domains):
-            logits = full_size_logits(step.segmentor, images)
-        pixel_weights = confident.expand(mask.shape)
-        loss = self.loss(
-            logits,
-            mixed_labels,
-            weight=paste(mask, torch.ones_like(pixel_weights), pixel_weights),
-            ignore_index=step.segmentor.decode_head.ignore_index,
-        )
+            loss = pixel_loss(
+                step.segmentor,
+                images,
+                mixed_labels,
+                weight=paste(mask, torch.ones_like(pixel_weights), pixel_weights),
+                loss=self.loss,
+            )
         return {"loss_mix": self.weight * loss, "confident_share": confident}

@@ -8,13 +8,16 @@ out of them, since their statistics are far from both domains.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from mmseg.registry import MODELS
 from torch import Tensor
 
 from mmdrsl.methods.adaptation_term import AdaptationTerm
-from mmdrsl.models.adaptation_step import AdaptationStep, full_size_logits
+from mmdrsl.models.adaptation_step import AdaptationStep, pixel_loss
 from mmdrsl.models.batch_norm import batch_statistics
 from mmdrsl.models.block_mask import block_mask
+from mmdrsl.models.label_maps import check_rows, without_border_rows
 from mmdrsl.models.strong_augmentation import strong_augmentation
 
 
@@ -23,7 +26,8 @@ class MaskedConsistencyTerm(AdaptationTerm):
     """Cross entropy of the prediction for masked target images with the teacher's labels of whole ones.
 
     The images are jittered and blurred, then masked after normalization, so that what is hidden has the mean color.
-    All pixels count, hidden or not, with the share of confident pixels of the batch as weight.
+    All pixels count, hidden or not, with the share of confident pixels of the batch as weight; rows at the border may
+    be left out.
 
     Args:
         weight: Factor, >= 0.
@@ -31,6 +35,7 @@ class MaskedConsistencyTerm(AdaptationTerm):
         ratio: Share of hidden blocks, in [0, 1).
         pseudo_threshold: Probability above which the teacher counts as confident, in [0, 1).
         jitter: Strength of the color jitter, in [0, 0.5]; 0 leaves colors and sharpness alone.
+        ignored_rows: Rows at the top and at the bottom where the teacher's labels do not count.
 
     Raises:
         ValueError: An argument is outside its range.
@@ -46,6 +51,7 @@ class MaskedConsistencyTerm(AdaptationTerm):
         ratio: float = 0.7,
         pseudo_threshold: float = 0.968,
         jitter: float = 0.2,
+        ignored_rows: Sequence[int] = (0, 0),
     ) -> None:
         super().__init__(domains=("target",), weight=weight)
         if block_size < 1 or not 0 <= ratio < 1 or not 0 <= pseudo_threshold < 1:
@@ -59,6 +65,7 @@ class MaskedConsistencyTerm(AdaptationTerm):
         self.ratio = ratio
         self.pseudo_threshold = pseudo_threshold
         self.jitter = jitter
+        self.ignored_rows = check_rows(ignored_rows)
         self.loss = MODELS.build(dict(type="WeightedCrossEntropyLoss"))
 
     def forward(self, step: AdaptationStep) -> dict[str, Tensor]:
@@ -68,14 +75,12 @@ class MaskedConsistencyTerm(AdaptationTerm):
             ValueError: There is no teacher yet.
         """
         labels, confident = step.teacher_labels(self.pseudo_threshold)
+        weight = without_border_rows(confident.expand(labels.shape), self.ignored_rows)
         images = step.domains["target"].inputs
         if self.jitter > 0:
             images = strong_augmentation(images, mean=step.mean, std=step.std, jitter=self.jitter)
         images = images * block_mask(images, block_size=self.block_size, ratio=self.ratio)
         step.show("masked image", images)
         with batch_statistics(step.segmentor):
-            logits = full_size_logits(step.segmentor, images)
-        weight = confident.expand(labels.shape)
-        ignored = step.segmentor.decode_head.ignore_index
-        loss = self.loss(logits, labels, weight=weight, ignore_index=ignored)
+            loss = pixel_loss(step.segmentor, images, labels, weight=weight, loss=self.loss)
         return {"loss_masked": self.weight * loss}

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from mmdrsl.methods.adaptation_term import AdaptationTerm
 from mmdrsl.models.adaptation_step import AdaptationStep
+from mmdrsl.models.detail_maps import losses_with_detail
 from mmdrsl.models.feature_maps import auxiliary_heads
 
 
@@ -83,8 +84,8 @@ class SegmentationTerm(AdaptationTerm):
     def _own_losses(self, step: AdaptationStep) -> dict[str, Tensor]:
         """What the segmentor's own heads make of a batch."""
         batch, segmentor = step.domains[self.domain], step.segmentor
-        values: dict[str, Any] = dict(
-            segmentor.decode_head.loss_by_feat(batch.logits, batch.samples)
+        values: dict[str, Any] = losses_with_detail(
+            segmentor.decode_head, batch.logits, batch.features.detail, batch.samples
         )
         for index, head in enumerate(auxiliary_heads(segmentor)):
             logits = step.auxiliary_output(index, self.domain)

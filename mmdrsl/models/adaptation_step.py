@@ -12,6 +12,7 @@ from mmseg.models.utils import resize
 from torch import Tensor, nn
 
 from mmdrsl.models.batch_norm import batch_statistics, domain_pass
+from mmdrsl.models.detail_maps import Box, inside, with_detail
 from mmdrsl.models.feature_maps import FeatureMaps, auxiliary_heads, decode
 from mmdrsl.models.label_maps import stack_labels
 
@@ -85,6 +86,33 @@ def full_size_logits(segmentor: Any, inputs: Tensor) -> Tensor:
     """
     logits = segmentor.decode_head(segmentor.extract_feat(inputs))
     return _resized(logits, inputs.shape[2:], segmentor)
+
+
+def pixel_loss(
+    segmentor: Any, inputs: Tensor, labels: Tensor, *, weight: Tensor, loss: Any
+) -> Tensor:
+    """Run a segmentor on images and judge every pixel; a detail (HRDA) is judged, too.
+
+    Args:
+        segmentor: The segmentor, in the mode in which it shall run.
+        inputs: Normalized images, shape (B, 3, H, W).
+        labels: Shape (B, H, W).
+        weight: Weight per pixel, in [0, 1], shape (B, H, W).
+        loss: A `WeightedCrossEntropyLoss`.
+
+    Returns:
+        A scalar.
+    """
+    logits, maps = decode(segmentor, segmentor.extract_feat(inputs))
+    head = segmentor.decode_head
+
+    def values(part: Tensor, box: Box | None) -> dict[str, Tensor]:
+        wanted, weights = labels[inside(box)], weight[inside(box)]
+        full = _resized(part, wanted.shape[1:], segmentor)
+        return {"loss": loss(full, wanted, weight=weights, ignore_index=head.ignore_index)}
+
+    share = getattr(head, "detail_weight", 0.0)
+    return torch.stack(list(with_detail(share, logits, maps.detail, values).values())).sum()
 
 
 def _resized(logits: Tensor, size: Any, segmentor: Any) -> Tensor:

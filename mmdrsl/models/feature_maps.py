@@ -8,6 +8,8 @@ from typing import Any
 
 from torch import Tensor, nn
 
+from mmdrsl.models.detail_maps import DetailMaps
+
 DECODER = "decoder"
 
 
@@ -17,25 +19,32 @@ class FeatureMaps(tuple[Tensor, ...]):
     Attributes:
         decoder: What the classifier of the decode head reads, before its dropout, shape (B, channels, h, w); None
             where nobody ran the decode head, or where it has no classifier.
+        detail: Maps of windows at full size, where the others are those of images at half size (HRDA); else None.
     """
 
     decoder: Tensor | None
+    detail: DetailMaps | None
 
-    def __new__(cls, maps: Any, decoder: Tensor | None = None) -> FeatureMaps:
-        """Collect the maps."""
+    def __new__(
+        cls, maps: Any, decoder: Tensor | None = None, detail: DetailMaps | None = None
+    ) -> FeatureMaps:
+        """Collect the maps; the detail of given ones is taken over."""
         self = super().__new__(cls, maps)
         self.decoder = decoder
+        self.detail = getattr(maps, "detail", None) if detail is None else detail
         return self
 
     def part(self, images: slice) -> FeatureMaps:
         """Maps of some of the images."""
         decoder = None if self.decoder is None else self.decoder[images]
-        return FeatureMaps((each[images] for each in self), decoder)
+        detail = None if self.detail is None else self.detail.part(images)
+        return FeatureMaps((each[images] for each in self), decoder, detail)
 
     def detach(self) -> FeatureMaps:
         """Maps through which no gradient flows."""
         decoder = None if self.decoder is None else self.decoder.detach()
-        return FeatureMaps((each.detach() for each in self), decoder)
+        detail = None if self.detail is None else self.detail.detach()
+        return FeatureMaps((each.detach() for each in self), decoder, detail)
 
 
 def auxiliary_heads(segmentor: Any) -> list[Any]:
@@ -84,9 +93,11 @@ def with_decoder_map(decode_head: nn.Module, features: Any) -> Iterator[FeatureM
     maps = FeatureMaps(features)
 
     def keep(_: nn.Module, inputs: tuple[Tensor, ...]) -> None:
-        maps.decoder = inputs[0]
+        # `HRDAHead` classifies the whole images first, then windows of them.
+        if maps.decoder is None:
+            maps.decoder = inputs[0]
 
-    # A `DRSLHead` wraps the head that classifies.
+    # `DRSLHead` and `HRDAHead` wrap the head that classifies.
     decode_head = getattr(decode_head, "decode_head", decode_head)
     # BaseDecodeHead.cls_seg: dropout, where there is one, then conv_seg.
     module = getattr(decode_head, "dropout", None) or getattr(decode_head, "conv_seg", None)

@@ -29,3 +29,34 @@ def resize_labels(labels: Tensor, size: Sequence[int]) -> Tensor:
     # "nearest-exact" samples cell centers; "nearest" would shift labels by half a cell against the features.
     resized = F.interpolate(labels[:, None].float(), size=tuple(size), mode="nearest-exact")
     return resized[:, 0].long()
+
+
+def check_rows(rows: Sequence[int]) -> tuple[int, int]:
+    """Rows to leave out at the top and at the bottom.
+
+    Raises:
+        ValueError: These are not two numbers >= 0.
+    """
+    if len(rows) != 2 or min(rows) < 0:
+        raise ValueError(
+            f"ignored_rows must be two numbers >= 0, of the top and of the bottom, found {rows}."
+        )
+    return rows[0], rows[1]
+
+
+def without_border_rows(weights: Tensor, rows: tuple[int, int]) -> Tensor:
+    """Weights of pixels, 0 in rows at the top and at the bottom.
+
+    Args:
+        weights: Shape (B, H, W); they stay as they are.
+        rows: How many at the top and at the bottom.
+
+    Returns:
+        Shape (B, H, W).
+    """
+    if rows == (0, 0):
+        return weights
+    height = weights.shape[1]
+    place = torch.arange(height, device=weights.device)
+    inner = (place >= rows[0]) & (place < height - rows[1])
+    return weights * inner[:, None]

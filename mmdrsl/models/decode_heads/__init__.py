@@ -1,6 +1,8 @@
 """Decode heads that MMSegmentation lacks."""
 
+from .daformer_head import DAFormerHead
 from .deeplabv2_head import DeepLabV2Head
+from .hrda_head import HRDAHead
 from .segnet_head import SegNetHead
 
-__all__ = ["DeepLabV2Head", "SegNetHead"]
+__all__ = ["DAFormerHead", "DeepLabV2Head", "HRDAHead", "SegNetHead"]

@@ -43,6 +43,8 @@ def complete_segmentor(
 ) -> tuple[ConfigDict, list[int]]:
     """Fill in ``num_classes``, ``in_channels`` and class weights of all heads, and check those that are there.
 
+    The windows of an `HRDASegmentor` become half as high and wide as the crops.
+
     Args:
         segmentor: Config of the segmentor; it stays as it is.
         num_classes: C; None leaves the heads' own.
@@ -61,7 +63,10 @@ def complete_segmentor(
             "classes: give one weight per class."
         )
     cfg = ConfigDict(copy.deepcopy(dict(segmentor)))
-    channels = feature_channels(cfg, crop_size or PROBE_SIZE)
+    size = crop_size or PROBE_SIZE
+    if _takes(cfg, "detail_size"):
+        cfg.setdefault("detail_size", [side // 2 for side in size])
+    channels = feature_channels(cfg, size)
     for head in heads_of(cfg):
         complete_head(head, num_classes=num_classes, class_weight=class_weight)
         complete_input(head, channels)

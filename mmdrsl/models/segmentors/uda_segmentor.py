@@ -174,6 +174,8 @@ class UDASegmentor(BaseSegmentor):
                     "diagnostics too; give it another name."
                 )
         self.terms = nn.ModuleDict({name: MODELS.build(cfg) for name, cfg in (terms or {}).items()})
+        self.classes = classes
+        self._begin_terms()
         if memory_format != "contiguous":
             self._use_memory_format(MEMORY_FORMATS[memory_format])
         self.progress = AdaptationProgress()
@@ -184,6 +186,12 @@ class UDASegmentor(BaseSegmentor):
         self.teacher_begin = 0
         self.calls_after_step = False
         self.pictures = None
+
+    def _begin_terms(self) -> None:
+        """Let every term take up what it needs of the segmentor's first weights."""
+        term: Any
+        for term in self.terms.values():
+            term.begin_with(self.segmentor, self.classes)
 
     def _use_memory_format(self, memory_format: torch.memory_format) -> None:
         """Lay out weights so, and images where they enter a backbone: the teacher's copy does it, too."""
@@ -208,6 +216,7 @@ class UDASegmentor(BaseSegmentor):
                     entry["checkpoint"], self.segmentor.backbone, prefix=entry.get("prefix") or ""
                 )
         super().init_weights()
+        self._begin_terms()
 
     def add_teacher(self, average: dict) -> None:
         """Add an averaged copy of segmentor and heads; `MeanTeacherHook` keeps it up to date.
@@ -265,7 +274,7 @@ class UDASegmentor(BaseSegmentor):
         """Decode head of the wrapped segmentor."""
         return self.segmentor.decode_head
 
-    def extract_feat(self, inputs: Tensor) -> tuple[Tensor, ...]:
+    def extract_feat(self, inputs: Tensor) -> FeatureMaps:
         """Feature maps of backbone and neck.
 
         Args:
@@ -274,7 +283,7 @@ class UDASegmentor(BaseSegmentor):
         Returns:
             One tensor per stage, each (B, ...).
         """
-        return tuple(self.segmentor.extract_feat(inputs))
+        return FeatureMaps(self.segmentor.extract_feat(inputs))
 
     def encode_decode(self, inputs: Tensor, batch_img_metas: list[dict]) -> Tensor:
         """Logits at input size, shape (B, C, H, W)."""

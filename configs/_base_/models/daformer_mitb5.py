@@ -1,0 +1,4 @@
+"""DAFormer (Hoyer et al. 2022): its decoder on MiT-B5; see segformer_b0.py for weights and norms."""
+
+_base_ = "daformer_mitb0.py"
+model = dict(segmentor=dict(backbone=dict(embed_dims=64, num_layers=[3, 6, 40, 3])))
