@@ -33,7 +33,7 @@ default_hooks = _base_.get("method_hooks", dict())
 
 def kind_of(name):
     segmentor = MODELS_TO_ADAPT[name]
-    return segmentor.backbone.type, segmentor.decode_head.type
+    return segmentor.type, segmentor.backbone.type, segmentor.decode_head.type
 
 
 def shallowest(names):
