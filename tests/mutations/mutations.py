@@ -25,6 +25,8 @@ TERMS = "tests/methods/test_adaptation_term.py"
 METHODS = "tests/methods/test_method_steps.py"
 GATE = "tests/methods/test_cycada_features.py"
 MIX = "tests/methods/test_dacs.py"
+DISTANCE = "tests/methods/test_daformer.py"
+TWO_SIZES = "tests/models/test_hrda_segmentor.py"
 MRKLD = "tests/methods/test_crst.py"
 STEP = "tests/models/test_uda_segmentor.py"
 COMPLETION = "tests/models/test_completion.py"
@@ -291,7 +293,7 @@ MUTATIONS = (
     Mutation(
         "teacher predicts for every term anew",
         STEP_FILE,
-        "if self._teacher_probabilities is None:",
+        "if self._teacher_outputs is None:",
         "if True:",
         (TERMS,),
     ),
@@ -357,5 +359,33 @@ MUTATIONS = (
         'mode="nearest-exact"',
         'mode="nearest"',
         (LABELS, STEP),
+    ),
+    Mutation(
+        "cells of things are those that show all of them",
+        "mmdrsl/methods/daformer.py",
+        ">= min_share).any(dim=1)",
+        ">= min_share).all(dim=1)",
+        (DISTANCE,),
+    ),
+    Mutation(
+        "attention outside of the window",
+        "mmdrsl/models/decode_heads/hrda_head.py",
+        "attention = attention * mask",
+        "attention = attention * 1",
+        (TWO_SIZES,),
+    ),
+    Mutation(
+        "loss of the detail counted in full",
+        "mmdrsl/models/detail_maps.py",
+        "= share * value",
+        "= value",
+        (TWO_SIZES,),
+    ),
+    Mutation(
+        "teacher trusted at the border",
+        "mmdrsl/models/label_maps.py",
+        "(place >= rows[0]) & (place < height - rows[1])",
+        "(place >= 0) & (place < height - rows[1])",
+        (DISTANCE,),
     ),
 )
