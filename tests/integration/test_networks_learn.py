@@ -49,9 +49,7 @@ def build(name):
     segmentor = ConfigDict(load(BASES / "models" / f"{name}.py").model.segmentor.to_dict())
     narrow(segmentor)
     segmentor.backbone.update(embed_dims=16, num_heads=[1, 2, 4, 8])
-    for key in ("decode_head",):
-        segmentor[key].update(channels=32)
-        segmentor[key].pop("in_channels", None)
+    segmentor.decode_head.update(channels=32)
     cfg, _ = complete_segmentor(segmentor, num_classes=CLASSES, class_weight=None, crop_size=SIZE)
     built = MODELS.build(cfg)
     built.init_weights()
@@ -69,6 +67,7 @@ def share_right(segmentor, images, labels):
     return (predicted == labels)[valid].float().mean().item()
 
 
+@pytest.mark.timeout(3600)
 @pytest.mark.slow
 @pytest.mark.parametrize("name", ["daformer_mitb0", "hrda_mitb0"])
 def test_fits_sixteen_scenes(name, scenes):
@@ -87,6 +86,6 @@ def test_fits_sixteen_scenes(name, scenes):
         if step % 50 == 49:
             right = share_right(segmentor, images, labels)
             print(f"{name}: {step + 1} steps, {100 * right:.1f} % of the pixels right")
-            if right > 0.92:
+            if right > 0.9:
                 break
     assert right > 0.9
