@@ -48,17 +48,23 @@ def written_alone(folder: Path) -> Iterator[None]:
     finally:
         _held.discard(path)
         # First the name, then the lock: whoever opened the file before sees that it is gone.
-        path.unlink(missing_ok=True)
-        os.close(descriptor)
+        if descriptor is not None:
+            path.unlink(missing_ok=True)
+            os.close(descriptor)
         if is_new and not any(path.parent.iterdir()):
             # What failed before it wrote anything leaves nothing.
             path.parent.rmdir()
 
 
-def _take(path: Path) -> int:
-    """Open and lock a file; return its descriptor."""
+def _take(path: Path) -> int | None:
+    """Open and lock a file; return its descriptor, None where nothing can be written and hence nothing mixed."""
     while True:
-        descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
+        try:
+            descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
+        except OSError as error:
+            if error.errno not in (errno.EROFS, errno.EACCES, errno.EPERM) or path.exists():
+                raise
+            return None
         try:
             # Of the process, not of the descriptor: loader processes that outlive a killed run do not hold it.
             fcntl.lockf(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -90,6 +90,17 @@ def test_a_link_is_the_folder_that_it_names(tmp_path):
             pass
 
 
+def test_a_folder_that_can_only_be_read_needs_no_lock(tmp_path):
+    command = ["mount", "-t", "tmpfs", "-o", "ro", "tmpfs", str(tmp_path)]
+    if os.geteuid() != 0 or subprocess.run(command, capture_output=True).returncode != 0:
+        pytest.skip("mounting a file system is not allowed here")
+    try:
+        with written_alone(tmp_path):
+            assert list(tmp_path.iterdir()) == []
+    finally:
+        subprocess.run(["umount", str(tmp_path)], check=True)
+
+
 def test_many_processes_in_turn(tmp_path):
     """Removing the file and taking its lock never lets two in."""
     program = f"""

@@ -31,6 +31,7 @@ from torch import Tensor
 import mmdrsl  # noqa: F401 - registers everything before a config is built
 from mmdrsl.atomic_files import replacing
 from mmdrsl.engine.bn_statistics import evenly_spaced, images_of
+from mmdrsl.engine.config_options import override
 from mmdrsl.engine.launch import read_config
 from mmdrsl.evaluation.label_free import SCORES, agreement, information, mean_ranks
 from mmdrsl.inference import load_network
@@ -111,7 +112,7 @@ def score_checkpoint(config: str, checkpoint: str, args: argparse.Namespace) -> 
         ValueError: The config has no target, or the checkpoint does not fit.
     """
     cfg = read_config(config)
-    cfg.merge_from_dict(args.cfg_options or {})
+    override(cfg, args.cfg_options)
     init_default_scope(cfg.get("default_scope", "mmseg"))
     target = (cfg.get("train_dataloader") or {}).get("dataset", {}).get("target")
     if target is None:
