@@ -18,6 +18,7 @@ resume = False
 runtime_hooks = dict(
     step_seed=dict(type="StepSeedHook"),
     finite_values=dict(type="FiniteValuesHook"),
+    preflight=dict(type="PreflightHook"),
     timer=dict(type="IterTimerHook"),
     logger=dict(type="LoggerHook", interval=50, log_metric_by_epoch=False),
     param_scheduler=dict(type="ParamSchedulerHook"),

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any, ClassVar
 
 from mmengine.hooks import Hook
+from mmengine.runner import Runner
 
 
 class AdaptationHook(Hook):
@@ -22,6 +23,9 @@ class AdaptationHook(Hook):
 
     only_observes: ClassVar[bool] = False
     """Whether a run goes on bit for bit the same without it; hashes of a benchmark's runs leave it out."""
+
+    reads_target: ClassVar[bool] = False
+    """Whether it uses the target's images by itself, whatever the batches hold."""
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         """Refuse a hook that does not say it.
@@ -45,3 +49,11 @@ class AdaptationHook(Hook):
             steps: Length of the warm-up.
         """
         return True
+
+    def preflight(self, runner: Runner, model: Any) -> None:
+        """Try what the hook will do later in the run; `PreflightHook` calls it before the first step.
+
+        Args:
+            runner: The runner, whose model, data and random streams stay as they are.
+            model: A copy of its model, which the hook may change.
+        """

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from math import isnan
 from pathlib import Path
 
@@ -168,6 +168,18 @@ class ClassIoUMetric(BaseMetric):
         with replacing(path) as temporary:
             temporary.write_bytes(encoded.tobytes())
 
+    def check_names(self, images: Iterable[str]) -> None:
+        """Refuse images that belong to no group, before any is evaluated.
+
+        Args:
+            images: Paths of the images.
+
+        Raises:
+            ValueError: The name of one does not match ``group_pattern``.
+        """
+        for image in images:
+            self._group(dict(img_path=image))
+
     def _group(self, sample: dict) -> str:
         if self.group_pattern is None:
             return ""
@@ -175,7 +187,8 @@ class ClassIoUMetric(BaseMetric):
         match = self.group_pattern.search(name)
         if match is None:
             raise ValueError(
-                f"The image name {name!r} does not match group_pattern {self.group_pattern.pattern!r}."
+                f"The image name {name!r} does not match group_pattern {self.group_pattern.pattern!r}: correct the "
+                "evaluator's group_pattern, or leave it out."
             )
         return match[1]
 

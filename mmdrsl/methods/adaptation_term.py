@@ -74,6 +74,14 @@ class AdaptationTerm(BaseModule, metaclass=ABCMeta):
         """
         return
 
+    def weight_at(self, adaptation_iteration: int) -> float:
+        """Factor of the term in a step.
+
+        Args:
+            adaptation_iteration: Steps since the end of the warm-up; negative during it.
+        """
+        return self.weight
+
     @abstractmethod
     def forward(self, step: AdaptationStep) -> dict[str, Tensor]:
         """Return named losses and diagnostics of a batch that holds all of the term's domains."""

@@ -46,7 +46,7 @@ def build(scenes_root, tmp_path, monkeypatch):
         rounds, teacher = (cfg.default_hooks.get(name) for name in ("self_training", "teacher"))
         if rounds and teacher and "default_hooks.teacher.begin" not in options:
             teacher.begin = rounds.warmup_iterations
-        if "default_hooks.self_training.labeler.policy" not in options:
+        if rounds and "default_hooks.self_training.labeler.policy" not in options:
             cfg.default_hooks.self_training.labeler = dict(
                 cfg.default_hooks.self_training.get("labeler", {}),
                 policy=dict(lowest_threshold=0.01),

@@ -14,6 +14,7 @@ from short_runs import CONFIG, ROOT, assert_equal, weights
 
 from mmdrsl.checkpoints import read_checkpoint
 from mmdrsl.datasets.unlabeled import WHOLE_IMAGE_PIPELINE
+from mmdrsl.engine.hooks import FiniteValuesHook, PreflightHook
 from mmdrsl.engine.hooks.self_training_hook import SelfTrainingHook
 from mmdrsl.pseudo_labels.artifact import PseudoLabelArtifact
 from mmdrsl.pseudo_labels.label_analysis import label_quality
@@ -66,12 +67,16 @@ def test_labels_of_another_model_refuse(train, tmp_path):
 
 def test_self_training_hook_needs_two_domains():
     hook = SelfTrainingHook(rounds=[], warmup_iterations=4)
+    loop = SimpleNamespace(max_iters=4)
     runner = SimpleNamespace(
-        train_loop=SimpleNamespace(max_iters=4),
+        train_loop=loop,
+        _train_loop=loop,
         train_dataloader=SimpleNamespace(dataset=[], sampler=()),
+        model=SimpleNamespace(),
+        hooks=[FiniteValuesHook(), PreflightHook()],
     )
     with pytest.raises(TypeError, match=r"TwoDomainDataset .* found list and tuple"):
-        hook.before_train(runner)
+        hook.before_run(runner)
 
 
 @pytest.mark.parametrize(

@@ -6,6 +6,7 @@ from .atomic_checkpoint_hook import AtomicCheckpointHook
 from .finite_values_hook import FiniteValuesHook
 from .mean_teacher_hook import MeanTeacherHook
 from .prediction_drawing_hook import PredictionDrawingHook
+from .preflight_hook import PreflightHook
 from .readable_log_hook import ReadableLogHook
 from .run_cost_hook import RunCostHook
 from .run_report_hook import RunReportHook
@@ -21,6 +22,7 @@ __all__ = [
     "FiniteValuesHook",
     "MeanTeacherHook",
     "PredictionDrawingHook",
+    "PreflightHook",
     "ReadableLogHook",
     "RunCostHook",
     "RunReportHook",

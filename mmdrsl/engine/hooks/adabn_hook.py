@@ -49,6 +49,7 @@ class AdaBNHook(AdaptationHook):
     """
 
     acts_in_warmup = False
+    reads_target = True
 
     # Before CheckpointHook (VERY_LOW), so that the checkpoint of this step has the statistics.
     priority = "LOW"

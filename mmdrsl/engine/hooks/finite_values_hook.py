@@ -33,6 +33,7 @@ class FiniteValuesHook(AdaptationHook):
 
     acts_in_warmup = True
     changes_segmentor = False
+    only_observes = True
 
     # After RuntimeInfoHook (VERY_HIGH), which logs the losses, and before whatever uses the weights.
     priority = 15

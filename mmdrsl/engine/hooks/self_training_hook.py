@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Sequence
+from contextlib import suppress
 from math import isnan
 from pathlib import Path
 from typing import Any
@@ -17,10 +19,13 @@ from mmdrsl.datasets.samplers.two_domain_sampler import TwoDomainSampler
 from mmdrsl.datasets.two_domain import TwoDomainDataset
 from mmdrsl.datasets.unlabeled import WHOLE_IMAGE_PIPELINE, UnlabelledDataset
 from mmdrsl.engine.adaptation_hook import AdaptationHook
+from mmdrsl.engine.hooks.finite_values_hook import FiniteValuesHook
+from mmdrsl.engine.hooks.preflight_hook import PreflightHook
 from mmdrsl.engine.model_access import unwrapped
 from mmdrsl.engine.round_record import RECORD, read_rounds
 from mmdrsl.engine.round_schedule import Phase, build_phases
-from mmdrsl.mmengine_private import counted_as, has_training_loop
+from mmdrsl.engine.run_checks import check_loop
+from mmdrsl.mmengine_private import add_hook, counted_as, has_training_loop
 from mmdrsl.models.adaptation_step import AdaptationProgress
 from mmdrsl.models.batch_norm import share_buffers
 from mmdrsl.pseudo_labels.artifact import PseudoLabelArtifact, RoundManifest
@@ -115,20 +120,28 @@ class SelfTrainingHook(AdaptationHook):
         self._source_classes: list[str] | None = None
 
     def before_run(self, runner: Runner) -> None:
-        """Lay the phases out, and tell the model of them, where other hooks find them.
+        """Check the setting, lay the phases out, and tell the model of them, where other hooks find them.
+
+        A config that names neither `PreflightHook` nor `FiniteValuesHook` has both all the same.
 
         Raises:
-            ValueError: The schedule does not fit ``max_iters``.
+            ValueError: The schedule does not fit ``max_iters``, loader processes outlive a round, or the loop would
+                skip a round's steps.
+            TypeError: The loop goes by epochs, or the training data are not a `TwoDomainDataset` with a
+                `TwoDomainSampler` and a target.
         """
         # A test has no training loop.
-        if has_training_loop(runner):
-            self.phases = build_phases(
-                self.warmup_iterations,
-                self.rounds,
-                runner.train_loop.max_iters,
-                online=self.online,
-            )
-            unwrapped(runner).phases = tuple(self.phases)
+        if not has_training_loop(runner):
+            return
+        for kind in (FiniteValuesHook, PreflightHook):
+            if not any(isinstance(hook, kind) for hook in runner.hooks):
+                add_hook(runner, kind())
+        check_loop(runner)
+        self.phases = build_phases(
+            self.warmup_iterations, self.rounds, runner.train_loop.max_iters, online=self.online
+        )
+        unwrapped(runner).phases = tuple(self.phases)
+        self._check(runner)
 
     def _check(self, runner: Runner) -> None:
         """Check schedule, dataset, loader and sampler before anything is trained."""
@@ -186,13 +199,7 @@ class SelfTrainingHook(AdaptationHook):
             )
 
     def before_train(self, runner: Runner) -> None:
-        """Check the setting, and bring data and model to the phase in which the run starts or resumes.
-
-        Raises:
-            ValueError: Loader processes outlive a round, or the loop would skip a round's steps.
-            TypeError: The training data are not a `TwoDomainDataset` with a `TwoDomainSampler` and a target.
-        """
-        self._check(runner)
+        """Bring data and model to the phase in which the run starts or resumes."""
         if runner.iter > 0:
             # What cannot be read shows before the first step, not after a round.
             read_rounds(runner.work_dir)
@@ -209,6 +216,32 @@ class SelfTrainingHook(AdaptationHook):
             # The checkpoint of a phase's end is written before its evaluation: a kill may have come between.
             self._evaluate(runner, finished=runner.iter)
         self._enter(runner, phase, resumed=resumed)
+
+    def preflight(self, runner: Runner, model: Any) -> None:
+        """Label one target image as the rounds will, and write the files of its labels."""
+        phase = next((phase for phase in self.phases if phase.labeled), None)
+        if phase is None:
+            return
+        folder = Path(runner.work_dir) / "pseudo_labels"
+        artifact = PseudoLabelArtifact(folder / ".preflight")
+        if is_main_process():
+            # Of a run that was killed in it.
+            shutil.rmtree(artifact.root, ignore_errors=True)
+        barrier()
+        try:
+            self._labeler(phase).label(
+                model=model,
+                networks=model.networks(of_teacher=self.label_with == "teacher"),
+                dataset=self._target(runner)[0].get_subset([0]),
+                artifact=artifact,
+                round_number=phase.number,
+            )
+        finally:
+            if is_main_process():
+                shutil.rmtree(artifact.root, ignore_errors=True)
+                with suppress(OSError):
+                    # Only where nothing else is in it.
+                    folder.rmdir()
 
     def before_train_iter(self, runner: Runner, batch_idx: int, data_batch: Any = None) -> None:
         """Tell the model where the run stands."""

@@ -119,6 +119,10 @@ class ModeAlignmentTerm(AdaptationTerm):
         self.ramp_iterations = ramp_iterations
         self.head = head
 
+    def weight_at(self, adaptation_iteration: int) -> float:
+        """Factor on the ramp."""
+        return self.weight * ramp(adaptation_iteration, self.ramp_iterations)
+
     def forward(self, step: AdaptationStep) -> dict[str, Tensor]:
         """The alignment loss."""
         head = step.head(self.head)
@@ -127,5 +131,5 @@ class ModeAlignmentTerm(AdaptationTerm):
             embeddings = step.head_output(self.head, domain)
             labels = resize_labels(step.domains[domain].labels, embeddings.shape[2:])
             inputs += [embeddings, labels]
-        weight = self.weight * ramp(step.progress.adaptation_iteration, self.ramp_iterations)
+        weight = self.weight_at(step.progress.adaptation_iteration)
         return {"loss_alignment": weight * self.loss(*inputs, head.modes(), head.bandwidth)}
