@@ -38,6 +38,11 @@ HINTS = (
         "class_weight has another length than the classes: give model.class_weight, or class_weight of the head's "
         "loss_decode, one weight per class.",
     ),
+    (
+        "unflatten: Provided sizes",
+        "The decode head has another number of outputs than classes, such as one for two classes with use_sigmoid: set "
+        "out_channels=num_classes and a softmax cross entropy.",
+    ),
 )
 
 
