@@ -50,8 +50,8 @@ def check_writable(runner: Runner) -> None:
     for folder in dict.fromkeys(
         [runner.work_dir, *(hook.out_dir or runner.work_dir for hook in hooks)]
     ):
-        # A remote place of MMEngine's file clients is not looked at.
-        if "://" in str(folder) or ":" in str(folder).partition("/")[0]:
+        if "://" in str(folder):
+            # A remote place of MMEngine's file clients.
             continue
         try:
             Path(folder).mkdir(parents=True, exist_ok=True)
