@@ -142,8 +142,9 @@ def _try_all(runner: Runner, mixtures: Sequence[BatchMixture]) -> None:
     for mixture in mixtures:
         with trial(mixture.describe(), _keys_of(runner, mixture)):
             _try_training(runner, model, mixture)
-    with trial("the prediction of an image", "model.segmentor.decode_head (num_classes, out_channels), "
-               "model.segmentor.test_cfg, val_dataloader, val_evaluator"):  # fmt: skip
+    what = "the prediction of an image" if runner.val_loop is None else "a step of the validation"
+    keys = "val_dataloader, val_evaluator, model.segmentor.test_cfg and its decode_head"
+    with trial(what, keys):
         _try_prediction(runner, model.eval())
     for hook in runner.hooks:
         if isinstance(hook, AdaptationHook):
