@@ -5,7 +5,7 @@ which class names a model knows and in which order, and the two meet by name.
 """
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -423,11 +423,12 @@ CITYSCAPES_RENAMES: dict[str, dict[str, str | None]] = {
 """Renames, by label space, for tables that use the names of Cityscapes."""
 
 
-def get_label_space(name: str | Mapping[str, Any]) -> LabelSpace:
+def get_label_space(name: str | Mapping[str, Any] | Sequence[str]) -> LabelSpace:
     """Look a label space up by its name, or make one of plain values.
 
     Args:
-        name: A key of `LABEL_SPACES`, or a mapping with `name`, `classes` and `palette`.
+        name: A key of `LABEL_SPACES`, or a mapping with `name`, `classes` and `palette`; a list of names is refused,
+            since it has no colors.
 
     Returns:
         The label space.

@@ -98,7 +98,7 @@ class LabelledImageDataset(BaseSegDataset):
         self,
         *,
         data_root: str,
-        label_space: str | Mapping[str, Any] | None = None,
+        label_space: str | Mapping[str, Any] | Sequence[str] | None = None,
         table: str | Mapping[str, Any] | None = None,
         renames: Mapping[str, str | None] | None = None,
         data_prefix: Mapping[str, str | Sequence[str]] | None = None,

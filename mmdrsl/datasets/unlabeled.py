@@ -60,7 +60,7 @@ class UnlabelledDataset(BaseSegDataset):
         self,
         *,
         data_root: str,
-        label_space: str | Mapping[str, Any] = "cityscapes19",
+        label_space: str | Mapping[str, Any] | Sequence[str] = "cityscapes19",
         data_prefix: Mapping[str, str | Sequence[str]] | None = None,
         ann_file: str = "",
         img_suffix: str | None = None,
