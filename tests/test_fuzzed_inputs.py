@@ -27,13 +27,14 @@ from mmdrsl.datasets.validation import find_images
 from mmdrsl.engine.config_options import override
 from mmdrsl.engine.launch import read_config
 from mmdrsl.engine.round_record import read_rounds
+from mmdrsl.inference.shares import Shares
 from mmdrsl.pseudo_labels.artifact import PseudoLabelArtifact, RoundManifest
 from mmdrsl.translation.translated_folder import TranslatedFolder
 
 # The first of ten parts is in the fast tier.
 PARTS = [0, *(pytest.param(part, marks=pytest.mark.slow) for part in range(1, 10))]
 CASES_PER_PART = dict(
-    list=20, manifest=20, translation=15, rounds=15, checkpoint=30, option=15, value=15
+    list=20, manifest=20, translation=15, rounds=15, shares=10, checkpoint=30, option=15, value=15
 )
 ANY_VALUE = (None, True, -1, 0, 1.5, 1e300, "x", "", "../../x", "/etc", [], [1], {}, {"a": 1}, nan)
 DONE = Counter()
@@ -246,6 +247,22 @@ def test_records_of_rounds(tmp_path, part):
             assert isfinite(entry.get("labels", {}).get("coverage", 0))
             assert "metrics" not in entry or isinstance(entry["iteration"], int)
     DONE["rounds"] += CASES_PER_PART["rounds"]
+
+
+@pytest.mark.parametrize("part", PARTS)
+def test_tables_of_shares(tmp_path, part):
+    path = tmp_path / "shares.csv"
+    good = "name,frame,road,sky\na,,0.250000,0.750000\nb,0,1.000000,0.000000\n"
+    for generator in generators("shares", part):
+        data = damaged_bytes(good.encode(), generator)
+        path.write_bytes(data)
+        found = []
+        action = lambda: found.append(Shares(path, ("road", "sky")))  # noqa: E731, B023
+        if not refused(action, "shares.csv"):
+            found[0].save()
+            kept = set(path.read_text().splitlines())
+            assert kept <= set(data.decode().splitlines()) | {good.splitlines()[0]}
+    DONE["shares"] += CASES_PER_PART["shares"]
 
 
 class Payload:

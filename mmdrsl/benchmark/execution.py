@@ -12,7 +12,7 @@ from typing import Any
 
 from mmengine.config import Config
 
-from mmdrsl.atomic_files import write_atomically
+from mmdrsl.atomic_files import read_json, write_atomically
 from mmdrsl.benchmark.evaluation_set import EvaluationSet
 from mmdrsl.benchmark.jobs import Job
 from mmdrsl.benchmark.plan import BenchmarkRun, PlannedRun
@@ -195,7 +195,11 @@ class Execution:
 
     def _row(self, run: BenchmarkRun, metrics: dict[str, float]) -> dict[str, Any]:
         """Everything that is known of a finished run, but what other runs say about it."""
-        cost = json.loads((run.training.folder / COST_FILE).read_text(encoding="utf-8"))
+        cost = read_json(
+            run.training.folder / COST_FILE,
+            kind="record of a run's cost",
+            remedy=f"Remove {run.training.folder} to train again",
+        )
         machine = run.training.folder / MACHINE_FILE
         made_by = json.loads(machine.read_text()) if machine.is_file() else self._machine()
         return {
@@ -304,4 +308,5 @@ def finished_rows(out: Path) -> list[dict[str, Any]]:
         Rows without gaps.
     """
     files = out.glob(f"*/*/seed_*/*/{_result_name('*')}")
-    return [json.loads(path.read_text(encoding="utf-8")) for path in sorted(files)]
+    remedy = "Remove it, and the run is evaluated again"
+    return [read_json(path, kind="result of a run", remedy=remedy) for path in sorted(files)]

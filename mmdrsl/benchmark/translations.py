@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 from mmengine.config import Config
 
-from mmdrsl.atomic_files import file_hash
+from mmdrsl.atomic_files import file_hash, read_json
 from mmdrsl.translation.generator_translator import GENERATOR
 from mmdrsl.translation.translated_folder import MANIFEST
 
@@ -60,7 +59,11 @@ def translator_name(translations: Path) -> str:
     manifest = translations / MANIFEST
     if not manifest.is_file():
         return translations.name
-    settings = json.loads(manifest.read_text(encoding="utf-8"))["settings"]
+    remedy = f"Remove {translations} to translate again"
+    content = read_json(manifest, kind="manifest of translated images", remedy=remedy)
+    settings = content.get("settings")
+    if not isinstance(settings, dict) or "translator" not in settings:
+        raise ValueError(f"{manifest} names no translator in its settings. {remedy}.")
     colors = " colors" if settings.get("keep_lightness") else ""
     return f"{settings['translator']}{colors} {file_hash(manifest)[:8]}"
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import re
 from collections.abc import Collection, Sequence
 from pathlib import Path
 
@@ -25,7 +26,7 @@ class Shares:
         classes: Names of the columns.
 
     Raises:
-        ValueError: The file has other columns.
+        ValueError: The file has other columns, or rows of something else.
     """
 
     def __init__(self, path: Path, classes: Sequence[str]) -> None:
@@ -34,15 +35,24 @@ class Shares:
         self._rows: dict[tuple[str, int], list[str]] = {}
         if not path.is_file():
             return
-        with path.open(encoding="utf-8", newline="") as file:
-            header, *rows = list(csv.reader(file)) or [[]]
-        if header != self._header or any(len(row) != len(header) for row in rows):
+        try:
+            with path.open(encoding="utf-8", newline="") as file:
+                header, *rows = list(csv.reader(file)) or [[]]
+        except (UnicodeDecodeError, csv.Error) as error:
+            header, rows = [f"(unreadable: {error})"], []
+        if header != self._header or not all(map(self._is_row, rows)):
             raise ValueError(
-                f"{path} has the columns {header[:5]}..., expected {self._header[:5]}... and complete rows: remove it, "
-                "or choose another folder."
+                f"{path} has the columns {header[:5]}..., expected {self._header[:5]}... and complete rows of shares: "
+                "remove it, or choose another folder."
             )
         for name, frame, *values in rows:
             self._rows[name, int(frame) if frame else _OF_IMAGE] = values
+
+    def _is_row(self, row: Sequence[str]) -> bool:
+        if len(row) != len(self._header) or not (row[1] == "" or row[1].isdecimal()):
+            return False
+        # As `add` writes them.
+        return all(re.fullmatch(r"[01]\.[0-9]{6}", value) for value in row[len(_KEYS) :])
 
     def add(self, name: str, labels: np.ndarray, *, frame: int = _OF_IMAGE) -> None:
         """Count the pixels of an image or frame.
