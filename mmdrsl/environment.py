@@ -6,14 +6,26 @@ an import chain) does not tell a user what to do.
 
 from __future__ import annotations
 
+import gc
 import importlib
 import importlib.metadata
 import importlib.util
+import io
+import re
+import sys
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager, redirect_stdout
 
 MINIMUM_TORCH = (2, 6)
 INSTALL_COMMAND = (
     "pip install onedl-mmengine==0.10.12 onedl-mmcv==2.3.6 onedl-mmsegmentation==1.4.2"
 )
+# What the packages say on import about parts that nothing here uses: the one as a warning, the other on stdout.
+UNUSED_OPERATOR = (
+    "Fail to import ``MultiScaleDeformableAttention`` from ``mmcv.ops.multi_scale_deform_attn``"
+)
+UNUSED_DATASET = "Could not import OneDL"
 
 
 def _release(version: str) -> tuple[int, int]:
@@ -49,10 +61,44 @@ def check_environment() -> None:
             f"Run: {INSTALL_COMMAND}"
         )
     try:
-        importlib.import_module("mmseg.models")
+        with _collector_off():
+            _import_mmseg()
     except (ImportError, AssertionError) as error:
         raise ImportError(
             f"The installed MMCV and MMSegmentation do not work together ({error}). mmdrsl needs their maintained "
             "continuation, which runs without compiled operators. Run: pip uninstall -y mmcv mmcv-lite mmcv-full "
             f"mmengine mmsegmentation && {INSTALL_COMMAND}"
         ) from error
+
+
+def _import_mmseg() -> None:
+    """Import the parts of MMSegmentation that say something on import, without the two notes above.
+
+    Whatever else is printed or warned of appears.
+    """
+    warnings.filterwarnings(
+        "ignore",
+        message=re.escape(UNUSED_OPERATOR),
+        category=UserWarning,
+        module=r"mmcv\.cnn\.bricks\.transformer",
+    )
+    importlib.import_module("mmseg.models")
+    printed = io.StringIO()
+    try:
+        with redirect_stdout(printed):
+            importlib.import_module("mmseg.datasets")
+    finally:
+        lines = printed.getvalue().splitlines(keepends=True)
+        sys.stdout.writelines(line for line in lines if line.strip() != UNUSED_DATASET)
+
+
+@contextmanager
+def _collector_off() -> Iterator[None]:
+    """Import without the garbage collector, which looks again and again at objects that all stay."""
+    enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if enabled:
+            gc.enable()

@@ -6,8 +6,6 @@ import math
 
 import torch
 from torch import Tensor
-from torchvision.transforms import ColorJitter
-from torchvision.transforms.functional import gaussian_blur
 
 
 def strong_augmentation(
@@ -39,6 +37,10 @@ def strong_augmentation(
     Raises:
         ValueError: The normalization is unknown.
     """
+    # torchvision brings torch's compiler along, which takes longer to import than this package.
+    from torchvision.transforms import ColorJitter
+    from torchvision.transforms.functional import gaussian_blur
+
     if mean is None or std is None:
         raise ValueError(
             "Colors are disturbed in [0, 255], but the data preprocessor has no mean and std: set them, or jitter=0 in "

@@ -28,8 +28,6 @@ from mmengine.dataset import pseudo_collate
 from mmengine.registry import init_default_scope
 from mmseg.registry import DATASETS
 from PIL import Image
-from sklearn.cluster import KMeans
-from sklearn.metrics import normalized_mutual_info_score
 from torch import Tensor
 from torch.utils.data import Dataset
 
@@ -170,6 +168,10 @@ def with_statistics_of(model: UDASegmentor, dataset: Dataset, num_images: int) -
 
 def kmeans_score(fitted: Pixels, applied: Pixels, number: int, num_clusters: int, of: str) -> float:
     """NMI of a class's sub-types with clusters; centers come from one domain and are applied to another."""
+    # Imported where it is used: it takes as long to import as the rest of the tool.
+    from sklearn.cluster import KMeans
+    from sklearn.metrics import normalized_mutual_info_score
+
     centers = KMeans(num_clusters, n_init=4, random_state=0)
     centers.fit(getattr(fitted, of)[fitted.classes == number].astype(np.float64))
     member = applied.classes == number
@@ -192,6 +194,8 @@ def class_scores(
         By domain: by class name ``modes``, ``kmeans`` (plain features), ``kmeans_embeddings``, ``subtypes`` (how many
         are there) and ``pixels``; and ``mean``. Classes with one sub-type or too few pixels are left out.
     """
+    from sklearn.metrics import normalized_mutual_info_score
+
     result: dict[str, dict] = {}
     for domain, pixels in own.items():
         scores = {}
