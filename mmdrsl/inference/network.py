@@ -13,9 +13,8 @@ from mmseg.registry import MODELS
 from torch import Tensor
 
 from mmdrsl.checkpoints import read_checkpoint
-from mmdrsl.datasets.label_spaces import get_label_space
 from mmdrsl.inference.sliding_window import add_in_place
-from mmdrsl.models.segmentors.export import segmentor_weights
+from mmdrsl.models.segmentors.export import class_names, segmentor_weights
 from mmdrsl.models.segmentors.uda_segmentor import SEGMENTOR_PREFIX
 
 
@@ -117,20 +116,6 @@ def _load(segmentor: Any, state: Mapping[str, Tensor], source: str | Path) -> No
 
 
 def _named(cfg: Config, model: Any, loaded: Mapping[str, Any]) -> Network:
-    """Give a model the classes of its label space, else those that the checkpoint notes."""
-    meta = loaded.get("meta", {}).get("dataset_meta") or {}
-    classes, palette = meta.get("classes") or (), meta.get("palette") or ()
-    if cfg.model.get("label_space") is not None:
-        space = get_label_space(cfg.model.label_space)
-        classes, palette = space.classes, space.palette
-    if not len(classes) == len(palette) == model.num_classes:
-        raise ValueError(
-            f"The model predicts {model.num_classes} classes; found {len(classes)} names and {len(palette)} colors. "
-            "Give a config with model.label_space, or a checkpoint whose meta.dataset_meta has classes and palette, as "
-            "a training and mmdrsl export write them."
-        )
-    return Network(
-        model=model,
-        classes=tuple(map(str, classes)),
-        palette=tuple(tuple(int(value) for value in color) for color in palette),
-    )
+    """Give a model the names and colors of its classes."""
+    classes, palette = class_names(cfg, loaded, num_classes=model.num_classes)
+    return Network(model=model, classes=classes, palette=palette)

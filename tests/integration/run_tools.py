@@ -12,6 +12,7 @@ import time
 from pathlib import Path
 
 import torch
+from mmengine.config import Config
 from yapf.yapflib import yapf_api
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -120,6 +121,21 @@ def run_tool(command, scenes_root, *, before="", status=0, folder=ROOT, path=(),
     ((found, output),) = _run_all([environment], command, before, folder, timeout)
     assert found == status, f"exit status {found}, expected {status}: {output[-6000:]}"
     return output
+
+
+def with_test_of(exported, cfg):
+    """Give an exported config the test set and the metric of its training; return the new file beside it.
+
+    Args:
+        exported: Path of the exported config.
+        cfg: Config of the training.
+    """
+    plain = Config.fromfile(exported, import_custom_modules=False)
+    for key in ("custom_imports", "test_dataloader", "test_evaluator", "test_cfg"):
+        plain[key] = cfg[key]
+    path = Path(exported).with_name("tested.py")
+    plain.dump(path)
+    return path
 
 
 def run_ranks(command, scenes_root, *, ranks=2, before="", statuses=None, timeout=300):

@@ -22,6 +22,7 @@ from run_tools import (
     tool_environment,
     train_command,
     train_options,
+    with_test_of,
 )
 
 from mmdrsl.engine.launch import read_config
@@ -51,16 +52,24 @@ def exported(uninterrupted_run, scenes_root, tmp_path_factory):
     return out
 
 
+def training_config(scenes_root):
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("MMDRSL_SCENES", str(scenes_root))
+        return read_config(ROOT / DRSL_CONFIG)
+
+
 def test_stock_mmseg_evaluates_the_export_to_the_same_miou(
     exported, uninterrupted_run, scenes_root, tmp_path
 ):
     plain = torch.load(exported / "segmentor.pth", weights_only=True)
     assert not any(key.startswith(("segmentor.", "heads.")) for key in plain["state_dict"])
+    # Of raw ids, which the exported config leaves out.
+    config = with_test_of(exported / "config.py", training_config(scenes_root))
     output = run_program(
         [
             sys.executable,
             str(MMSEG_TOOLS / "test.py"),
-            str(exported / "config.py"),
+            str(config),
             str(exported / "segmentor.pth"),
             "--work-dir",
             str(tmp_path),

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import torch
 from mmengine.config import Config
@@ -13,65 +14,8 @@ from torch import Tensor
 from mmdrsl.atomic_files import replacing, write_atomically
 from mmdrsl.checkpoints import read_checkpoint
 from mmdrsl.datasets.label_spaces import get_label_space
-from mmdrsl.models.segmentors.completion import complete_segmentor
+from mmdrsl.models.segmentors.completion import heads_of
 from mmdrsl.models.segmentors.uda_segmentor import SEGMENTOR_PREFIX, TEACHER_PREFIX
-
-TEST_KEYS = (
-    "custom_imports",
-    "default_scope",
-    "env_cfg",
-    "visualizer",
-    "log_processor",
-    "log_level",
-    "val_dataloader",
-    "val_evaluator",
-    "val_cfg",
-    "test_dataloader",
-    "test_evaluator",
-    "test_cfg",
-    "test_pipeline",
-    "tta_model",
-    "tta_pipeline",
-)
-STOCK_HOOKS = dict(
-    timer=dict(type="IterTimerHook"),
-    logger=dict(type="LoggerHook", interval=50, log_metric_by_epoch=False),
-    sampler_seed=dict(type="DistSamplerSeedHook"),
-    visualization=dict(type="SegVisualizationHook"),
-)
-
-
-def plain_config(cfg: Config) -> Config:
-    """Config of the wrapped segmentor for testing, without anything of the adaptation.
-
-    Args:
-        cfg: Config of an adaptation, with ``model.type`` UDASegmentor.
-
-    Returns:
-        A config for MMSegmentation's own ``tools/test.py``. It imports mmdrsl only for its dataset, metric and SegNet.
-
-    Raises:
-        ValueError: The config's model is not a UDASegmentor.
-    """
-    if cfg.model.type != "UDASegmentor":
-        raise ValueError(
-            f"Expected a config whose model.type is UDASegmentor, found {cfg.model.type}."
-        )
-    preprocessor = dict(cfg.model.data_preprocessor, type="SegDataPreProcessor")
-    space = cfg.model.get("label_space")
-    # What the adaptation's config leaves out, a plain segmentor's has to say.
-    segmentor, _ = complete_segmentor(
-        cfg.model.segmentor,
-        num_classes=None if space is None else len(get_label_space(space).classes),
-        class_weight=None,
-        crop_size=cfg.model.get("crop_size"),
-    )
-    model = dict(segmentor, data_preprocessor=preprocessor)
-    model["backbone"] = {
-        key: value for key, value in model["backbone"].items() if key != "init_cfg"
-    }
-    kept = {key: cfg[key] for key in TEST_KEYS if key in cfg}
-    return Config(dict(kept, default_hooks=STOCK_HOOKS, model=model, load_from=None, resume=False))
 
 
 def evaluates_teacher(cfg: Config) -> bool:
@@ -124,6 +68,60 @@ def segmentor_weights(
     return weights
 
 
+def class_names(
+    cfg: Config, loaded: Mapping[str, Any], *, num_classes: int
+) -> tuple[tuple[str, ...], tuple[tuple[int, ...], ...]]:
+    """Names and colors of a network's classes: those of its label space, else those that the checkpoint notes.
+
+    Args:
+        cfg: Config of a training, or an exported one.
+        loaded: Content of a checkpoint.
+        num_classes: How many classes the network predicts.
+
+    Returns:
+        Names, and a color (red, green, blue, 0..255) for each.
+
+    Raises:
+        ValueError: There are none, or more or fewer.
+    """
+    meta = loaded.get("meta", {}).get("dataset_meta") or {}
+    classes, palette = meta.get("classes") or (), meta.get("palette") or ()
+    if cfg.model.get("label_space") is not None:
+        space = get_label_space(cfg.model.label_space)
+        classes, palette = space.classes, space.palette
+    if not len(classes) == len(palette) == num_classes:
+        raise ValueError(
+            f"The model predicts {num_classes} classes; found {len(classes)} names and {len(palette)} colors. "
+            "Give a config with model.label_space, or a checkpoint whose meta.dataset_meta has classes and palette, as "
+            "a training and mmdrsl export write them."
+        )
+    return (
+        tuple(map(str, classes)),
+        tuple(tuple(int(value) for value in color) for color in palette),
+    )
+
+
+def _num_classes(cfg: Config) -> int:
+    """Classes of the label space, else those of the decode head, the last one of several."""
+    if cfg.model.get("label_space") is not None:
+        return len(get_label_space(cfg.model.label_space).classes)
+    return int(list(heads_of({"decode_head": cfg.model.segmentor.decode_head}))[-1]["num_classes"])
+
+
+def exports_teacher(cfg: Config, state: Mapping[str, Tensor], teacher: bool | None) -> bool:
+    """Say which network an export takes.
+
+    Args:
+        cfg: Config of the adaptation.
+        state: Weights of its checkpoint.
+        teacher: What was asked for; None takes the one that the config evaluates.
+
+    Returns:
+        True for the averaged copy, False for the trained network.
+    """
+    return evaluates_teacher(cfg) and has_teacher(state) if teacher is None else teacher
+
+
 def export_segmentor(
     cfg: Config, checkpoint: Path, out: Path, *, teacher: bool | None = None
 ) -> tuple[Path, Path]:
@@ -142,23 +140,24 @@ def export_segmentor(
     Raises:
         DiskFullError: The disk is full; what the files held before is still there.
         FileNotFoundError: There is no such checkpoint.
-        ValueError: The file is no checkpoint, or holds no weights of a wrapped segmentor, or of its teacher.
+        ValueError: The file is no checkpoint, or holds no weights of a wrapped segmentor, or of its teacher; classes
+            are not named; the config has no test pipeline.
     """
+    # It reads test pipelines as predictions do, and those load their networks by this module.
+    from mmdrsl.export.stock_config import stock_config
+
     loaded = read_checkpoint(checkpoint)
     state = loaded.get("state_dict", {})
-    if teacher is None:
-        teacher = evaluates_teacher(cfg) and has_teacher(state)
+    teacher = exports_teacher(cfg, state, teacher)
     weights = segmentor_weights(state, teacher=teacher, source=checkpoint)
     # Of a slice of a larger storage, torch.save would write the whole.
     weights = OrderedDict((name, value.clone()) for name, value in weights.items())
-    meta = loaded.get("meta", {}).get("dataset_meta", {})
-    dataset_meta = {
-        "classes": [str(name) for name in meta.get("classes", ())],
-        "palette": [[int(value) for value in color] for color in meta.get("palette", ())],
-    }
+    classes, palette = class_names(cfg, loaded, num_classes=_num_classes(cfg))
+    stock = stock_config(cfg, classes=classes, palette=palette)
     out.mkdir(parents=True, exist_ok=True)
-    content = {"state_dict": weights, "meta": {"dataset_meta": dataset_meta}}
+    # A reader of the checkpoint may allow plain types alone.
+    meta = {"dataset_meta": {"classes": list(classes), "palette": [list(c) for c in palette]}}
     with replacing(out / "segmentor.pth") as temporary:
-        torch.save(content, temporary)
-    write_atomically(out / "config.py", plain_config(cfg).pretty_text)
+        torch.save({"state_dict": weights, "meta": meta}, temporary)
+    write_atomically(out / "config.py", stock.text())
     return out / "config.py", out / "segmentor.pth"
