@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -116,7 +117,7 @@ def _figures(metrics: Mapping[str, float]) -> str:
     shown = [
         (name, f"{value:.2f}")
         for name, value in metrics.items()
-        if name.endswith(("mIoU", "mAcc", "aAcc"))
+        if re.search(r"(mIoU|mAcc|aAcc)\d*$", name)
     ]
     if not shown:
         return "The folder of the checkpoint has no evaluation of this network at this step."

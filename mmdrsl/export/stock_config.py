@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from os.path import relpath
 from pathlib import Path
+from textwrap import wrap
 from typing import Any
 
 import numpy as np
@@ -48,19 +49,20 @@ class StockConfig:
     def text(self) -> str:
         """The config's file: a header, then the config."""
         if self.imports:
-            needs = f"The network has parts of {', '.join(self.imports)}, which must be importable."
+            needs = f"It has parts of {', '.join(self.imports)}, which must be importable."
         else:
             needs = "MMSegmentation alone reads it."
-        labels = (
-            "The test labels are class indices: MMSegmentation's tools/test.py evaluates this config."
-            if self.unread_labels is None
-            else f"{self.unread_labels} MMSegmentation cannot read the test labels: this config has neither their "
-            "folder nor\nan evaluator. `mmdrsl test` evaluates with the config of the training."
-        )
-        header = (
-            f"Segmentor for inference and test, written by `mmdrsl export`.\n\n{needs}\n{labels}\n"
-        )
-        return f'"""{header}"""\n\n{self.cfg.pretty_text}'
+        if self.unread_labels is None:
+            labels = (
+                "The test labels are class indices: MMSegmentation's tools/test.py evaluates it."
+            )
+        else:
+            labels = (
+                f"{self.unread_labels} MMSegmentation cannot read the test labels, so that neither their folder nor an "
+                "evaluator is here: `mmdrsl test` evaluates with the config of the training."
+            )
+        lines = ["Segmentor for inference and test, written by `mmdrsl export`.", "", needs]
+        return '"""' + "\n".join([*lines, *wrap(labels, 110), '"""', "", self.cfg.pretty_text])
 
 
 def stock_config(
@@ -192,7 +194,10 @@ def _stock_dataset(cfg: Config, metainfo: Mapping[str, Any]) -> tuple[dict[str, 
     if kind is None or not issubclass(kind, LabelledImageDataset):
         prefix = own.get("data_prefix", {}).get("img_path", "")
         found["data_prefix"] = dict(img_path=prefix if isinstance(prefix, str) else prefix[0])
-        return found, f"The test set is of {own.get('type', 'no type')}."
+        reason = (
+            f"The test set is a {own['type']}." if own else "The training's config has no test set."
+        )
+        return found, reason
     dataset = DATASETS.build(dict(own, lazy_init=True, pipeline=[]))
     folders = {key: relpath(path, dataset.data_root) for key, path in dataset.data_prefix.items()}
     found["data_prefix"] = dict(img_path=folders["img_path"])
