@@ -256,7 +256,9 @@ def test_checkpoint_without_a_teacher_starts_one(tmp_path):
 
 def test_export_of_the_teacher(tmp_path):
     runner, _ = train(tmp_path, 3)
-    cfg = Config(dict(model=MODEL))
+    names = dict(name="own", classes=["a", "b", "c"], palette=[[0, 0, 0], [1, 1, 1], [2, 2, 2]])
+    pipeline = [dict(type="LoadImage"), dict(type="PackSegInputs")]
+    cfg = Config(dict(model=dict(MODEL, label_space=names), test_pipeline=pipeline))
     for teacher, networks in ((True, runner.model.teacher.module), (False, runner.model.networks())):  # fmt: skip
         _, path = export_segmentor(cfg, tmp_path / "iter_3.pth", tmp_path / "out", teacher=teacher)
         exported = torch.load(path, weights_only=True)["state_dict"]

@@ -56,7 +56,7 @@ def pictures(number, height, width):
     return coarse.repeat(8, axis=1).repeat(8, axis=2)[:, :height, :width]
 
 
-def tested(network, images):
+def expected_labels(network, images):
     """Labels of MMSegmentation's test step."""
     inputs = [torch.from_numpy(image).permute(2, 0, 1) for image in images]
     shape = images.shape[1:3]
@@ -82,7 +82,7 @@ def by_onnxruntime(path, images):
 def check_agreement(network, path, *sizes):
     for size in sizes:
         images = pictures(*size)
-        expected = tested(network, images)
+        expected = expected_labels(network, images)
         assert len(np.unique(expected)) > 1
         assert (by_onnxruntime(path, images) == expected).mean() >= 0.999
 
@@ -113,7 +113,7 @@ def test_preprocessing_inside_is_that_of_the_test(preprocessor):
     with torch.no_grad():
         labels, logits = ImageToLabels(network).eval()(torch.from_numpy(as_input(images)))
     assert logits.shape == (2, 3, 50, 75)
-    np.testing.assert_array_equal(labels.numpy(), tested(network, images))
+    np.testing.assert_array_equal(labels.numpy(), expected_labels(network, images))
 
 
 class Fixed(torch.nn.Module):
@@ -123,7 +123,7 @@ class Fixed(torch.nn.Module):
 
     def forward(self, image):
         height, width = map(int, image.shape[2:])
-        return image.reshape(len(image), 3, height, width) @ torch.eye(width)
+        return image.reshape(-1, 3, height, width) @ torch.eye(width)
 
 
 class Refused(Fixed):
