@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import torch
 from mmengine.config import Config
+from tiny_adaptor import plain_config
 
 from mmdrsl.atomic_files import DiskFullError, remove_leftovers, replacing, write_atomically
 from mmdrsl.engine.tool_end import writing
@@ -86,7 +87,12 @@ def test_scenes(tmp_path):
 
 
 def test_export(tmp_path):
-    cfg = Config(dict(model=dict(type="UDASegmentor", data_preprocessor={}, segmentor={})))
+    names = dict(name="own", classes=["a", "b", "c"], palette=[[0, 0, 0], [1, 1, 1], [2, 2, 2]])
+    model = dict(
+        type="UDASegmentor", label_space=names, data_preprocessor={}, segmentor=plain_config()
+    )
+    pipeline = [dict(type="LoadImage"), dict(type="PackSegInputs")]
+    cfg = Config(dict(model=model, test_pipeline=pipeline))
     weights = {"segmentor.a": torch.zeros(1000)}
     torch.save({"state_dict": weights}, tmp_path / "iter_1.pth")
     with files_at_most(1000), pytest.raises(DiskFullError, match=FULL.format(r"segmentor\.pth")):
