@@ -105,7 +105,7 @@ def _metrics(exported: ExportedSegmentor) -> dict[str, float]:
 
 
 def _classes(exported: ExportedSegmentor, metrics: Mapping[str, float]) -> list[tuple[str, ...]]:
-    rows = []
+    rows: list[tuple[str, ...]] = []
     for index, (name, color) in enumerate(zip(exported.classes, exported.palette, strict=True)):
         value = metrics.get(f"IoU.{name}")
         shown = "-" if value is None else f"{value:.1f}"

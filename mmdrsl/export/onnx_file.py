@@ -56,6 +56,9 @@ class ImageToLabels(nn.Module):
         network: The network in evaluation mode on the CPU.
     """
 
+    mean: Tensor
+    std: Tensor
+
     def __init__(self, network: Network) -> None:
         super().__init__()
         self.segmentor = network.segmentor

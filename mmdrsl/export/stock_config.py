@@ -188,7 +188,7 @@ def _stock_dataset(cfg: Config, metainfo: Mapping[str, Any]) -> tuple[dict[str, 
     kind = DATASETS.get(own["type"]) if own else None
     if kind is not None and kind.__module__.partition(".")[0] in STOCK_PACKAGES:
         return own, None
-    found = dict(type="BaseSegDataset", metainfo=metainfo, test_mode=True)
+    found: dict[str, Any] = dict(type="BaseSegDataset", metainfo=metainfo, test_mode=True)
     if "data_root" in own:
         found["data_root"] = own["data_root"]
     if kind is None or not issubclass(kind, LabelledImageDataset):
