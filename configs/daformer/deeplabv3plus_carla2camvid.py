@@ -1,4 +1,4 @@
-"""DeepLabV3+ (MobileNetV2), CARLA to CamVid, DAFormer's self-training and feature distance.
+"""DeepLabV3+ (MobileNetV2), CARLA to CamVid, DAFormer's way to train.
 
 python tools/train.py configs/daformer/deeplabv3plus_carla2camvid.py
 
@@ -11,5 +11,7 @@ _base_ = [
     "../_base_/methods/daformer.py",
 ]
 model = {**_base_.method, **_base_.pair_model}
+rare_classes = dict(min_pixels=_base_.benchmark.rare_class_pixels)
+train_dataloader = dict(sampler=dict(rare_class_sampling=rare_classes))
 default_hooks = _base_.method_hooks
 default_hooks["teacher"]["average"]["momentum"] = 0.01

@@ -1,4 +1,4 @@
-"""DeepLabV3+ (ResNet-50), GTA5 to Cityscapes, DAFormer's self-training and feature distance.
+"""DeepLabV3+ (ResNet-50), GTA5 to Cityscapes, DAFormer's way to train.
 
 python tools/train.py configs/daformer/deeplabv3plus_gta2cs.py
 
@@ -11,4 +11,6 @@ _base_ = [
     "../_base_/methods/daformer.py",
 ]
 model = {**_base_.method, **_base_.pair_model}
+rare_classes = dict(min_pixels=_base_.benchmark.rare_class_pixels)
+train_dataloader = dict(sampler=dict(rare_class_sampling=rare_classes))
 default_hooks = _base_.method_hooks

@@ -1,4 +1,4 @@
-"""Small DeepLabV3+ from scratch, the procedural scenes, DAFormer's self-training and feature distance.
+"""Small DeepLabV3+ from scratch, the procedural scenes, DAFormer's way to train.
 
 python tools/train.py configs/daformer/deeplabv3plus_scenes2scenes.py
 
@@ -13,5 +13,6 @@ _base_ = [
 model = {**_base_.method, **_base_.pair_model}
 # From random weights there is nothing to stay near to.
 model["terms"]["distance"]["weight"] = 0.0
+train_dataloader = dict(sampler=dict(rare_class_sampling=dict(min_pixels=100)))
 default_hooks = _base_.method_hooks
 default_hooks["teacher"]["average"]["momentum"] = 0.01

@@ -5,14 +5,16 @@ import copy
 import pytest
 import torch
 import torch.nn.functional as F
+from mmengine.config import Config
 from mmengine.structures import PixelData
 from mmseg.registry import MODELS
 from mmseg.structures import SegDataSample
-from tiny_adaptor import CLASSES, plain_config
+from tiny_adaptor import CLASSES, PREPROCESSOR, plain_config
 
 from mmdrsl.models.decode_heads.hrda_head import fuse_scales
 from mmdrsl.models.detail_maps import DetailMaps, sliding_boxes, with_detail
 from mmdrsl.models.feature_maps import FeatureMaps, decode
+from mmdrsl.models.segmentors.export import export_segmentor
 
 WINDOW = (32, 32)
 
@@ -165,3 +167,29 @@ def test_what_does_not_fit():
         build(detail_size=(32,))
     with pytest.raises(ValueError, match=r"detail_weight must be in \[0, 1\), found 1"):
         build(detail_weight=1.0)
+
+
+def test_exported_it_predicts_the_same(tmp_path):
+    """Windows that the adaptor filled in are in the plain config."""
+    cfg = Config(
+        dict(
+            model=dict(
+                type="UDASegmentor",
+                data_preprocessor=PREPROCESSOR,
+                segmentor=dict(plain_config(), type="HRDASegmentor"),
+                crop_size=(64, 48),
+                terms=dict(source=dict(type="SegmentationTerm", domain="source")),
+            )
+        )
+    )
+    torch.manual_seed(0)
+    adaptor = MODELS.build(cfg.model).eval()
+    assert adaptor.segmentor.detail_size == (32, 24)
+    torch.save(dict(state_dict=adaptor.state_dict()), tmp_path / "trained.pth")
+    config, weights = export_segmentor(cfg, tmp_path / "trained.pth", tmp_path / "plain")
+    plain = MODELS.build(Config.fromfile(config).model).eval()
+    plain.load_state_dict(torch.load(weights, weights_only=True)["state_dict"])
+    images, metas = torch.randn(1, 3, 64, 96), [dict(img_shape=torch.Size((64, 96)))]
+    with torch.no_grad():
+        found, wanted = (each.encode_decode(images, metas) for each in (plain, adaptor))
+    assert torch.equal(found, wanted)
