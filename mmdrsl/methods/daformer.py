@@ -1,7 +1,7 @@
 """DAFormer: features of things stay near those of the encoder's ImageNet weights.
 
 Paper: Hoyer et al., "DAFormer: Improving Network Architectures and Training Strategies for Domain-Adaptive Semantic
-Segmentation" (CVPR 2022): feature distance (section 3.2, equations 9 to 11), on the self-training of DACS with a
+Segmentation" (CVPR 2022): its thing-class ImageNet feature distance, on the self-training of DACS with a
 teacher of rate min(1 - 1 / (t + 1), 0.999), rare class sampling (`RareClassSampling`) and `DAFormerHead`. Defaults:
 factor 0.005, cells of which a thing has 75 %. The released code takes the mean over no cell, which is NaN, where an
 image shows no thing; here it is 0.
@@ -96,7 +96,7 @@ class FeatureDistanceTerm(AdaptationTerm):
     on source images, over cells that mostly show a thing. F0 is in evaluation mode. With HRDA both read the context.
 
     The weights to stay near are those of the backbone's ``init_cfg``; without any, set `weight` to 0. For foundation
-    models the distance does harm ("VFM-UDA++", arXiv 2503.10685): leave the term out.
+    models the distance does harm (see the abstract of "VFM-UDA++", arXiv 2503.10685): leave the term out.
 
     Args:
         weight: Factor, >= 0; 0 runs nothing.

@@ -88,7 +88,7 @@ def with_detail(
     detail: DetailMaps | None,
     values: Callable[[Tensor, Box | None], dict[str, Tensor]],
 ) -> dict[str, Tensor]:
-    """Losses of fused logits, and of the detail where there is one (HRDA, equation 10).
+    """Losses of fused logits, and of the detail where there is one (HRDA).
 
     ``(1 - share) loss(fused, labels) + share loss(detail, labels inside the window)``.
 

@@ -40,7 +40,7 @@ class SeparableASPP(nn.Module):
 
 @MODELS.register_module()
 class DAFormerHead(BaseDecodeHead):
-    """Context-aware feature fusion (Hoyer et al., "DAFormer", CVPR 2022, section 3.1, figure 2).
+    """Context-aware feature fusion (Hoyer et al., "DAFormer", CVPR 2022).
 
     A linear layer brings every stage to `channels`, bilinear interpolation to the size of the first one. What they are
     together is fused by `SeparableASPP` and classified.

@@ -23,7 +23,7 @@ def fuse_scales(
     boxes: Sequence[Box],
     image_size: Sequence[int],
 ) -> Tensor:
-    """Context where the attention is low, detail where it is high (HRDA, equations 6 to 9).
+    """Context where the attention is low, detail where it is high (HRDA).
 
     ``up((1 - a) context) + up(a) detail``, with a = 0 outside of the windows. Where windows overlap, their logits are
     averaged. With image sizes and boxes that are no multiples of twice the stride of the logits, windows lie at the
@@ -84,7 +84,7 @@ def _on_grid(spans: Sequence[Sequence[int]], length: int, cells: int) -> tuple[l
 
 @MODELS.register_module()
 class HRDAHead(BaseModule):
-    """Scale attention around any decode head (Hoyer et al., "HRDA", ECCV 2022, section 3.2).
+    """Scale attention around any decode head (Hoyer et al., "HRDA", ECCV 2022).
 
     `HRDASegmentor` builds it. What the classifier reads, for further heads, is that of the context.
 
