@@ -45,7 +45,7 @@ class ModelRegularizationTerm(AdaptationTerm):
     def forward(self, step: AdaptationStep) -> dict[str, Tensor]:
         """The regularizer."""
         labels = step.domains["target"].labels
-        ignored = step.segmentor.decode_head.ignore_index
+        ignored = step.ignore_index
         total = divergence_from_uniform(step.full_size_logits("target"), labels, ignored).sum()
         mean = mean_over_ranks(total, (labels != ignored).sum().to(total))
         return {"loss_mrkld": self.weight * mean}

@@ -87,7 +87,7 @@ class RectifiedCrossEntropyTerm(AdaptationTerm):
         main, auxiliary = (step.full_size_logits("target", head) for head in (None, self.head))
         labels, ignored = (
             step.domains["target"].labels,
-            step.segmentor.decode_head.ignore_index,
+            step.ignore_index,
         )
         values = {}
         for name, own, other, weight in (

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from mmdrsl.methods.adaptation_term import AdaptationTerm
 from mmdrsl.models.adaptation_step import AdaptationStep
 from mmdrsl.models.detail_maps import losses_with_detail
-from mmdrsl.models.feature_maps import auxiliary_heads
+from mmdrsl.models.feature_maps import auxiliary_heads, decode_heads
 
 
 @MODELS.register_module()
@@ -74,7 +74,7 @@ class SegmentationTerm(AdaptationTerm):
         """What the losses of the config make of the classifier's logits."""
         logits = step.full_size_logits(self.domain, self.head)
         labels = step.domains[self.domain].labels
-        ignored = step.segmentor.decode_head.ignore_index
+        ignored = step.ignore_index
         values: dict[str, Tensor] = {}
         for loss in self.losses:
             name = str(loss.loss_name)
@@ -84,10 +84,30 @@ class SegmentationTerm(AdaptationTerm):
     def _own_losses(self, step: AdaptationStep) -> dict[str, Tensor]:
         """What the segmentor's own heads make of a batch."""
         batch, segmentor = step.domains[self.domain], step.segmentor
-        values: dict[str, Any] = losses_with_detail(
-            segmentor.decode_head, batch.logits, batch.features.detail, batch.samples
-        )
+        values: dict[str, Any] = {}
+        heads = decode_heads(segmentor)
+        for index, (head, output) in enumerate(zip(heads, batch.run().outputs, strict=True)):
+            losses = _loss_of(head, output, batch.samples, batch.features.detail)
+            values.update(losses if len(heads) == 1 else add_prefix(losses, f"decode_{index}"))
         for index, head in enumerate(auxiliary_heads(segmentor)):
             logits = step.auxiliary_output(index, self.domain)
-            values.update(add_prefix(head.loss_by_feat(logits, batch.samples), f"aux_{index}"))
+            values.update(add_prefix(_loss_of(head, logits, batch.samples), f"aux_{index}"))
         return values
+
+
+def _loss_of(head: Any, output: Any, samples: list, detail: Any = None) -> dict[str, Tensor]:
+    """What a head makes of its output.
+
+    Raises:
+        ValueError: It reads something that the samples lack.
+    """
+    try:
+        return losses_with_detail(head, output, detail, samples)
+    except AttributeError as error:
+        if type(samples[0]).__name__ not in str(error):
+            raise
+        raise ValueError(
+            f"{type(head).__name__} learns from more than labels, and the samples lack it ({error}): make it in the "
+            "pipeline of the source before PackSegInputs, such as by dict(type='GenerateEdge', edge_width=4) for "
+            "gt_edge_map."
+        ) from error

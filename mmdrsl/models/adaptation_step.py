@@ -13,7 +13,14 @@ from torch import Tensor, nn
 
 from mmdrsl.models.batch_norm import batch_statistics, domain_pass
 from mmdrsl.models.detail_maps import Box, inside, with_detail
-from mmdrsl.models.feature_maps import FeatureMaps, auxiliary_heads, decode
+from mmdrsl.models.feature_maps import (
+    Decoded,
+    FeatureMaps,
+    auxiliary_heads,
+    decode,
+    decode_heads,
+    share_of,
+)
 from mmdrsl.models.label_maps import stack_labels
 
 
@@ -36,15 +43,15 @@ class DomainBatch:
     Args:
         samples: Data samples with ``gt_sem_seg`` (labels, or pseudo labels on the target; 255 is ignored).
         inputs: Normalized images, shape (B, 3, H, W).
-        outputs: Logits of the decode head (B, C, h, w) and feature maps of backbone, neck and decode head, each
-            (B, ...); or what computes them from the images, once, where somebody asks.
+        outputs: Outputs of the decode heads and feature maps, each (B, ...); or what computes them from the images,
+            once, where somebody asks.
     """
 
     def __init__(
         self,
         samples: list,
         inputs: Tensor,
-        outputs: tuple[Tensor, FeatureMaps] | Callable[[Tensor], tuple[Tensor, FeatureMaps]],
+        outputs: Decoded | Callable[[Tensor], Decoded],
     ) -> None:
         self.samples = samples
         self.inputs = inputs
@@ -52,21 +59,21 @@ class DomainBatch:
 
     # The first to ask may want no gradient; others share what it gets.
     @torch.enable_grad()
-    def run(self) -> tuple[Tensor, FeatureMaps]:
-        """Logits and feature maps."""
+    def run(self) -> Decoded:
+        """Outputs of the decode heads and feature maps."""
         if callable(self._outputs):
             self._outputs = self._outputs(self.inputs)
         return self._outputs
 
     @property
     def logits(self) -> Tensor:
-        """Output of the decode head, shape (B, C, h, w)."""
-        return self.run()[0]
+        """Class scores that predict, shape (B, C, h, w)."""
+        return self.run().logits
 
     @property
     def features(self) -> FeatureMaps:
         """Feature maps of backbone, neck and decode head, each (B, ...)."""
-        return self.run()[1]
+        return self.run().maps
 
     @property
     def labels(self) -> Tensor:
@@ -84,7 +91,7 @@ def full_size_logits(segmentor: Any, inputs: Tensor) -> Tensor:
     Returns:
         Shape (B, C, H, W), float32.
     """
-    logits = segmentor.decode_head(segmentor.extract_feat(inputs))
+    logits = decode(segmentor, segmentor.extract_feat(inputs)).logits
     return _resized(logits, inputs.shape[2:], segmentor)
 
 
@@ -103,8 +110,8 @@ def pixel_loss(
     Returns:
         A scalar.
     """
-    logits, maps = decode(segmentor, segmentor.extract_feat(inputs))
-    head = segmentor.decode_head
+    decoded = decode(segmentor, segmentor.extract_feat(inputs))
+    head = decode_heads(segmentor)[-1]
 
     def values(part: Tensor, box: Box | None) -> dict[str, Tensor]:
         wanted, weights = labels[inside(box)], weight[inside(box)]
@@ -112,7 +119,9 @@ def pixel_loss(
         return {"loss": loss(full, wanted, weight=weights, ignore_index=head.ignore_index)}
 
     share = getattr(head, "detail_weight", 0.0)
-    return torch.stack(list(with_detail(share, logits, maps.detail, values).values())).sum()
+    return torch.stack(
+        list(with_detail(share, decoded.logits, decoded.maps.detail, values).values())
+    ).sum()
 
 
 def _resized(logits: Tensor, size: Any, segmentor: Any) -> Tensor:
@@ -156,8 +165,13 @@ class AdaptationStep:
     mean: Tensor | None = None
     std: Tensor | None = None
     pictures: dict[str, Tensor] | None = None
-    _outputs: dict[str, dict[str, Tensor]] = field(default_factory=dict)
+    _outputs: dict[str, dict[str, Any]] = field(default_factory=dict)
     _teacher_outputs: tuple[Tensor, FeatureMaps] | None = None
+
+    @property
+    def ignore_index(self) -> int:
+        """Label of pixels that the segmentor's losses leave out."""
+        return decode_heads(self.segmentor)[-1].ignore_index
 
     def head(self, name: str) -> Any:
         """A further head of the adaptor.
@@ -196,7 +210,7 @@ class AdaptationStep:
             )
         return self.discriminators[name]
 
-    def head_output(self, name: str, domain: str) -> Tensor:
+    def head_output(self, name: str, domain: str) -> Any:
         """Output of a further head for one domain; computed once per step, normalized as the segmentor is.
 
         Args:
@@ -204,14 +218,14 @@ class AdaptationStep:
             domain: ``source`` or ``target``; it must be in the batch.
 
         Returns:
-            The domain's slice of the head's output, shape (B, ...).
+            The domain's share of the head's output: a tensor (B, ...), or several.
 
         Raises:
             ValueError: There is no head of that name.
         """
         return self._output(name, self.head(name), domain, detach=self.detach_heads)
 
-    def auxiliary_output(self, index: int, domain: str) -> Tensor:
+    def auxiliary_output(self, index: int, domain: str) -> Any:
         """Output of one of the segmentor's own auxiliary heads, as `head_output`; it always shapes the features.
 
         Args:
@@ -219,7 +233,7 @@ class AdaptationStep:
             domain: ``source`` or ``target``; it must be in the batch.
 
         Returns:
-            The domain's slice of the head's output, shape (B, C, h, w).
+            The domain's share of the head's output: a tensor (B, C, h, w), or several.
         """
         head = auxiliary_heads(self.segmentor)[index]
         return self._output(f"auxiliary_head.{index}", head, domain, detach=False)
@@ -240,6 +254,11 @@ class AdaptationStep:
         """
         batch = self.domains[domain]
         logits = batch.logits if head is None else self.head_output(head, domain)
+        if not isinstance(logits, Tensor):
+            raise ValueError(
+                f"model.heads.{head} returns {len(logits)} tensors; a term that reads its logits needs a classifier "
+                "with one output, such as an FCNHead."
+            )
         if logits.shape[1] != batch.logits.shape[1]:
             raise ValueError(
                 f"model.heads.{head} gives {logits.shape[1]} channels, the segmentor {batch.logits.shape[1]}; a term "
@@ -317,9 +336,9 @@ class AdaptationStep:
         if self._teacher_outputs is None:
             inputs = self.domains["target"].inputs
             with self._statistics_of_teacher(networks, self.segmentor):
-                logits, features = decode(networks, networks.extract_feat(inputs))
-            probabilities = _resized(logits, inputs.shape[2:], networks).softmax(dim=1)
-            self._teacher_outputs = (probabilities, features)
+                decoded = decode(networks, networks.extract_feat(inputs))
+            probabilities = _resized(decoded.logits, inputs.shape[2:], networks).softmax(dim=1)
+            self._teacher_outputs = (probabilities, decoded.maps)
         return self._teacher_outputs
 
     def _statistics_of_teacher(self, module: nn.Module, student: nn.Module) -> Any:
@@ -347,7 +366,7 @@ class AdaptationStep:
 
     # The first to ask may want no gradient; others share what it gets.
     @torch.enable_grad()
-    def _output(self, name: str, head: nn.Module, domain: str, *, detach: bool) -> Tensor:
+    def _output(self, name: str, head: nn.Module, domain: str, *, detach: bool) -> Any:
         """Output of a head for a domain, from the passes that the domains have; each once per step."""
         known = self._outputs.setdefault(name, {})
         if domain in known:
@@ -355,7 +374,7 @@ class AdaptationStep:
         if self.features is not None:
             output, begin = head(self.features.detach() if detach else self.features), 0
             for each, batch in self.domains.items():
-                known[each] = output[begin : begin + len(batch.samples)]
+                known[each] = share_of(output, slice(begin, begin + len(batch.samples)))
                 begin += len(batch.samples)
             return known[domain]
         # Running statistics of a domain are renewed by its pass, whether or not somebody asks for it.

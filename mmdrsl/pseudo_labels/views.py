@@ -15,7 +15,7 @@ from mmseg.models.segmentors.encoder_decoder import EncoderDecoder
 from mmseg.models.utils import resize
 from torch import Tensor, nn
 
-from mmdrsl.models.feature_maps import with_decoder_map
+from mmdrsl.models.feature_maps import predict
 from mmdrsl.models.losses.classifier_agreement import pool_probabilities
 
 
@@ -62,9 +62,8 @@ class JointHeads(EncoderDecoder):
 
     def encode_decode(self, inputs: Tensor, batch_img_metas: list[dict]) -> Tensor:
         """Logits of both heads, shape (B, 2 C, H, W)."""
-        decode_head = self.segmentor.decode_head
-        with with_decoder_map(decode_head, self.segmentor.extract_feat(inputs)) as maps:
-            main = decode_head.predict(maps, batch_img_metas, self.test_cfg)
+        features = self.segmentor.extract_feat(inputs)
+        main, maps = predict(self.segmentor, features, batch_img_metas)
         if hasattr(self.second, "log_posterior"):
             second = resize(
                 self.second.log_posterior(self.second(maps)),

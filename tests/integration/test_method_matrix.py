@@ -54,7 +54,7 @@ def narrow(segmentor):
     """Make a segmentor's config narrow, in place; heads beside it follow by themselves."""
     segmentor.backbone.pop("init_cfg", None)
     segmentor.backbone.update(NARROW_BACKBONES.get(segmentor.backbone.type, {}))
-    channels = feature_channels(segmentor, SIZE)
+    channels = feature_channels(segmentor, SIZE).predicting
     for head in heads_of(segmentor):
         index = head.get("in_index", -1)
         if isinstance(head.get("in_channels"), (list, tuple)) and not isinstance(index, list):

@@ -335,12 +335,30 @@ def test_class_weights_must_be_one_per_class():
         build(class_weight=[1.0, 2.0])
 
 
+def test_a_losss_own_class_weights_must_be_one_per_class():
+    own = head(loss_decode=dict(type="CrossEntropyLoss", class_weight=[1.0] * 19))
+    with pytest.raises(ValueError, match=r"CrossEntropyLoss of FCNHead has 19 entries.* 3 classes"):
+        build(segmentor(decode_head=own))
+
+
+def test_class_weights_do_not_go_to_a_loss_of_sigmoids():
+    sigmoid = dict(type="CrossEntropyLoss", use_sigmoid=True)
+    with pytest.raises(ValueError, match="no cross entropy of softmax"):
+        build(segmentor(decode_head=head(loss_decode=sigmoid)), class_weight=WEIGHTS)
+    both = build(
+        segmentor(decode_head=head(loss_decode=[sigmoid, dict(type="OhemCrossEntropy")])),
+        class_weight=WEIGHTS,
+    ).decode_head.loss_decode
+    assert [loss.class_weight for loss in both] == [None, WEIGHTS]
+
+
 def test_shapes_alone_are_looked_at():
     build(segmentor(backbone=dict(type=Backbone)), crop_size=(40, 72))
-    assert Backbone.seen == [("meta", (40, 72))]
+    # As it predicts, as it trains, and an image of another size.
+    assert Backbone.seen == [("meta", (40, 72))] * 2 + [("meta", (40, 144))]
     Backbone.seen.clear()
     build(segmentor(backbone=dict(type=Backbone)))
-    assert Backbone.seen == [("meta", (256, 256))]
+    assert Backbone.seen == [("meta", (256, 256))] * 2 + [("meta", (256, 512))]
 
 
 @pytest.mark.parametrize("backbone", [AsksForAValue, UsesNumPy, Branches])
@@ -353,13 +371,25 @@ def test_a_network_that_looks_at_values_is_run(backbone):
     after = torch.rand(())
     model = build(config, crop_size=(40, 72))
     assert torch.equal(torch.rand(()), after)
-    assert Backbone.seen[-1] == ("cpu", (40, 72))
+    assert Backbone.seen[-3:] == [("cpu", (40, 72))] * 2 + [("cpu", (40, 144))]
     assert model.decode_head.in_channels == 7
     assert all(torch.equal(model.segmentor.state_dict()[n], v) for n, v in explicit.items())
 
 
 def test_a_network_of_one_size_is_looked_at_with_the_crops():
-    config = segmentor(backbone=dict(type=OfOneSize))
+    window = dict(mode="slide", crop_size=(32, 48), stride=(21, 32))
+    config = segmentor(backbone=dict(type=OfOneSize), test_cfg=window)
     assert build(config, crop_size=(32, 48)).decode_head.in_channels == 7
     with pytest.raises(ValueError, match="32 x 48, please"):
         build(config)
+
+
+def test_a_network_of_one_size_does_not_predict_whole_images():
+    config = segmentor(backbone=dict(type=OfOneSize))
+    with pytest.raises(
+        ValueError, match=r"OfOneSize takes images of 32 x 48 .*mode='slide'"
+    ) as error:
+        build(config, crop_size=(32, 48))
+    # The remedy that it names.
+    window = eval(str(error.value).split("test_cfg=")[1].rstrip("."))
+    build(dict(config, test_cfg=window), crop_size=(32, 48))

@@ -52,7 +52,8 @@ def mode_head(**changes):
 def test_the_classifier_applied_to_the_decoder_map_gives_the_logits(dropout: float):
     model = segmentor(dropout).eval()
     images = torch.randn(2, 3, 64, 64)
-    logits, maps = decode(model, model.extract_feat(images))
+    decoded = decode(model, model.extract_feat(images))
+    logits, maps = decoded.logits, decoded.maps
     assert maps.decoder is not None
     assert maps.decoder.shape[:2] == (2, CHANNELS)
     assert torch.equal(model.decode_head.conv_seg(maps.decoder), logits)
@@ -76,7 +77,7 @@ def test_recording_changes_neither_logits_nor_the_random_stream():
     plain = model.decode_head(model.extract_feat(images))
     state = torch.get_rng_state()
     torch.manual_seed(1)
-    logits, _ = decode(model, model.extract_feat(images))
+    logits = decode(model, model.extract_feat(images)).logits
     assert torch.equal(plain, logits)
     assert torch.equal(state, torch.get_rng_state())
 

@@ -5,6 +5,7 @@ import torch
 import torch.nn.functional as F
 from mmengine.optim import OptimWrapper
 from mmengine.runner import load_checkpoint
+from mmseg.models.decode_heads.fcn_head import FCNHead
 from mmseg.registry import MODELS
 from tiny_adaptor import (
     BANDWIDTH,
@@ -250,7 +251,7 @@ def test_plain_checkpoint_loads(tmp_path):
 
 
 def test_unsuitable_segmentor():
-    with pytest.raises(TypeError, match="one decode head that offers loss_by_feat"):
+    with pytest.raises(TypeError, match="FCNHead cannot be adapted: it follows"):
         MODELS.build(
             dict(
                 type="UDASegmentor",
@@ -262,6 +263,41 @@ def test_unsuitable_segmentor():
                 ),
             )
         )
+
+
+def test_one_output_for_two_classes_is_refused():
+    loss = dict(type="CrossEntropyLoss", use_sigmoid=True)
+    head = dict(plain_config()["decode_head"], num_classes=2, loss_decode=loss)
+    for options in (dict(out_channels=1, threshold=0.5), dict(num_classes=1)):
+        segmentor = dict(plain_config(), decode_head=dict(head, **options))
+        with pytest.raises(ValueError, match=r"FCNHead has out_channels=1 .* one score for each"):
+            MODELS.build(dict(type="UDASegmentor", segmentor=segmentor))
+    # One score for each of them is fine.
+    MODELS.build(dict(type="UDASegmentor", segmentor=dict(plain_config(), decode_head=head)))
+
+
+class OwnLoss(FCNHead):
+    """Takes its loss from more than its output."""
+
+    def loss(self, inputs, batch_data_samples, train_cfg):
+        return super().loss(inputs, batch_data_samples, train_cfg)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        (dict(type="DepthEstimator"), "DepthEstimator cannot be adapted: it estimates depth"),
+        (dict(type="MultimodalEncoderDecoder"), "it does not consist of one backbone"),
+        (dict(decode_head=dict(type=OwnLoss)), r"OwnLoss cannot be adapted: it has a loss\(\)"),
+        (
+            dict(decode_head=dict(type="DRSLHead")),
+            "DRSLHead cannot be adapted: it is no BaseDecode",
+        ),
+    ],
+)
+def test_what_cannot_be_adapted_is_refused_by_name(changes, message):
+    with pytest.raises(TypeError, match=message):
+        MODELS.build(dict(type="UDASegmentor", segmentor=dict(plain_config(), **changes)))
 
 
 def test_heads_take_up_their_initialization():

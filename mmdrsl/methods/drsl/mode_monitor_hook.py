@@ -103,8 +103,8 @@ def mode_figures(
     with evaluation_pass(model):
         for part in parts.values() if model.bn_mode == "domain_specific" else [slice(None)]:
             if domains[part]:
-                logits, features = decode(model, model.extract_feat(data["inputs"][part]))
-                outputs.append((head(features), logits))
+                decoded = decode(model, model.extract_feat(data["inputs"][part]))
+                outputs.append((head(decoded.maps), decoded.logits))
     embeddings, logits = (torch.cat(maps) for maps in zip(*outputs, strict=True))
     size = embeddings.shape[2:]
     logits = torch.nn.functional.interpolate(logits, size=size, mode="bilinear")
