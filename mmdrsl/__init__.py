@@ -1,12 +1,17 @@
 """mmdrsl: unsupervised domain adaptation of semantic segmentation on MMSegmentation.
 
 Importing the package registers its datasets, transforms, models, methods, metrics and hooks in MMSegmentation's own
-registries, so that ``custom_imports = dict(imports=['mmdrsl'])`` is all that a stock config needs.
+registries, so that ``custom_imports = dict(imports=['mmdrsl'])`` is all that a stock config needs. After the import,
+``_base_ = ['mmseg::...']`` finds MMSegmentation's configs.
 """
 
 from .environment import check_environment
 
 check_environment()
+
+from .mmengine_private import resolve_mmseg_bases  # noqa: E402
+
+resolve_mmseg_bases()
 
 from . import datasets, engine, evaluation, methods, models, translation  # noqa: E402
 from .argument_checks import check_registered  # noqa: E402

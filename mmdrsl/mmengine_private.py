@@ -20,9 +20,10 @@ def resolve_mmseg_bases() -> None:
     """Let ``_base_ = ['mmseg::...']`` find the installed MMSegmentation.
 
     onedl-mmengine looks for a distribution named ``mmsegmentation``, while the maintained one is named
-    ``onedl-mmsegmentation``.
+    ``onedl-mmsegmentation``. By the module's own name it finds either. docs/upstream/mmengine.patch is the same for all
+    packages, as a change of MMEngine.
     """
-    config_utils.MODULE2PACKAGE["mmseg"] = "onedl-mmsegmentation"
+    config_utils.MODULE2PACKAGE["mmseg"] = "mmseg"
 
 
 def let_runs_go_without_evaluation_data() -> None:

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.utils.data import Dataset
 
 from mmdrsl.datasets.unlabeled import WHOLE_IMAGE_PIPELINE, UnlabelledDataset
-from mmdrsl.models.batch_norm import calibrate_running_statistics
+from mmdrsl.models.batch_norm import calibrate_running_statistics, normalization_layers
 from mmdrsl.models.feature_maps import auxiliary_heads, feature_maps
 from mmdrsl.models.segmentors.uda_segmentor import UDASegmentor
 
@@ -37,6 +37,22 @@ def check_sample(*, target_weight: float, num_images: int, batch_size: int) -> N
         )
     if not 0 < target_weight <= 1:
         raise ValueError(f"target_weight must be in (0, 1], found {target_weight}.")
+
+
+def check_takes_statistics(segmentor: Any) -> None:
+    """Refuse to adapt the statistics of a network that has none.
+
+    Args:
+        segmentor: The segmentor in training mode.
+
+    Raises:
+        ValueError: It has no batch normalization whose statistics are not frozen.
+    """
+    if not normalization_layers(segmentor):
+        raise ValueError(
+            f"{type(segmentor.backbone).__name__} and its heads have no batch normalization whose statistics are not "
+            "frozen: statistics of the target would change nothing. Predict with the checkpoint as it is."
+        )
 
 
 def check_target(dataset: UnlabelledDataset) -> None:

@@ -14,6 +14,13 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 
+def has_batch_norm(model: nn.Module) -> bool:
+    """Whether a model has layers that keep running statistics of batches, frozen ones included."""
+    return any(
+        isinstance(layer, _BatchNorm) and layer.track_running_stats for layer in model.modules()
+    )
+
+
 def normalization_layers(model: nn.Module) -> list[_BatchNorm]:
     """Layers of a model that keep running statistics of batches and update them in training mode."""
     return [

@@ -25,7 +25,13 @@ from torch import Tensor
 
 import mmdrsl  # noqa: F401 - registers everything before a config is built
 from mmdrsl.datasets.unlabeled import UnlabelledDataset
-from mmdrsl.engine.bn_statistics import evenly_spaced, images_of, take_statistics, target_batches
+from mmdrsl.engine.bn_statistics import (
+    check_takes_statistics,
+    evenly_spaced,
+    images_of,
+    take_statistics,
+    target_batches,
+)
 from mmdrsl.engine.config_options import override
 from mmdrsl.engine.launch import read_config
 from mmdrsl.models.segmentors.uda_segmentor import UDASegmentor
@@ -48,6 +54,7 @@ def with_target_weight(
     model = copy.deepcopy(model)
     if weight > 0:
         networks = model.networks().train()
+        check_takes_statistics(networks["segmentor"])
         batches = target_batches(
             model, target, num_images=num_images, batch_size=8, pipeline=pipeline
         )

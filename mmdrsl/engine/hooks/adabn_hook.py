@@ -17,6 +17,7 @@ from mmdrsl.engine.bn_statistics import (
     target_batches,
 )
 from mmdrsl.engine.model_access import unwrapped
+from mmdrsl.models.batch_norm import normalization_layers
 from mmdrsl.models.segmentors.uda_segmentor import UDASegmentor
 from mmdrsl.renamed import renamed_arguments
 
@@ -99,6 +100,11 @@ class AdaBNHook(AdaptationHook):
         check_target(domains["target"])
         # Layers that the model keeps frozen while it trains show only now.
         unwrapped(runner).train()
+        if not normalization_layers(unwrapped(runner).segmentor):
+            runner.logger.warning(
+                "AdaBNHook changes nothing of the segmentor: it has no batch normalization whose statistics are not "
+                "frozen."
+            )
         if runner.iter == 0:
             # A checkpoint that only brought weights.
             self._unmixed = None
@@ -139,6 +145,8 @@ class AdaBNHook(AdaptationHook):
 
     def _calibrate(self, runner: Runner, *, finished: int) -> None:
         model = unwrapped(runner)
+        if not normalization_layers(model.networks()):
+            return
         if self.target_weight < 1:
             self._unmixed = {
                 name: buffer.detach().clone()

@@ -11,6 +11,7 @@ from mmseg.registry import HOOKS
 
 from mmdrsl.engine.adaptation_hook import AdaptationHook
 from mmdrsl.engine.model_access import unwrapped
+from mmdrsl.models.batch_norm import has_batch_norm
 from mmdrsl.models.segmentors.uda_segmentor import UDASegmentor
 
 # The weight of the newest network at step t is max(0.001, 1 / (t + 1)): a plain mean at first (Tarvainen and Valpola
@@ -78,6 +79,11 @@ class MeanTeacherHook(AdaptationHook):
             model.add_teacher(self.average)
         model.predict_with_teacher = self.evaluate
         model.teacher_statistics = self.statistics
+        if self.statistics == "batch" and not has_batch_norm(model.segmentor):
+            runner.logger.warning(
+                "MeanTeacherHook has statistics='batch', which changes nothing: the segmentor has no batch "
+                "normalization."
+            )
         model.teacher_begin = self.begin
 
     def before_train(self, runner: Runner) -> None:

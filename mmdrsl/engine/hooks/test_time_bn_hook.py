@@ -9,7 +9,13 @@ from mmengine.runner import Runner
 from mmseg.registry import DATASETS, HOOKS
 
 from mmdrsl.engine.adaptation_hook import AdaptationHook
-from mmdrsl.engine.bn_statistics import check_sample, check_target, take_statistics, target_batches
+from mmdrsl.engine.bn_statistics import (
+    check_sample,
+    check_takes_statistics,
+    check_target,
+    take_statistics,
+    target_batches,
+)
 from mmdrsl.engine.model_access import unwrapped
 from mmdrsl.models.segmentors.uda_segmentor import UDASegmentor
 from mmdrsl.renamed import renamed_arguments
@@ -60,7 +66,7 @@ class TestTimeBNHook(AdaptationHook):
 
         Raises:
             TypeError: The model is no `UDASegmentor`.
-            ValueError: There is a single image.
+            ValueError: There is a single image, or the network has no batch normalization that can take statistics.
         """
         model = unwrapped(runner)
         if isinstance(model, BaseTTAModel):
@@ -72,6 +78,7 @@ class TestTimeBNHook(AdaptationHook):
             )
         networks = model.networks(of_teacher=model.predict_with_teacher)
         networks.train()
+        check_takes_statistics(networks["segmentor"])
         dataset = DATASETS.build(self.dataset)
         check_target(dataset)
         images = target_batches(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections import OrderedDict
 from collections.abc import Sequence
 from contextlib import nullcontext
@@ -9,7 +10,8 @@ from functools import partial
 from typing import Any
 
 import torch
-from mmengine.model import BaseAveragedModel
+from mmengine.logging import print_log
+from mmengine.model import BaseAveragedModel, PretrainedInit
 from mmseg.models.decode_heads.decode_head import BaseDecodeHead
 from mmseg.models.segmentors.base import BaseSegmentor
 from mmseg.models.segmentors.encoder_decoder import EncoderDecoder
@@ -18,14 +20,16 @@ from torch import Tensor, nn
 
 from mmdrsl.datasets.label_spaces import get_label_space
 from mmdrsl.models.adaptation_step import AdaptationProgress, AdaptationStep, DomainBatch
+from mmdrsl.models.backbones.remote_weights import fetch_weights, is_remote
 from mmdrsl.models.backbones.weight_conversion import check_backbone_file
-from mmdrsl.models.batch_norm import domain_pass, frozen_statistics
-from mmdrsl.models.feature_maps import FeatureMaps, decode
+from mmdrsl.models.batch_norm import domain_pass, frozen_statistics, has_batch_norm
+from mmdrsl.models.feature_maps import Decoded, FeatureMaps, decode
 from mmdrsl.models.segmentors.completion import (
     complete_discriminator,
     complete_further_head,
     complete_segmentor,
 )
+from mmdrsl.models.segmentors.support import check_kind, check_scores
 from mmdrsl.renamed import renamed_arguments
 
 BN_MODES = ("joint", "separate", "domain_specific", "frozen")
@@ -68,7 +72,8 @@ class UDASegmentor(BaseSegmentor):
     from a look at backbone and neck, a discriminator's input, class weights. What they say is checked.
 
     Args:
-        segmentor: Config of an ``EncoderDecoder`` or of a subclass with one decode head.
+        segmentor: Config of an ``EncoderDecoder`` or of a subclass, cascades included; docs/models.md has those of
+            MMSegmentation.
         label_space: The classes that the model predicts, a key of `LABEL_SPACES` or a mapping, see `get_label_space`;
             None takes the number of classes that the segmentor's decode head has.
         crop_size: (height, width) of the training images, with which backbone and neck are looked at; None takes 256 x
@@ -99,9 +104,9 @@ class UDASegmentor(BaseSegmentor):
         init_cfg: MMEngine weight initialization.
 
     Raises:
-        TypeError: The segmentor has no single decode head with a ``loss_by_feat``.
-        ValueError: Unknown ``bn_mode`` or ``memory_format``, a part has another number of classes or channels, or a
-            term's name contains "loss".
+        TypeError: The segmentor, or a decode head of it, is of a kind that cannot be adapted.
+        ValueError: A decode head has another number of outputs than classes, ``bn_mode`` or ``memory_format`` is not
+            known, a part has another number of classes or channels, or a term's name contains "loss".
     """
 
     segmentor: EncoderDecoder
@@ -141,6 +146,7 @@ class UDASegmentor(BaseSegmentor):
                 f"model.memory_format must be one of {list(MEMORY_FORMATS)}, found {memory_format!r}."
             )
         self.bn_mode = bn_mode
+        check_kind(segmentor)
         classes = None if label_space is None else get_label_space(label_space).classes
         cfg, channels = complete_segmentor(
             segmentor,
@@ -149,11 +155,13 @@ class UDASegmentor(BaseSegmentor):
             crop_size=crop_size,
         )
         self.segmentor = MODELS.build(cfg)
-        decode_head = getattr(self.segmentor, "decode_head", None)
-        if not hasattr(decode_head, "loss_by_feat"):
-            raise TypeError(
-                "UDASegmentor wraps segmentors with one decode head that offers loss_by_feat, such as EncoderDecoder "
-                f"with any BaseDecodeHead; found {segmentor.get('type')!r} with {type(decode_head).__name__}."
+        check_scores(self.segmentor)
+        if bn_mode != "joint" and not has_batch_norm(self.segmentor):
+            print_log(
+                f"model.bn_mode={bn_mode!r} changes nothing of the segmentor: {type(self.segmentor.backbone).__name__} "
+                "and its heads have no batch normalization.",
+                logger="current",
+                level=logging.WARNING,
             )
         self.heads_shape_warmup = heads_shape_warmup
 
@@ -203,20 +211,32 @@ class UDASegmentor(BaseSegmentor):
         self.segmentor.backbone.register_forward_pre_hook(lay_out)
 
     def init_weights(self) -> None:
-        """Initialize the weights; refuse a backbone file that does not fit, where MMEngine would only warn.
+        """Initialize the weights; refuse a backbone's weights that do not fit, where MMEngine would only warn.
 
         Raises:
-            FileNotFoundError: The file of ``backbone.init_cfg`` does not exist.
-            ValueError: It does not fit the backbone.
+            FileNotFoundError: The file of a backbone's ``init_cfg`` does not exist, or cannot be downloaded.
+            ValueError: It does not fit.
         """
-        init_cfg = getattr(self.segmentor.backbone, "init_cfg", None)
-        for entry in init_cfg if isinstance(init_cfg, list) else [init_cfg]:
-            if entry and entry["type"] == "Pretrained" and "://" not in entry["checkpoint"]:
-                check_backbone_file(
-                    entry["checkpoint"], self.segmentor.backbone, prefix=entry.get("prefix") or ""
-                )
+        # Some backbones are made around one that has weights of its own.
+        for module in self.segmentor.backbone.modules():
+            init_cfg = getattr(module, "init_cfg", None)
+            for entry in init_cfg if isinstance(init_cfg, list) else [init_cfg]:
+                if entry and entry["type"] in ("Pretrained", PretrainedInit):
+                    self._check_weights(entry, module)
         super().init_weights()
         self._begin_terms()
+
+    @staticmethod
+    def _check_weights(entry: dict, module: nn.Module) -> None:
+        """Check weights that a module starts from; those of a URL become a file, which MMEngine then reads."""
+        checkpoint = entry["checkpoint"]
+        if is_remote(checkpoint):
+            file = fetch_weights(checkpoint, wanted_by=type(module).__name__)
+            entry["checkpoint"] = str(file)
+            if checkpoint.startswith("mmcls://"):
+                # These are of a classifier.
+                entry["prefix"] = "backbone."
+        check_backbone_file(entry["checkpoint"], module, prefix=entry.get("prefix") or "")
 
     def add_teacher(self, average: dict) -> None:
         """Add an averaged copy of segmentor and heads; `MeanTeacherHook` keeps it up to date.
@@ -274,16 +294,16 @@ class UDASegmentor(BaseSegmentor):
         """Decode head of the wrapped segmentor."""
         return self.segmentor.decode_head
 
-    def extract_feat(self, inputs: Tensor) -> FeatureMaps:
+    def extract_feat(self, inputs: Tensor) -> Any:
         """Feature maps of backbone and neck.
 
         Args:
             inputs: Normalized images, shape (B, 3, H, W).
 
         Returns:
-            One tensor per stage, each (B, ...).
+            What the segmentor's own returns: mostly one tensor per stage, each (B, ...).
         """
-        return FeatureMaps(self.segmentor.extract_feat(inputs))
+        return self.segmentor.extract_feat(inputs)
 
     def encode_decode(self, inputs: Tensor, batch_img_metas: list[dict]) -> Tensor:
         """Logits at input size, shape (B, C, H, W)."""
@@ -366,11 +386,9 @@ class UDASegmentor(BaseSegmentor):
     ) -> tuple[FeatureMaps | None, dict[str, DomainBatch]]:
         """Feature maps of the joint pass (None where each domain had its own), and each domain's share."""
         if self.bn_mode in ("joint", "frozen"):
-            logits, features = decode(self.segmentor, self.extract_feat(inputs))
-            return features, {
-                name: DomainBatch(
-                    data_samples[part], inputs[part], (logits[part], features.part(part))
-                )
+            decoded = decode(self.segmentor, self.extract_feat(inputs))
+            return decoded.maps, {
+                name: DomainBatch(data_samples[part], inputs[part], decoded.part(part))
                 for name, part in parts.items()
             }
         batches = {
@@ -385,10 +403,8 @@ class UDASegmentor(BaseSegmentor):
                 batch.run()
         return None, batches
 
-    def _run_domain(
-        self, name: str, parts: dict[str, slice], inputs: Tensor
-    ) -> tuple[Tensor, FeatureMaps]:
-        """Logits and feature maps of one domain's own pass."""
+    def _run_domain(self, name: str, parts: dict[str, slice], inputs: Tensor) -> Decoded:
+        """Outputs and feature maps of one domain's own pass."""
         with domain_pass(self, self.bn_mode, name, parts):
             return decode(self.segmentor, self.extract_feat(inputs))
 
