@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from mmdrsl.methods.adaptation_term import AdaptationTerm
 from mmdrsl.methods.drsl import functional
 from mmdrsl.models.adaptation_step import AdaptationStep
+from mmdrsl.models.feature_maps import decode_heads
 from mmdrsl.models.label_maps import resize_labels
 
 
@@ -76,7 +77,7 @@ class ModeWeightTerm(AdaptationTerm):
         averages = self._averages(like=self._counts_of_step)
         weights = functional.mode_weights(averages[0], averages[1], limit=self.limit)
         excess = _weights_of_pixels(modes, labels, weights, batch.labels.shape[1:]) - 1
-        decode_head = step.segmentor.decode_head
+        decode_head = decode_heads(step.segmentor)[-1]
         losses = decode_head.loss_decode
         difference = sum(
             loss(
