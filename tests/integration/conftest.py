@@ -1,4 +1,6 @@
 import pytest
+from families import PAGE as MODELS_PAGE
+from families import page_with
 from run_tools import run_tool, train_command
 from tested_page import PAGE, Tested
 
@@ -35,3 +37,13 @@ def tested():
     page = notes.page()
     if page is not None:
         PAGE.write_text(page, encoding="utf-8")
+
+
+@pytest.fixture(scope="session")
+def outcomes():
+    """Outcome by family and method; the page is written once all are there."""
+    found = {}
+    yield found
+    page = page_with(found)
+    if page is not None:
+        MODELS_PAGE.write_text(page, encoding="utf-8")

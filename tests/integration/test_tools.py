@@ -1,12 +1,14 @@
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 import textwrap
 from pathlib import Path
 
 import cv2
+import mmengine
 import mmseg
 import numpy as np
 import pytest
@@ -186,14 +188,28 @@ def inheriting_config(tmp_path):
     return path
 
 
+def test_a_patched_mmengine_inherits_configs_of_mmseg(inheriting_config, scenes_root, tmp_path):
+    shutil.copytree(Path(mmengine.__file__).parent, tmp_path / "mmengine")
+    patch = (ROOT / "docs" / "upstream" / "mmengine.patch").read_text()
+    subprocess.run(["git", "apply", "-p1", "-"], input=patch, text=True, cwd=tmp_path, check=True)
+    patched = load_as_a_stock_tool(inheriting_config, scenes_root, tmp_path)
+    assert "EncoderDecoder" in patched.stdout, patched.stderr[-2000:]
+
+
+def test_to_import_mmdrsl_is_enough_to_inherit_configs_of_mmseg(inheriting_config, scenes_root):
+    found = load_as_a_stock_tool(inheriting_config, scenes_root, ROOT, before="import mmdrsl; ")
+    assert "EncoderDecoder" in found.stdout, found.stderr[-2000:]
+
+
 def test_our_tools_inherit_configs_of_mmseg(inheriting_config, monkeypatch):
     monkeypatch.setitem(utils.MODULE2PACKAGE, "mmseg", "mmsegmentation")
     assert read_config(inheriting_config).model.type == "EncoderDecoder"
 
 
-def load_as_a_stock_tool(config, scenes_root, path):
+def load_as_a_stock_tool(config, scenes_root, path, before=""):
     program = (
-        f"from mmengine.config import Config; print(Config.fromfile({str(config)!r}).model.type)"
+        f"{before}from mmengine.config import Config; "
+        f"print(Config.fromfile({str(config)!r}).model.type)"
     )
     return subprocess.run(
         [sys.executable, "-c", program],

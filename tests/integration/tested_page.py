@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from config_folders import LEAVES, METHODS, MODELS_TO_ADAPT, load, name_of
 from run_tools import ROOT
@@ -59,17 +60,18 @@ class Tested:
         configs = [["config", "million parameters"], ["---", "---"]]
         configs += [[name, f"{count / 1e6:.1f}"] for name, count in sorted(counts.items())]
         return (
-            f"{HEADER}{STEPS}\n\n{ABOUT_STEPS}\n{_table(rows)}\n{CONFIGS}\n\n{ABOUT_CONFIGS}\n"
-            f"{_table(configs)}"
+            f"{HEADER}{STEPS}\n\n{ABOUT_STEPS}\n{table(rows)}\n{CONFIGS}\n\n{ABOUT_CONFIGS}\n"
+            f"{table(configs)}"
         )
 
 
-def _table(rows: list[list[str]]) -> str:
+def table(rows: list[list[str]]) -> str:
+    """A table of Markdown."""
     return "".join(f"| {' | '.join(row)} |\n" for row in rows)
 
 
-def rows_below(heading: str) -> list[list[str]]:
+def rows_below(heading: str, page: Path = PAGE) -> list[list[str]]:
     """Cells of the table below a heading of the page, its rule left out."""
-    lines = PAGE.read_text(encoding="utf-8").split(heading, 1)[1].split("\n## ")[0].splitlines()
+    lines = page.read_text(encoding="utf-8").split(heading, 1)[1].split("\n## ")[0].splitlines()
     rows = [[cell.strip() for cell in line.split("|")[1:-1]] for line in lines if line[:1] == "|"]
     return [row for row in rows if set(row[0]) != {"-"}]
