@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from config_folders import BASES
-from mmdrsl.stock import ZOO
 from mmengine.runner import Runner
 from run_tools import ROOT
 from tested_page import table
@@ -17,6 +16,7 @@ from mmdrsl.datasets.unlabeled import WHOLE_IMAGE_PIPELINE
 from mmdrsl.engine.launch import read_config
 from mmdrsl.models.segmentors.completion import feature_channels, heads_of, parts_of
 from mmdrsl.models.segmentors.support import check_kind
+from mmdrsl.stock import ZOO
 
 SIZE = (64, 64)
 WIDTH = 32
