@@ -135,7 +135,6 @@ NARROW = {
         embed_dims=8, num_layers=[1] * 4, num_heads=[1, 1, 2, 4]
     ),
     "MSCAN": lambda _: dict(embed_dims=[8, 8, 16, 16], depths=[1] * 4),
-    "MobileNetV3": lambda _: dict(arch="small", out_indices=(0, 1, 12)),
     "UNet": lambda _: dict(base_channels=4),
     "DDRNet": lambda _: dict(channels=8, ppm_channels=8),
     "PIDNet": lambda _: dict(channels=8, ppm_channels=8, num_stem_blocks=1, num_branch_blocks=1),

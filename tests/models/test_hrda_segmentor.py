@@ -90,7 +90,8 @@ def test_prediction_of_any_size_is_covered_by_details(size):
     with torch.no_grad():
         segmentor.decode_head.scale_attention.conv_seg.bias.fill_(100.0)
         images = torch.randn(2, 3, *size)
-        logits, maps = decode(segmentor, segmentor.extract_feat(images))
+        decoded = decode(segmentor, segmentor.extract_feat(images))
+        logits, maps = decoded.logits, decoded.maps
         predicted = segmentor.encode_decode(images, [dict(img_shape=torch.Size(size))] * 2)
     assert predicted.shape == (2, CLASSES, *size)
     assert len(maps.detail.boxes) > 1
@@ -132,7 +133,8 @@ def test_stock_training_has_both_losses():
     torch.manual_seed(3)
     losses = segmentor.loss(images, [sample(each) for each in labels])
     torch.manual_seed(3)
-    logits, maps = decode(other, other.extract_feat(images))
+    decoded = decode(other, other.extract_feat(images))
+    logits, maps = decoded.logits, decoded.maps
     ((top, bottom, left, right),) = maps.detail.boxes
     fused = F.cross_entropy(up(logits, (64, 64)), labels, ignore_index=255)
     window = F.cross_entropy(
