@@ -3,7 +3,6 @@
 import pytest
 import torch
 from families import SIZE, narrow
-from mmdrsl.stock import stock_model
 from mmengine.config import ConfigDict
 from mmengine.structures import PixelData
 from mmseg.models.utils import resize
@@ -12,6 +11,7 @@ from mmseg.structures import SegDataSample
 from mmseg.utils import add_prefix
 
 from mmdrsl.models.feature_maps import decode, decode_heads
+from mmdrsl.stock import stock_model
 
 CLASSES = 5
 # Config, and the number of outputs of the last head in training.
