@@ -2,7 +2,8 @@
 
 Importing the package registers its datasets, transforms, models, methods, metrics and hooks in MMSegmentation's own
 registries, so that ``custom_imports = dict(imports=['mmdrsl'])`` is all that a stock config needs. After the import,
-``_base_ = ['mmseg::...']`` finds MMSegmentation's configs.
+``_base_ = ['mmseg::...']`` finds MMSegmentation's configs, and MMEngine reads checkpoints without running code from
+them, see `mmdrsl.checkpoints`.
 """
 
 from .environment import check_environment
@@ -15,12 +16,18 @@ resolve_mmseg_bases()
 
 from . import datasets, engine, evaluation, methods, models, translation  # noqa: E402
 from .argument_checks import check_registered  # noqa: E402
-from .mmengine_private import let_runs_go_without_evaluation_data  # noqa: E402
+from .checkpoints import read_file  # noqa: E402
+from .engine.run_checkpoint import load_into_run  # noqa: E402
+from .mmengine_private import (  # noqa: E402
+    let_runs_go_without_evaluation_data,
+    replace_checkpoint_reading,
+)
 from .renamed import register_old_types  # noqa: E402
 
 let_runs_go_without_evaluation_data()
 check_registered()
 register_old_types()
+replace_checkpoint_reading(read_file, load_into_run)
 
 __version__ = "0.2.0"
 __all__ = [

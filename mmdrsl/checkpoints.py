@@ -2,59 +2,137 @@
 
 from __future__ import annotations
 
+import argparse
+import os
 import re
+from collections import OrderedDict
+from collections.abc import Mapping
 from pathlib import Path
 from pickle import UnpicklingError
 from typing import Any
 
 import numpy as np
 import torch
-from mmengine.logging import HistoryBuffer
+from mmengine.logging import HistoryBuffer, print_log
+from mmengine.optim.scheduler.param_scheduler import OneCycleParamScheduler
+from mmengine.runner import CheckpointLoader
+
+TRUST_VARIABLE = "MMDRSL_TRUST_CHECKPOINT"
+"""Environment variable that names the files whose code may run, separated as those of PATH."""
 
 # What a `HistoryBuffer` consists of, and the statistics that it has names for.
 _LOG_STATE = ("max_length", "_log_history", "_count_history")
 _STATISTICS = ("min", "max", "current", "mean")
+_ANNEALING = ("_annealing_cos", "_annealing_linear")
 
 
 def read_checkpoint(path: str | Path) -> dict[str, Any]:
     """Read a checkpoint of MMEngine's Runner, or a file of weights alone, onto the CPU.
 
-    A file of ``torch.save`` is a program that may name any function. This one may name those that tensors, NumPy's
-    arrays and MMEngine's logs are made of, and nothing else. A log gets the statistics of this process; those that the
-    file names are left out.
-
     Args:
-        path: The file.
+        path: The file, or an address that MMEngine accepts in ``load_from``, which is downloaded.
 
     Returns:
         Its content.
 
     Raises:
         FileNotFoundError: There is no such file.
-        ValueError: The file is damaged, names something else, or holds no dictionary.
+        ValueError: As `read_file`, or the file holds no dictionary.
     """
-    path = Path(path).expanduser()
-    if not path.is_file():
-        raise FileNotFoundError(
-            f"{path} does not exist or is no file: give the path of a checkpoint; nothing is downloaded."
-        )
-    try:
-        with torch.serialization.safe_globals(_allowed()):
-            content = torch.load(path, map_location="cpu", weights_only=True)
-    except (PermissionError, MemoryError):
-        raise
-    except Exception as error:
-        # Damaged bytes can fail in any way.
-        raise ValueError(
-            f"{path} is no checkpoint of tensors, plain types and MMEngine's logs ({_reason(error)}). Restore it if it "
-            "is damaged. If it holds more than that and you trust its origin, save its weights alone with "
-            "torch.save(model.state_dict(), FILE)."
-        ) from error
+    is_address = "://" in str(path)
+    read = CheckpointLoader.load_checkpoint if is_address else read_file
+    content = read(str(path), map_location="cpu")
     if not isinstance(content, dict):
         raise ValueError(
             f"{path} holds a {type(content).__name__}, expected the checkpoint of a Runner or a state dict."
         )
     return content
+
+
+def read_file(file: Any, map_location: Any = "cpu") -> Any:
+    """Read a file of ``torch.save``.
+
+    Such a file is a program that may name any function. This one may name those that tensors, NumPy's arrays,
+    MMEngine's logs and schedules, and configs are made of, and nothing else. A log gets the statistics of this process;
+    those that the file names are left out. A config becomes plain dictionaries. Files that the user trusts by
+    `TRUST_VARIABLE` are read as Python reads any pickle, their code included.
+
+    Args:
+        file: Path of the file, or an open one.
+        map_location: As for ``torch.load``.
+
+    Returns:
+        Its content.
+
+    Raises:
+        FileNotFoundError: There is no such file.
+        ValueError: The file is damaged, or names something else.
+    """
+    if not hasattr(file, "read"):
+        file = Path(file).expanduser()
+        check_exists(file)
+    if _is_trusted(file):
+        print_log(
+            f"Reading {file} with the code that it holds, as {TRUST_VARIABLE} allows.", "current"
+        )
+        return torch.load(file, map_location=map_location, weights_only=False)
+    try:
+        with torch.serialization.safe_globals(_allowed()):
+            return torch.load(file, map_location=map_location, weights_only=True)
+    except (PermissionError, MemoryError, torch.OutOfMemoryError):
+        raise
+    except Exception as error:
+        # Damaged bytes can fail in any way.
+        raise ValueError(
+            f"{file} is no checkpoint of tensors, plain types and MMEngine's logs ({_reason(error)}). Restore it if it "
+            "is damaged. If it holds more than that, save its weights alone with torch.save(model.state_dict(), FILE); "
+            f"if you trust its origin, name it by --trust-checkpoint FILE or {TRUST_VARIABLE}=FILE, and its code runs."
+        ) from error
+
+
+def check_exists(path: str | Path) -> None:
+    """Refuse a checkpoint that is not there, before anything is built.
+
+    Args:
+        path: The file; an address passes.
+
+    Raises:
+        FileNotFoundError: There is no such file.
+    """
+    if "://" not in str(path) and not Path(path).expanduser().is_file():
+        raise FileNotFoundError(
+            f"The checkpoint {path} does not exist or is no file: give one such as work_dirs/RUN/iter_N.pth."
+        )
+
+
+def holds_training_state(checkpoint: Mapping[str, Any]) -> bool:
+    """Whether a training can be resumed from a checkpoint, which else holds weights alone.
+
+    Args:
+        checkpoint: What `read_checkpoint` gives.
+    """
+    meta = checkpoint.get("meta")
+    return (
+        isinstance(meta, Mapping)
+        and {"iter", "epoch"} <= meta.keys()
+        and isinstance(checkpoint.get("message_hub"), Mapping)
+    )
+
+
+def trust(files: list[str]) -> None:
+    """Let the code of files run when they are read, in this process and in those that it starts.
+
+    Args:
+        files: Their paths.
+    """
+    known = os.environ.get(TRUST_VARIABLE)
+    os.environ[TRUST_VARIABLE] = os.pathsep.join([*([known] if known else []), *files])
+
+
+def _is_trusted(file: Any) -> bool:
+    names = os.environ.get(TRUST_VARIABLE, "").split(os.pathsep)
+    trusted = {Path(name).expanduser().resolve() for name in names if name}
+    return isinstance(file, Path) and file.resolve() in trusted
 
 
 class _StoredLog(HistoryBuffer):
@@ -66,25 +144,59 @@ class _StoredLog(HistoryBuffer):
         self.__class__ = HistoryBuffer
 
 
-def _statistic(owner: Any, name: str) -> Any:
-    """Take the place of ``getattr``, by which a stored log names its statistics.
+class _StoredSchedule:
+    """Stands for `OneCycleParamScheduler`, of which a checkpoint names a function."""
+
+
+class _StoredMapping:
+    """Stands for the dictionaries of configs, and for `defaultdict`: an ordered dictionary is made."""
+
+    def __new__(cls, *content: Any) -> OrderedDict:
+        return OrderedDict(*(each for each in content if isinstance(each, dict)))
+
+
+class _StoredConfig(argparse.Namespace):
+    """A config that is being read; it ends as a plain namespace of its dictionary, its file's name and its text."""
+
+    def __setstate__(self, state: tuple) -> None:
+        self.content, self.filename, self.text = state[:3]
+        self.__class__ = argparse.Namespace  # type: ignore[assignment]
+
+
+def _attribute(owner: Any, name: str) -> Any:
+    """Take the place of ``getattr``, by which a file names a log's statistics and a schedule's function.
 
     Raises:
         UnpicklingError: It is asked for anything else.
     """
-    if owner is not _StoredLog or name not in _STATISTICS:
-        raise UnpicklingError(f"it asks for the attribute {name!r} of {owner!r}")
-    return getattr(HistoryBuffer, name)
+    if owner is _StoredLog and name in _STATISTICS:
+        return getattr(HistoryBuffer, name)
+    if owner is _StoredSchedule and name in _ANNEALING:
+        return getattr(OneCycleParamScheduler, name)
+    raise UnpicklingError(f"it asks for the attribute {name!r} of {owner!r}")
 
 
 def _allowed() -> list[Any]:
     """Everything that a file may name beside tensors and plain types: objects, or pairs of object and name."""
-    log = f"{HistoryBuffer.__module__}.{HistoryBuffer.__qualname__}"
+    log, schedule = (
+        f"{each.__module__}.{each.__qualname__}" for each in (HistoryBuffer, OneCycleParamScheduler)
+    )
     make_array, make_scalar = np.empty(0).__reduce__()[0], np.float64(0).__reduce__()[0]
     codes = ("?", "U", *np.typecodes["AllInteger"], *np.typecodes["Float"])
+    # Of MMEngine, and of MMCV before version 2.
+    configs = ("mmengine.config.config", "mmcv.utils.config", "mmcv.utils.misc")
     return [
         (_StoredLog, log),
-        (_statistic, "builtins.getattr"),
+        (_StoredSchedule, schedule),
+        (_attribute, "builtins.getattr"),
+        *((_StoredConfig, f"{module}.Config") for module in configs),
+        *((_StoredMapping, f"{module}.ConfigDict") for module in configs),
+        *((_StoredMapping, name) for name in ("addict.addict.Dict", "collections.defaultdict")),
+        # The options of a command line, beside the weights of many published backbones.
+        argparse.Namespace,
+        slice,
+        dict,
+        list,
         np.ndarray,
         np.dtype,
         # The content of an array without values.

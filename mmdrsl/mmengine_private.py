@@ -4,15 +4,20 @@ from __future__ import annotations
 
 import copy
 import functools
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
+from urllib.parse import urlparse
 
+import torch
 from mmengine.config import utils as config_utils
 from mmengine.dataset import BaseDataset
 from mmengine.hooks import Hook
+from mmengine.logging import print_log
 from mmengine.model import ImgDataPreprocessor
 from mmengine.runner import IterBasedTrainLoop, Runner
+from mmengine.runner import checkpoint as checkpoint_module
 from torch import Tensor
 
 
@@ -83,7 +88,59 @@ def has_training_loop(runner: Runner) -> bool:
     Returns:
         False for a runner that only tests or validates.
     """
-    return runner._train_loop is not None and not isinstance(runner._train_loop, dict)
+    return built_loop(runner, "train") is not None
+
+
+def built_loop(runner: Runner, name: str) -> Any:
+    """A loop of a runner, where it is built; ``Runner.train_loop`` would build it.
+
+    Args:
+        runner: The runner.
+        name: ``train``, ``val`` or ``test``.
+
+    Returns:
+        The loop; None where there is none, or only its config.
+    """
+    loop = getattr(runner, f"_{name}_loop")
+    return None if isinstance(loop, dict) else loop
+
+
+def replace_checkpoint_reading(
+    read: Callable[[Any, Any], Any], load: Callable[..., dict[str, Any]]
+) -> None:
+    """Let MMEngine, and what stands on it, read files of ``torch.save`` and load checkpoints by other functions.
+
+    Its own reader goes on with ``weights_only=False`` where a file holds code. Files that it downloads are read by that
+    reader, too.
+
+    Args:
+        read: Reads a path or an open file onto a device.
+        load: Takes the place of ``Runner.load_checkpoint``.
+    """
+
+    def read_file(file: Any, map_location: Any = None, weights_only: bool | None = None) -> Any:
+        return read(file, map_location)
+
+    def read_url(
+        url: str,
+        model_dir: str | None = None,
+        map_location: Any = None,
+        progress: bool = True,
+        **_: Any,
+    ) -> Any:
+        path = (
+            Path(model_dir or Path(torch.hub.get_dir(), "checkpoints"))
+            / Path(urlparse(url).path).name
+        )
+        if not path.exists():
+            print_log(f"Downloading {url} to {path}.", "current")
+            path.parent.mkdir(parents=True, exist_ok=True)
+            torch.hub.download_url_to_file(url, str(path), progress=progress)
+        return read(path, map_location)
+
+    checkpoint_module._safe_torch_load = read_file
+    checkpoint_module.load_url = read_url
+    Runner.load_checkpoint = load
 
 
 @contextmanager

@@ -80,6 +80,8 @@ def test_options_of_commands_exist(page):
         source = (ROOT / tool).read_text()
         if "conversion_command" in source:
             source += (ROOT / "mmdrsl/datasets/conversion_command.py").read_text()
+        if "add_trust_option" in source:
+            source += (ROOT / "mmdrsl/engine/launch.py").read_text()
         options = re.findall(r"(?<=[\s\[])--[a-z][a-z-]*", line)
         assert [option for option in options if f'"{option}"' not in source] == [], line
 

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import torch
 from mmengine.config import Config
+from mmseg.registry import MODELS
 from tiny_adaptor import plain_config
 
 from mmdrsl.atomic_files import DiskFullError, remove_leftovers, replacing, write_atomically
@@ -93,7 +94,8 @@ def test_export(tmp_path):
     )
     pipeline = [dict(type="LoadImage"), dict(type="PackSegInputs")]
     cfg = Config(dict(model=model, test_pipeline=pipeline))
-    weights = {"segmentor.a": torch.zeros(1000)}
+    weights = MODELS.build(Config(plain_config())).state_dict()
+    weights = {f"segmentor.{name}": value for name, value in weights.items()}
     torch.save({"state_dict": weights}, tmp_path / "iter_1.pth")
     with files_at_most(1000), pytest.raises(DiskFullError, match=FULL.format(r"segmentor\.pth")):
         export_segmentor(cfg, tmp_path / "iter_1.pth", tmp_path / "out")

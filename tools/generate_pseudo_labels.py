@@ -22,9 +22,15 @@ from mmengine.registry import init_default_scope
 from mmengine.utils.dl_utils import set_multi_processing
 
 import mmdrsl  # noqa: F401 - registers everything before a config is built
+from mmdrsl.checkpoints import check_exists
 from mmdrsl.engine.config_options import override
 from mmdrsl.engine.labeling import build_labeling
-from mmdrsl.engine.launch import join_cpu_process_group, read_config
+from mmdrsl.engine.launch import (
+    add_trust_option,
+    join_cpu_process_group,
+    read_config,
+    run_tool,
+)
 from mmdrsl.engine.tool_end import writing
 from mmdrsl.pseudo_labels.artifact import PseudoLabelArtifact
 from mmdrsl.pseudo_labels.label_analysis import artifact_quality, labeled_among
@@ -57,6 +63,7 @@ def parse_args() -> argparse.Namespace:
         "--launcher", choices=["none", "pytorch", "slurm", "mpi"], default="none", help="launcher"
     )
     parser.add_argument("--local_rank", "--local-rank", type=int, default=0)
+    add_trust_option(parser)
     return parser.parse_args()
 
 
@@ -65,10 +72,7 @@ def label(args: argparse.Namespace) -> None:
     os.environ.setdefault("LOCAL_RANK", str(args.local_rank))
     cfg = read_config(args.config)
     override(cfg, args.cfg_options)
-    if not Path(args.checkpoint).is_file():
-        raise FileNotFoundError(
-            f"There is no checkpoint {args.checkpoint}: give a file such as work_dirs/RUN/iter_N.pth."
-        )
+    check_exists(args.checkpoint)
     join_cpu_process_group(args.launcher)
     environment = cfg.get("env_cfg", {})
     set_multi_processing(**environment.get("mp_cfg", {}), distributed=args.launcher != "none")
@@ -87,7 +91,7 @@ def label(args: argparse.Namespace) -> None:
             raise ValueError(
                 f"--analyze needs the labeled target: {args.config} has no oracle_dataset."
             )
-        labeled = labeled_among(images, cfg.oracle_dataset)
+        labeled = labeled_among(images, cfg.oracle_dataset, job.dataset.metainfo["classes"])
     manifest = artifact.read_manifest()
     if manifest is not None:
         problems = artifact.check(
@@ -142,4 +146,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    run_tool("label", main)

@@ -25,7 +25,7 @@ from mmseg.registry import HOOKS
 import mmdrsl  # noqa: F401 - registers everything before a config is built
 from mmdrsl.engine.adaptation_hook import AdaptationHook
 from mmdrsl.engine.config_options import override
-from mmdrsl.engine.launch import read_config
+from mmdrsl.engine.launch import MISTAKES, add_trust_option, describe, read_config
 from mmdrsl.engine.tool_end import writing
 from mmdrsl.inference import (
     OutputFolder,
@@ -68,6 +68,7 @@ def parse_args(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument(
         "--cfg-options", nargs="+", action=DictAction, help="config entries to override, key=value"
     )
+    add_trust_option(parser)
     args = parser.parse_args(arguments)
     if args.tta and args.scales is not None:
         parser.error("--tta and --scales exclude each other: leave one out")
@@ -154,8 +155,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         with writing(args.out, tool="predict"):
             predict(args)
-    except (ValueError, TypeError, OSError) as error:
-        print(f"predict: {error}", file=sys.stderr)
+    except MISTAKES as error:
+        print(f"predict: {describe(error)}", file=sys.stderr)
         return 1
     return 0
 

@@ -12,10 +12,13 @@ from mmengine.config import DictAction
 from mmengine.runner import Runner
 
 import mmdrsl  # noqa: F401 - registers everything before a config is built
+from mmdrsl.checkpoints import check_exists
 from mmdrsl.engine.config_options import override
 from mmdrsl.engine.launch import (
+    add_trust_option,
     join_cpu_process_group,
     read_config,
+    run_tool,
     set_work_dir,
     wrap_for_cpu_ranks,
 )
@@ -41,6 +44,7 @@ def parse_args() -> argparse.Namespace:
         "--launcher", choices=["none", "pytorch", "slurm", "mpi"], default="none", help="launcher"
     )
     parser.add_argument("--local_rank", "--local-rank", type=int, default=0)
+    add_trust_option(parser)
     return parser.parse_args()
 
 
@@ -52,10 +56,7 @@ def main() -> None:
     cfg.launcher = args.launcher
     override(cfg, args.cfg_options)
     set_work_dir(cfg, args.config, args.work_dir)
-    if not os.path.isfile(args.checkpoint):
-        raise FileNotFoundError(
-            f"There is no checkpoint {args.checkpoint}: give a file such as work_dirs/RUN/iter_N.pth."
-        )
+    check_exists(args.checkpoint)
     cfg.load_from = args.checkpoint
     # The config that a resumed run left in its folder would build the training, too.
     cfg.resume = False
@@ -83,4 +84,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    run_tool("test", main)

@@ -1,7 +1,7 @@
 """Train or adapt a segmentor, or train a translator: one config, one command.
 
 python tools/train.py CONFIG [--work-dir DIR] [--resume] [--load-from FILE] [--amp] [--launcher pytorch]
-    [--cfg-options KEY=VALUE ...]
+    [--cfg-options KEY=VALUE ...] [--trust-checkpoint FILE]
 """
 
 from __future__ import annotations
@@ -15,9 +15,11 @@ from mmengine.runner import Runner
 import mmdrsl  # noqa: F401 - registers everything before a config is built
 from mmdrsl.engine.config_options import override
 from mmdrsl.engine.launch import (
+    add_trust_option,
     join_cpu_process_group,
     prefer_own_checkpoint,
     read_config,
+    run_tool,
     set_work_dir,
     use_mixed_precision,
     wrap_for_cpu_ranks,
@@ -44,6 +46,7 @@ def parse_args() -> argparse.Namespace:
         "--launcher", choices=["none", "pytorch", "slurm", "mpi"], default="none", help="launcher"
     )
     parser.add_argument("--local_rank", "--local-rank", type=int, default=0)
+    add_trust_option(parser)
     return parser.parse_args()
 
 
@@ -73,4 +76,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    run_tool("train", main)

@@ -24,7 +24,12 @@ from mmengine.registry import init_default_scope
 import mmdrsl  # noqa: F401 - registers everything before a config is built
 from mmdrsl.datasets.inspection.config_domains import datasets_of
 from mmdrsl.engine.config_options import override
-from mmdrsl.engine.launch import join_cpu_process_group, read_config
+from mmdrsl.engine.launch import (
+    add_trust_option,
+    join_cpu_process_group,
+    read_config,
+    run_tool,
+)
 from mmdrsl.engine.tool_end import writing
 from mmdrsl.translation.export import translate_images
 from mmdrsl.translation.generator_translator import load_generator
@@ -60,6 +65,7 @@ def parse_args() -> argparse.Namespace:
         "--launcher", choices=["none", "pytorch", "slurm", "mpi"], default="none", help="launcher"
     )
     parser.add_argument("--local_rank", "--local-rank", type=int, default=0)
+    add_trust_option(parser)
     args = parser.parse_args()
     if args.jpeg_quality is not None and not 1 <= args.jpeg_quality <= 100:
         parser.error(f"--jpeg-quality must be in 1..100, found {args.jpeg_quality}")
@@ -138,4 +144,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    run_tool("translate", main)

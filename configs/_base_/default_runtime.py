@@ -13,6 +13,8 @@ visualizer = dict(type="SegLocalVisualizer", vis_backends=vis_backends, name="vi
 log_processor = dict(by_epoch=False)
 log_level = "INFO"
 load_from = None
+# Prefixes of weights that a training does not take from load_from: they start as initialized.
+load_from_without = []
 resume = False
 # What a run without rounds, teacher or statistics of the target has.
 runtime_hooks = dict(
@@ -26,6 +28,7 @@ runtime_hooks = dict(
     sampler_seed=dict(type="DistSamplerSeedHook"),
     after_step=dict(type="AfterStepHook"),
     buffers=dict(type="SharedBuffersHook"),
+    class_names=dict(type="ClassNamesHook"),
     visualization=dict(type="PredictionDrawingHook"),
     readable_log=dict(type="ReadableLogHook"),
     report=dict(type="RunReportHook"),

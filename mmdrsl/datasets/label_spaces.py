@@ -16,6 +16,9 @@ import numpy.typing as npt
 IGNORE_INDEX = 255
 """Train id of pixels that neither losses nor metrics count."""
 
+MAX_CLASSES = IGNORE_INDEX
+"""Classes that labels of 8 bits can number beside the ignored pixels."""
+
 UNKNOWN_ID = -1
 """Lookup value of raw ids that the label table does not list."""
 
@@ -33,7 +36,7 @@ class LabelSpace:
         palette: One RGB color (0..255) per class, for drawing.
 
     Raises:
-        ValueError: If names repeat or the palette has another length.
+        ValueError: If there is no class or more than 255, names repeat, or the palette has another length.
     """
 
     name: str
@@ -41,6 +44,11 @@ class LabelSpace:
     palette: tuple[tuple[int, int, int], ...]
 
     def __post_init__(self) -> None:
+        if not 0 < len(self.classes) <= MAX_CLASSES:
+            raise ValueError(
+                f"label space '{self.name}' has {len(self.classes)} classes, expected 1 to {MAX_CLASSES}, which labels "
+                "of 8 bits can number beside the ignored pixels: merge or leave out classes"
+            )
         if len(set(self.classes)) != len(self.classes):
             raise ValueError(f"label space '{self.name}' repeats a class: {self.classes}")
         if len(self.palette) != len(self.classes):
@@ -434,16 +442,25 @@ def get_label_space(name: str | Mapping[str, Any] | Sequence[str]) -> LabelSpace
         The label space.
 
     Raises:
-        ValueError: If no label space has this name, or the mapping makes none.
+        ValueError: If no label space has this name, or the mapping makes none, or has the name of a key and other
+            classes.
     """
     if isinstance(name, Mapping):
         try:
             colors = tuple((int(r), int(g), int(b)) for r, g, b in name["palette"])
-            return LabelSpace(str(name["name"]), tuple(name["classes"]), colors)
+            space = LabelSpace(str(name["name"]), tuple(name["classes"]), colors)
         except (KeyError, TypeError) as error:
             raise ValueError(
                 f"the label_space {dict(name)} needs name, classes and a palette of one color per class ({error!r})"
             ) from error
+        known = LABEL_SPACES.get(space.name)
+        if known is not None and known.classes != space.classes:
+            # By its name datasets choose the renames of their raw names.
+            raise ValueError(
+                f"the label_space named '{space.name}' has the classes {list(space.classes)}, and the built-in one of "
+                f"this name {list(known.classes)}: give yours another name"
+            )
+        return space
     if not isinstance(name, str):
         raise ValueError(
             f"label_space is {name!r}, expected a name or a mapping such as dict(name='mine', classes=[...], "

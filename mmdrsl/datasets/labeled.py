@@ -9,6 +9,7 @@ from mmseg.datasets import BaseSegDataset
 from mmseg.registry import DATASETS
 
 from mmdrsl.datasets.file_patterns import FilePatterns
+from mmdrsl.datasets.label_loading import check_own_loader
 from mmdrsl.datasets.label_spaces import (
     CITYSCAPES_RENAMES,
     CITYSCAPES_TRAIN_ID_TABLE,
@@ -81,7 +82,8 @@ class LabelledImageDataset(BaseSegDataset):
         FileNotFoundError: If a folder, list file, image or label is missing.
         ValueError: If the label space or a raw class name is unknown, no image is found, an image
             would be its own label, a header is unreadable, sizes differ, an image is turned by its
-            EXIF orientation, or a label read holds unknown ids.
+            EXIF orientation, a label read holds unknown ids, or the pipeline reads labels with a loader of
+            MMSegmentation.
     """
 
     TABLE: ClassVar[LabelTable] = CITYSCAPES_TRAIN_ID_TABLE
@@ -153,6 +155,7 @@ class LabelledImageDataset(BaseSegDataset):
             ignore_index=IGNORE_INDEX,
             reduce_zero_label=False,
         )
+        check_own_loader(self)
 
     def _own_renames(self) -> dict[str, str | None]:
         """`RENAMES`; of those that were written for another table, what the present one has."""

@@ -10,6 +10,8 @@ import numpy as np
 from mmseg.registry import DATASETS
 from torch.utils.data import Dataset
 
+from mmdrsl.datasets.class_names import check_same_classes, classes_of_data
+
 
 @DATASETS.register_module()
 class LabeledSets(Dataset):
@@ -30,13 +32,13 @@ class LabeledSets(Dataset):
         if not datasets:
             raise ValueError("LabeledSets needs at least one dataset, found none.")
         self.datasets: list[Any] = [DATASETS.build(cfg) for cfg in datasets]
-        first = self.datasets[0].metainfo["classes"]
         for dataset in self.datasets[1:]:
-            if tuple(dataset.metainfo["classes"]) != tuple(first):
-                raise ValueError(
-                    f"The classes of {type(dataset).__name__}, {list(dataset.metainfo['classes'])}, differ from those "
-                    f"of {type(self.datasets[0]).__name__}, {list(first)}: give all datasets the same label_space."
-                )
+            check_same_classes(
+                classes_of_data(self.datasets[0]),
+                classes_of_data(dataset),
+                of=(type(self.datasets[0]).__name__, type(dataset).__name__),
+                remedy="Give all datasets the same label_space.",
+            )
         sizes = [len(dataset) for dataset in self.datasets]
         if shares is None:
             shares = sizes

@@ -13,6 +13,9 @@ from mmengine.registry import build_from_cfg
 from mmseg.registry import DATASETS
 from torch.utils.data import Dataset
 
+from mmdrsl.datasets.class_names import check_same_classes, classes_of_data
+from mmdrsl.datasets.label_loading import check_stock_labels
+
 
 class WantedClass(NamedTuple):
     """A class that a drawn image should show after its transforms.
@@ -71,19 +74,21 @@ class TwoDomainDataset(Dataset):
         target: Config of the target dataset (`UnlabelledDataset`); None for source-only training.
 
     Raises:
-        ValueError: The two datasets have different classes.
+        ValueError: The two datasets have different classes, or label files of a stock dataset hold other ids.
     """
 
     def __init__(self, *, source: dict, target: dict | None = None) -> None:
         self.domains = {"source": build_from_cfg(source, DATASETS)}
+        check_stock_labels(self.domains["source"])
         if target is not None:
             self.domains["target"] = build_from_cfg(target, DATASETS)
-            classes = {name: data.metainfo["classes"] for name, data in self.domains.items()}
-            if classes["source"] != classes["target"]:
-                raise ValueError(
-                    f"Source classes {classes['source']} differ from target classes {classes['target']}; give both "
-                    "datasets the same label_space."
-                )
+            source_classes, target_classes = map(classes_of_data, self.domains.values())
+            check_same_classes(
+                source_classes,
+                target_classes,
+                of=("the source", "the target"),
+                remedy="Give both datasets the same label_space.",
+            )
 
     @property
     def metainfo(self) -> dict:

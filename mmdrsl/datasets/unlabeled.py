@@ -9,6 +9,7 @@ from typing import Any
 from mmseg.datasets import BaseSegDataset
 from mmseg.registry import DATASETS
 
+from mmdrsl.datasets.label_loading import check_own_loader
 from mmdrsl.datasets.label_spaces import IGNORE_INDEX, get_label_space
 from mmdrsl.datasets.left_out import IMAGE_SUFFIXES, warn_of_left_out_images
 from mmdrsl.datasets.stock_options import check_stock_options
@@ -53,7 +54,8 @@ class UnlabelledDataset(BaseSegDataset):
     Raises:
         FileNotFoundError: If a folder, list file or image is missing.
         ValueError: If the label space is unknown, no image is found, two images differ only in
-            their extension, or a header is unreadable.
+            their extension, a header is unreadable, or the pipeline reads labels with a loader of
+            MMSegmentation.
     """
 
     def __init__(
@@ -103,6 +105,7 @@ class UnlabelledDataset(BaseSegDataset):
             ignore_index=IGNORE_INDEX,
             reduce_zero_label=False,
         )
+        check_own_loader(self)
 
     def set_pseudo_labels(self, root: str | None) -> None:
         """Say where samples find their pseudo labels from now on.

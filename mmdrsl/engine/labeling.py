@@ -11,11 +11,14 @@ from mmengine.dataset import Compose
 from mmengine.device import get_device
 from mmengine.registry import build_from_cfg
 from mmseg.registry import DATASETS, MODELS
-from torch import Tensor, nn
+from torch import nn
 
+from mmdrsl.checkpoint_weights import load_weights, weights_of
 from mmdrsl.checkpoints import read_checkpoint
+from mmdrsl.datasets.class_names import check_same_classes, classes_of_checkpoint, classes_of_data
 from mmdrsl.datasets.unlabeled import WHOLE_IMAGE_PIPELINE, UnlabelledDataset
 from mmdrsl.engine.hooks.mean_teacher_hook import AVERAGE
+from mmdrsl.models.segmentors.export import has_teacher
 from mmdrsl.pseudo_labels.labeler import PseudoLabeler
 
 
@@ -76,8 +79,9 @@ def build_labeling(
         portions = [each.get("portion") for each in hook.rounds]
         portion = portions[-1] if portions else None
     model = MODELS.build(cfg.model)
-    weights = None if checkpoint is None else _read(checkpoint)
-    holds_teacher = weights is not None and int(weights.get("teacher.steps", 0)) > 0
+    loaded = {} if checkpoint is None else read_checkpoint(checkpoint)
+    weights = None if checkpoint is None else weights_of(loaded, checkpoint)
+    holds_teacher = weights is not None and has_teacher(weights)
     if teacher and not holds_teacher:
         raise ValueError(
             f"{checkpoint or 'a network of random weights'} holds no teacher that was updated by a "
@@ -89,11 +93,30 @@ def build_labeling(
         model.add_teacher(AVERAGE)
     pipeline = list(hook.get("pipeline") or WHOLE_IMAGE_PIPELINE)
     labeler = PseudoLabeler(portion=portion, pipeline=pipeline, **(hook.get("labeler") or {}))
-    missing = set() if weights is None else _load(model, weights)
+    dataset = build_from_cfg(target, DATASETS)
+    if weights is not None:
+        check_same_classes(
+            classes_of_checkpoint(loaded),
+            classes_of_data(dataset),
+            of=(str(checkpoint), "the target"),
+            remedy="Give the checkpoint of a training with these classes, or the target its label_space.",
+        )
+        networks = model.teacher.module if teacher else model.networks()
+        needed = _names_of(labeler.predictor(networks), model)
+        load_weights(
+            model,
+            weights,
+            source=str(checkpoint),
+            used=needed.__contains__,
+        )
     # A teacher without steps is the student, so that this comes after its weights.
     networks = model.networks(of_teacher=teacher)
-    _check_complete(model, missing, needed=labeler.predictor(networks), source=str(checkpoint))
-    dataset = build_from_cfg(target, DATASETS)
+    check_same_classes(
+        model.classes,
+        classes_of_data(dataset),
+        of=("model.label_space", "the target"),
+        remedy="Give both the same label_space.",
+    )
     dataset.pipeline = Compose(pipeline)
     return Labeling(
         model=model.to(torch.device(get_device())).eval(),
@@ -105,44 +128,12 @@ def build_labeling(
     )
 
 
-def _read(checkpoint: str) -> dict[str, Tensor]:
-    """Return the weights of a checkpoint, as one process names them."""
-    loaded = read_checkpoint(checkpoint)
-    return {
-        name.removeprefix("module."): value
-        for name, value in loaded.get("state_dict", loaded).items()
-    }
-
-
-def _load(model: Any, weights: dict[str, Tensor]) -> set[str]:
-    """Load the weights that fit the model, and return the names of those that it lacks."""
-    own = model.state_dict()
-    # A plain segmentor's checkpoint has its names.
-    shapes = {name: value.shape for name, value in own.items()}
-    shapes |= {name: value.shape for name, value in model.segmentor.state_dict().items()}
-    fitting = {
-        name: value
-        for name, value in weights.items()
-        if name not in shapes or value.shape == shapes[name]
-    }
-    return set(model.load_state_dict(fitting, strict=False).missing_keys)
-
-
-def _check_complete(model: Any, missing: set[str], *, needed: nn.Module, source: str) -> None:
-    """Raise an error where weights of what labels are missing; those of the rest of the model may be."""
+def _names_of(needed: nn.Module, model: nn.Module) -> set[str]:
+    """Names in the model of the weights of what labels."""
     wanted = {
         id(value)
         for name, value in needed.state_dict(keep_vars=True).items()
         # A segmentor's auxiliary heads label only where they are the policy's second head.
         if "auxiliary_head." not in name
     }
-    lacking = [
-        name
-        for name, value in model.state_dict(keep_vars=True).items()
-        if name in missing and id(value) in wanted
-    ]
-    if lacking:
-        raise ValueError(
-            f"{source} lacks {len(lacking)} weights of what labels, or has them in another shape, such as "
-            f"{lacking[0]}: give a checkpoint of a run of this config, or a label policy that reads no further head."
-        )
+    return {name for name, value in model.state_dict(keep_vars=True).items() if id(value) in wanted}

@@ -2,18 +2,85 @@
 
 from __future__ import annotations
 
+import argparse
 import os
 import sys
+import traceback
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import torch
 from mmengine.config import Config, ConfigDict
+from mmengine.config.utils import ConfigParsingError
 from mmengine.device import get_device
 from mmengine.runner import find_latest_checkpoint
 
-from mmdrsl.checkpoints import read_checkpoint
+from mmdrsl.checkpoints import holds_training_state, read_checkpoint, trust
 from mmdrsl.engine.log_filter import filter_log
 from mmdrsl.mmengine_private import resolve_mmseg_bases
+
+# What a wrong command, config, file or data set raises before a step is computed.
+MISTAKES = (
+    OSError,
+    ValueError,
+    TypeError,
+    KeyError,
+    ImportError,
+    SyntaxError,
+    FloatingPointError,
+    ConfigParsingError,
+)
+_STEP_FUNCTIONS = ("train_step", "val_step", "test_step")
+
+
+def run_tool(name: str, work: Callable[[], Any]) -> None:
+    """Run what a tool does; a mistake of its user ends in one line, with exit status 1.
+
+    Errors inside a step of a training or test keep their traceback, and so do all under ``python -X dev``.
+
+    Args:
+        name: Of the tool, for the line.
+        work: What it does.
+
+    Raises:
+        SystemExit: There was a mistake, or the user stopped the tool.
+    """
+    try:
+        work()
+    except MISTAKES as error:
+        frames = traceback.extract_tb(error.__traceback__)
+        if sys.flags.dev_mode or any(frame.name in _STEP_FUNCTIONS for frame in frames):
+            raise
+        print(f"{name}: {describe(error)}", file=sys.stderr)
+        raise SystemExit(1) from error
+
+
+def describe(error: BaseException) -> str:
+    """What an error says, without the quotation marks that a KeyError puts around it."""
+    text = str(error.args[0]) if isinstance(error, KeyError) and error.args else str(error)
+    return text or type(error).__name__
+
+
+class _Trust(argparse.Action):
+    def __call__(
+        self, parser: Any, namespace: Any, values: Any, option_string: str | None = None
+    ) -> None:
+        trust([str(values)])
+
+
+def add_trust_option(parser: argparse.ArgumentParser) -> None:
+    """Add ``--trust-checkpoint FILE``, by which a user lets the code run that a checkpoint holds.
+
+    Args:
+        parser: Of a tool that reads checkpoints.
+    """
+    parser.add_argument(
+        "--trust-checkpoint",
+        action=_Trust,
+        metavar="FILE",
+        help="run the code that this checkpoint holds when it is read; may be repeated",
+    )
 
 
 def read_config(path: str | Path) -> Config:
@@ -26,7 +93,15 @@ def read_config(path: str | Path) -> Config:
 
     Returns:
         The config.
+
+    Raises:
+        FileNotFoundError: There is no such file.
     """
+    if not Path(path).is_file():
+        raise FileNotFoundError(
+            f"There is no config {path}: give a file such as configs/METHOD/NETWORK_PAIR.py; mmdrsl COMMAND finds "
+            "those of the library by this name, too."
+        )
     resolve_mmseg_bases()
     filter_log()
     folder = str(Path(path).resolve().parent)
@@ -106,7 +181,7 @@ def prefer_own_checkpoint(cfg: Config) -> None:
     if own is not None and not is_chosen:
         print(f"Resuming from {own}, not from load_from={cfg.load_from}.")
         cfg.load_from = own
-    elif "iter" not in read_checkpoint(cfg.load_from).get("meta", {}):
+    elif not holds_training_state(read_checkpoint(cfg.load_from)):
         cfg.resume = False
 
 

@@ -10,12 +10,11 @@ from typing import Any
 import torch
 from mmengine.config import Config, ConfigDict
 from mmseg.registry import MODELS
-from torch import Tensor
 
+from mmdrsl.checkpoint_weights import SEGMENTOR_PREFIX, load_weights, predicts, weights_of
 from mmdrsl.checkpoints import read_checkpoint
 from mmdrsl.inference.sliding_window import add_in_place
 from mmdrsl.models.segmentors.export import class_names, segmentor_weights
-from mmdrsl.models.segmentors.uda_segmentor import SEGMENTOR_PREFIX
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -67,20 +66,20 @@ def load_network(
     """
     place = _find_device(device)
     loaded = read_checkpoint(checkpoint)
-    state = loaded.get("state_dict", loaded)
+    state = weights_of(loaded, checkpoint)
     if teacher or any(name.startswith(SEGMENTOR_PREFIX) for name in state):
         state = segmentor_weights(state, teacher=teacher, source=checkpoint)
     try:
         model = MODELS.build(cfg.model)
     except TypeError as error:
         raise TypeError(f"{error}: correct the config or --cfg-options.") from error
-    network = _named(cfg, model, loaded)
+    network = _named(cfg, model, loaded, checkpoint)
     segmentor = network.segmentor
     if segmentor.out_channels < 2:
         raise ValueError(
             "The segmentor has one output channel, expected one for each of at least two classes."
         )
-    _load(segmentor, state, checkpoint)
+    load_weights(segmentor, state, source=checkpoint, used=predicts)
     if window is not None:
         segmentor.test_cfg = ConfigDict(window)
     add_in_place(segmentor)
@@ -100,22 +99,7 @@ def _find_device(name: str) -> torch.device:
     return device
 
 
-def _load(segmentor: Any, state: Mapping[str, Tensor], source: str | Path) -> None:
-    """Load weights; refuse those that lack a part or have another shape, auxiliary heads aside."""
-    own = segmentor.state_dict()
-    needed = {name for name in own if not name.startswith("auxiliary_head.")}
-    unfit = sorted(
-        name for name in needed if name not in state or state[name].shape != own[name].shape
-    )
-    if unfit:
-        raise ValueError(
-            f"{source} lacks {len(unfit)} of {len(needed)} weights of the segmentor, or has them in another shape, "
-            f"such as {unfit[0]}: give a checkpoint of this config."
-        )
-    segmentor.load_state_dict({name: state[name] for name in needed}, strict=False)
-
-
-def _named(cfg: Config, model: Any, loaded: Mapping[str, Any]) -> Network:
+def _named(cfg: Config, model: Any, loaded: Mapping[str, Any], source: str | Path) -> Network:
     """Give a model the names and colors of its classes."""
-    classes, palette = class_names(cfg, loaded, num_classes=model.num_classes)
+    classes, palette = class_names(cfg, loaded, num_classes=model.num_classes, source=source)
     return Network(model=model, classes=classes, palette=palette)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +10,7 @@ import numpy as np
 from mmengine.registry import build_from_cfg
 from mmseg.registry import DATASETS
 
+from mmdrsl.datasets.class_names import check_same_classes, classes_of_data
 from mmdrsl.datasets.labeled import LabelledImageDataset
 from mmdrsl.datasets.transforms.loading import read_raw_ids, read_train_ids
 from mmdrsl.pseudo_labels.artifact import PseudoLabelArtifact
@@ -53,19 +54,22 @@ def label_quality(
     }
 
 
-def labeled_among(images: dict[str, Path], labeled: dict[str, Any]) -> dict[str, dict]:
+def labeled_among(
+    images: dict[str, Path], labeled: dict[str, Any], classes: Sequence[str]
+) -> dict[str, dict]:
     """Which pseudo-labeled images somebody has labels of.
 
     Args:
         images: Image file of every id in an artifact.
         labeled: Config of a `LabelledImageDataset` with some of these images; its pipeline is not used.
+        classes: Class names of the pseudo labels.
 
     Returns:
         That dataset's information about each image that it has, by the artifact's id.
 
     Raises:
         TypeError: It is no labeled dataset.
-        ValueError: It has none of the images.
+        ValueError: It has none of the images, or other classes.
     """
     dataset = build_from_cfg({**labeled, "pipeline": []}, DATASETS)
     if not isinstance(dataset, LabelledImageDataset):
@@ -73,6 +77,12 @@ def labeled_among(images: dict[str, Path], labeled: dict[str, Any]) -> dict[str,
             "Pseudo labels are compared with a LabelledImageDataset (analysis_dataset of the SelfTrainingHook, "
             f"oracle_dataset of a config), found {type(dataset).__name__}."
         )
+    check_same_classes(
+        classes,
+        classes_of_data(dataset),
+        of=("the pseudo labels", "the labeled dataset that they are compared with"),
+        remedy="Give analysis_dataset of the SelfTrainingHook, or oracle_dataset, the label_space of the target.",
+    )
     names = {path.resolve(): name for name, path in images.items()}
     infos = [dataset.get_data_info(index) for index in range(len(dataset))]
     paths = [Path(info["img_path"]).resolve() for info in infos]

@@ -88,6 +88,11 @@ class CyCADA(CycleGAN):
         if self.semantic is not None:
             self.semantic.load_weights()
 
+    @property
+    def classes(self) -> tuple[str, ...] | None:
+        """Classes that the judging segmentor was trained for, as its checkpoint notes them; None where nothing does."""
+        return None if self.semantic is None else self.semantic.classes
+
     def train_step(self, data: dict, optim_wrapper: OptimWrapperDict) -> dict[str, Tensor]:
         """MMagic's step: update the discriminators, then the generators.
 

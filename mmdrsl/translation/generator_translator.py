@@ -13,6 +13,7 @@ from mmengine.device import get_device
 from mmseg.registry import MODELS
 from torch import Tensor, nn
 
+from mmdrsl.checkpoint_weights import load_weights, weights_of
 from mmdrsl.checkpoints import read_checkpoint
 from mmdrsl.translation.functional import Picture
 from mmdrsl.translation.tiled_generator import STRIDE, translate_in_tiles
@@ -81,23 +82,24 @@ def load_generator(
 
     Raises:
         FileNotFoundError: There is no such checkpoint.
-        ValueError: The config trains no translator, or the checkpoint holds no generator of it.
+        ValueError: The config trains no translator, or the checkpoint holds no generator of it, or one of another
+            shape.
     """
     if cfg.model.type != "mmagic.CyCADA":
         raise ValueError(
             "A checkpoint translates with the config that it was trained by (configs/translation/cycada_*.py), found "
             f"one whose model.type is {cfg.model.type}."
         )
-    weights = read_checkpoint(checkpoint).get("state_dict", {})
+    stored = weights_of(read_checkpoint(checkpoint), checkpoint)
     weights = {
-        key[len(_WEIGHTS) :]: value for key, value in weights.items() if key.startswith(_WEIGHTS)
+        key[len(_WEIGHTS) :]: value for key, value in stored.items() if key.startswith(_WEIGHTS)
     }
     if not weights:
         raise ValueError(
             f"{checkpoint} holds no weights below {_WEIGHTS!r}; expected one of a CyCADA."
         )
     generator = MODELS.build(cfg.model.generator)
-    generator.load_state_dict(weights)
+    load_weights(generator, weights, source=checkpoint)
     return GeneratorTranslator(generator.to(get_device()), tile_size=tile_size)
 
 

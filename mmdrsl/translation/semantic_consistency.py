@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -10,9 +11,10 @@ import torch.nn.functional as F
 from mmseg.registry import MODELS
 from torch import Tensor, nn
 
+from mmdrsl.checkpoint_weights import SEGMENTOR_PREFIX, load_weights, predicts, weights_of
 from mmdrsl.checkpoints import read_checkpoint
+from mmdrsl.datasets.class_names import classes_of_checkpoint
 from mmdrsl.datasets.label_spaces import IGNORE_INDEX
-from mmdrsl.models.segmentors.uda_segmentor import SEGMENTOR_PREFIX
 
 
 def semantic_weight(iteration: int, *, weight: float, begin: int, ramp: int) -> float:
@@ -71,6 +73,7 @@ class SemanticConsistency(nn.Module):
             )
         self.segmentor.requires_grad_(False)
         self.checkpoint = checkpoint
+        self.classes: tuple[str, ...] | None = None
         self.schedule = dict(weight=weight, begin=begin, ramp=ramp)
         self.train(False)
 
@@ -87,8 +90,7 @@ class SemanticConsistency(nn.Module):
 
         Raises:
             FileNotFoundError: No checkpoint is named, or there is no such file.
-            ValueError: The file is no checkpoint.
-            RuntimeError: The weights are of another network.
+            ValueError: The file is no checkpoint, or its weights are of another network.
         """
         if self.checkpoint is None or not Path(self.checkpoint).is_file():
             raise FileNotFoundError(
@@ -96,15 +98,16 @@ class SemanticConsistency(nn.Module):
                 "Train one (configs/source_only) and name its checkpoint in model.semantic.checkpoint, or set "
                 "model.semantic=None for a plain CycleGAN."
             )
-        weights = read_checkpoint(self.checkpoint)
-        weights = weights.get("state_dict", weights)
+        loaded = read_checkpoint(self.checkpoint)
+        weights: Mapping[str, Tensor] = weights_of(loaded, self.checkpoint)
         if any(key.startswith(SEGMENTOR_PREFIX) for key in weights):
             weights = {
                 key[len(SEGMENTOR_PREFIX) :]: value
                 for key, value in weights.items()
                 if key.startswith(SEGMENTOR_PREFIX)
             }
-        self.segmentor.load_state_dict(weights, strict=True)
+        load_weights(self.segmentor, weights, source=self.checkpoint, used=predicts)
+        self.classes = classes_of_checkpoint(loaded)
 
     def logits(self, images: Tensor) -> Tensor:
         """Class scores of images.

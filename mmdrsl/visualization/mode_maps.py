@@ -10,15 +10,16 @@ import torch
 from mmengine.config import Config
 from mmengine.dataset import pseudo_collate
 from mmengine.registry import init_default_scope
-from mmengine.runner import load_state_dict
 from mmseg.registry import MODELS
 from torch.nn import functional
 
+from mmdrsl.checkpoint_weights import TEACHER_PREFIX, load_weights, predicts, weights_of
 from mmdrsl.checkpoints import read_checkpoint
+from mmdrsl.datasets.class_names import check_same_classes, classes_of_checkpoint
 from mmdrsl.methods.drsl.mmdl_head import MMDLHead
 from mmdrsl.models.feature_maps import feature_maps
-from mmdrsl.models.segmentors.export import evaluates_teacher
-from mmdrsl.models.segmentors.uda_segmentor import TEACHER_PREFIX, UDASegmentor
+from mmdrsl.models.segmentors.export import evaluates_teacher, has_teacher
+from mmdrsl.models.segmentors.uda_segmentor import UDASegmentor
 
 
 def load_model(cfg: Config, checkpoint: str | Path) -> UDASegmentor:
@@ -33,21 +34,34 @@ def load_model(cfg: Config, checkpoint: str | Path) -> UDASegmentor:
 
     Raises:
         FileNotFoundError: The checkpoint does not exist.
-        ValueError: The file is no checkpoint.
+        ValueError: The file is no checkpoint, does not fit the model, or knows other classes.
     """
     init_default_scope(cfg.default_scope)
     model = MODELS.build(cfg.model)
     loaded = read_checkpoint(checkpoint)
-    weights = loaded.get("state_dict", loaded)
-    load_state_dict(model, weights)
-    if evaluates_teacher(cfg) and weights.get(f"{TEACHER_PREFIX}steps", 0) > 0:
+    weights = weights_of(loaded, checkpoint)
+    check_same_classes(
+        classes_of_checkpoint(loaded),
+        model.classes,
+        of=(str(checkpoint), "model.label_space"),
+        remedy="Give the config that the checkpoint was trained with.",
+    )
+    own = model.state_dict()
+    load_weights(
+        model,
+        weights,
+        source=checkpoint,
+        # What predicts, and the heads that own the modes.
+        used=lambda name: predicts(name) or (name.startswith("heads.") and name in own),
+    )
+    if evaluates_teacher(cfg) and has_teacher(weights):
         prefix = f"{TEACHER_PREFIX}module."
         own = {
             key.removeprefix(prefix): value
             for key, value in weights.items()
             if key.startswith(prefix)
         }
-        model.networks().load_state_dict(own)
+        load_weights(model.networks(), own, source=checkpoint, used=predicts)
     return model.eval()
 
 

@@ -13,10 +13,15 @@ from mmdrsl.engine.launch import prefer_own_checkpoint
     ("has_own", "content", "load_from", "resume"),
     [
         # Its own comes first.
-        (True, dict(state_dict={}, meta=dict(iter=3)), "run/iter_3.pth", True),
+        (
+            True,
+            dict(state_dict={}, meta=dict(iter=3, epoch=0), message_hub={}),
+            "run/iter_3.pth",
+            True,
+        ),
         (True, dict(state_dict={}), "run/iter_3.pth", True),
         # MMEngine's meaning of both together.
-        (False, dict(state_dict={}, meta=dict(iter=3)), "begin.pth", True),
+        (False, dict(state_dict={}, meta=dict(iter=3, epoch=0), message_hub={}), "begin.pth", True),
         # Weights alone are no state of a run.
         (False, dict(state_dict={}), "begin.pth", False),
         (False, dict(weight=torch.zeros(1)), "begin.pth", False),
@@ -34,7 +39,7 @@ def test_a_resumed_run_prefers_its_own_checkpoint(
     prefer_own_checkpoint(cfg)
     assert (cfg.load_from, cfg.resume) == (load_from, resume)
     # An earlier one of its own is a choice.
-    torch.save(dict(state_dict={}, meta=dict(iter=2)), "run/iter_2.pth")
+    torch.save(dict(state_dict={}, meta=dict(iter=2, epoch=0), message_hub={}), "run/iter_2.pth")
     chosen = Config(dict(work_dir="run", load_from="run/iter_2.pth", resume=True))
     prefer_own_checkpoint(chosen)
     assert (chosen.load_from, chosen.resume) == ("run/iter_2.pth", True)

@@ -75,10 +75,10 @@ def test_weights_of_another_network_label_nothing(
     )
     build_labeling(cfg, checkpoint=str(tmp_path / "a.pth"))
     for content, message in (
-        ({"backbone.conv99.weight": torch.zeros(1)}, "weights of what labels"),
+        ({"backbone.conv99.weight": torch.zeros(1)}, "does not fit the model"),
         # DRSL's labels need the head of the modes.
-        (plain, "such as heads.mmdl."),
-        (shaped, "in another shape, such as segmentor.decode_head.conv_seg.weight"),
+        (plain, r"missing \(heads\.mmdl\."),
+        (shaped, r"1 of another shape \(segmentor\.decode_head\.conv_seg\.weight \(1\) instead"),
     ):
         torch.save({"state_dict": content}, tmp_path / "other.pth")
         with pytest.raises(ValueError, match=message):

@@ -204,9 +204,11 @@ def test_tool_file_feeds_init_cfg(tmp_path, monkeypatch, mobilenet):
                 check_backbone_file(backbone.init_cfg["checkpoint"], backbone)
 
 
-def test_tool_reports_errors_in_one_line(tmp_path, monkeypatch):
-    with pytest.raises(SystemExit, match=r"error: no weight file .*nothing is downloaded"):
+def test_tool_reports_errors_in_one_line(tmp_path, monkeypatch, capsys):
+    with pytest.raises(SystemExit, match="1"):
         run_tool(monkeypatch, tmp_path / "no.pth", "--arch", "resnet50", "--out", tmp_path / "o")
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith(f"convert-backbone: no weight file {tmp_path / 'no.pth'}: nothing is")
 
 
 @pytest.fixture
@@ -227,6 +229,10 @@ def test_check_accepts_what_fits(tmp_path, encoder):
     check_backbone_file(save(tmp_path, {f"module.{k}": w for k, w in weights.items()}), encoder)
     old = {key: w for key, w in weights.items() if not key.endswith("num_batches_tracked")}
     check_backbone_file(save(tmp_path, old), encoder)
+    name = next(name for name in weights if name.endswith("weight"))
+    damaged = weights | {name: torch.full_like(weights[name], torch.nan)}
+    with pytest.raises(ValueError, match="holds NaN or infinite values in 1 weights"):
+        check_backbone_file(save(tmp_path, damaged), encoder)
 
 
 @pytest.mark.parametrize("prefix", ["backbone", "backbone."])

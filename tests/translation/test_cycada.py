@@ -339,7 +339,9 @@ def test_weights_of_the_segmentor(tmp_path):
     trained = MODELS.build(copy.deepcopy(SEGMENTOR))
     plain = trained.state_dict()
     torch.save(dict(state_dict=plain), tmp_path / "plain.pth")
-    wrapped = {f"segmentor.{name}": value for name, value in plain.items()} | {"heads.x": plain}
+    wrapped = {f"segmentor.{name}": value for name, value in plain.items()} | {
+        "heads.x": torch.zeros(1)
+    }
     torch.save(dict(state_dict=wrapped), tmp_path / "adaptor.pth")
     for name in ("plain.pth", "adaptor.pth"):
         semantic = dict(segmentor=copy.deepcopy(SEGMENTOR), checkpoint=str(tmp_path / name))

@@ -33,7 +33,7 @@ from mmdrsl.engine.bn_statistics import (
     target_batches,
 )
 from mmdrsl.engine.config_options import override
-from mmdrsl.engine.launch import read_config
+from mmdrsl.engine.launch import add_trust_option, read_config, run_tool
 from mmdrsl.models.segmentors.uda_segmentor import UDASegmentor
 from mmdrsl.pseudo_labels.domain_scores import mean_entropy
 from mmdrsl.pseudo_labels.views import JointHeads
@@ -125,6 +125,7 @@ def main() -> None:
     parser.add_argument(
         "--cfg-options", nargs="+", action=DictAction, help="config entries to override, key=value"
     )
+    add_trust_option(parser)
     args = parser.parse_args()
     if min(args.num_images, args.num_scored) < 1:
         parser.error("--num-images and --num-scored must be at least 1")
@@ -158,4 +159,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    run_tool("compare_statistics", main)

@@ -30,7 +30,7 @@ from tqdm import tqdm
 import mmdrsl  # noqa: F401 - registers everything before a config is built
 from mmdrsl.datasets.transforms.loading import LoadImage, LoadLabels
 from mmdrsl.engine.config_options import override
-from mmdrsl.engine.launch import read_config
+from mmdrsl.engine.launch import add_trust_option, read_config, run_tool
 from mmdrsl.translation.audit import AuditedImage, audit_translation, changed_pixels
 from mmdrsl.translation.translated_dataset import TranslatedDataset
 from mmdrsl.visualization.colors import color_labels
@@ -53,6 +53,7 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument(
         "--cfg-options", nargs="+", action=DictAction, help="config entries to override, key=value"
     )
+    add_trust_option(parser)
     args = parser.parse_args()
     for name in ("num_images", "num_rows"):
         if getattr(args, name) is not None and getattr(args, name) < 1:
@@ -186,4 +187,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    run_tool("evaluate_translation", main)

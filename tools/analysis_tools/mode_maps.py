@@ -21,7 +21,7 @@ from mmseg.registry import DATASETS
 import mmdrsl  # noqa: F401 - registers everything before a config is built
 from mmdrsl.datasets.inspection.config_domains import plain_datasets
 from mmdrsl.engine.config_options import override
-from mmdrsl.engine.launch import read_config
+from mmdrsl.engine.launch import add_trust_option, read_config, run_tool
 from mmdrsl.models.segmentors.uda_segmentor import UDASegmentor
 from mmdrsl.visualization.colors import color_labels, color_modes
 from mmdrsl.visualization.mode_maps import load_model, mode_head, predict_modes
@@ -94,6 +94,7 @@ def main() -> None:
     parser.add_argument(
         "--cfg-options", nargs="+", action=DictAction, help="config entries to override, key=value"
     )
+    add_trust_option(parser)
     args = parser.parse_args()
     if args.out.suffix not in (".png", ".jpg"):
         parser.error(
@@ -108,4 +109,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    run_tool("mode_maps", main)

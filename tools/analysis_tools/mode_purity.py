@@ -35,7 +35,7 @@ import mmdrsl  # noqa: F401 - registers everything before a config is built
 from mmdrsl.checkpoints import read_checkpoint
 from mmdrsl.datasets.inspection.config_domains import plain_datasets
 from mmdrsl.engine.config_options import override
-from mmdrsl.engine.launch import read_config
+from mmdrsl.engine.launch import add_trust_option, read_config, run_tool
 from mmdrsl.methods.drsl.mmdl_head import MMDLHead
 from mmdrsl.models.batch_norm import calibrate_running_statistics
 from mmdrsl.models.feature_maps import choose_map, feature_maps
@@ -264,6 +264,7 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument(
         "--cfg-options", nargs="+", action=DictAction, help="config entries to override, key=value"
     )
+    add_trust_option(parser)
     return parser.parse_args()
 
 
@@ -310,4 +311,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    run_tool("mode_purity", main)

@@ -8,15 +8,12 @@ Example:
 import argparse
 from pathlib import Path
 
+from mmdrsl.engine.launch import add_trust_option, run_tool
 from mmdrsl.models.backbones.weight_conversion import BACKBONES, convert_file
 
 
 def main() -> None:
-    """Read the arguments and convert one file.
-
-    Raises:
-        SystemExit: If the source does not exist or does not fit the architecture.
-    """
+    """Read the arguments and convert one file."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument(
         "source",
@@ -29,13 +26,11 @@ def main() -> None:
     parser.add_argument(
         "--verify", action="store_true", help="also load the result strictly into the backbone"
     )
+    add_trust_option(parser)
     args = parser.parse_args()
-    try:
-        convert_file(args.source, args.arch, args.out, verify=args.verify)
-    except (FileNotFoundError, ValueError) as error:
-        raise SystemExit(f"error: {error}") from error
+    convert_file(args.source, args.arch, args.out, verify=args.verify)
     print(f"wrote {args.out} for backbone {BACKBONES[args.arch]['type']}")
 
 
 if __name__ == "__main__":
-    main()
+    run_tool("convert-backbone", main)

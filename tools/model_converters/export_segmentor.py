@@ -11,7 +11,6 @@ a plain MMSegmentation checkpoint.
 from __future__ import annotations
 
 import argparse
-import sys
 from pathlib import Path
 
 import torch
@@ -20,9 +19,10 @@ from mmengine.registry import init_default_scope
 
 import mmdrsl
 from mmdrsl.atomic_files import write_atomically
+from mmdrsl.checkpoint_weights import weights_of
 from mmdrsl.checkpoints import read_checkpoint
 from mmdrsl.engine.config_options import override
-from mmdrsl.engine.launch import read_config
+from mmdrsl.engine.launch import add_trust_option, read_config, run_tool
 from mmdrsl.engine.tool_end import writing
 from mmdrsl.export.model_card import ExportedSegmentor, model_card
 from mmdrsl.export.onnx_file import write_onnx
@@ -52,6 +52,7 @@ def parse_args() -> argparse.Namespace:
     )
     parser.add_argument("--safetensors", action="store_true", help="write segmentor.safetensors")
     parser.add_argument("--cfg-options", nargs="+", action=DictAction, help="config overrides")
+    add_trust_option(parser)
     args = parser.parse_args()
     if args.size is not None and not args.onnx:
         parser.error("--size is of --onnx: give both or neither")
@@ -98,8 +99,9 @@ def export(cfg: Config, args: argparse.Namespace) -> dict[Path, str]:
         if network.segmentor.test_cfg.get("mode") == "slide":
             print("The config tests in windows; the ONNX file labels whole images.")
     loaded = read_checkpoint(args.checkpoint)
-    evaluated = exports_teacher(cfg, loaded["state_dict"], None)
-    teacher = exports_teacher(cfg, loaded["state_dict"], asked)
+    state = weights_of(loaded, args.checkpoint)
+    evaluated = exports_teacher(cfg, state, None)
+    teacher = exports_teacher(cfg, state, asked)
     exported = ExportedSegmentor(
         cfg=cfg,
         checkpoint=args.checkpoint,
@@ -117,7 +119,4 @@ def export(cfg: Config, args: argparse.Namespace) -> dict[Path, str]:
 
 
 if __name__ == "__main__":
-    try:
-        main()
-    except (ValueError, FileNotFoundError, ImportError) as error:
-        sys.exit(f"{Path(sys.argv[0]).name}: {error}")
+    run_tool("export", main)

@@ -3,6 +3,7 @@
 from .adabn_hook import AdaBNHook
 from .after_step_hook import AfterStepHook
 from .atomic_checkpoint_hook import AtomicCheckpointHook
+from .class_names_hook import ClassNamesHook
 from .finite_values_hook import FiniteValuesHook
 from .mean_teacher_hook import MeanTeacherHook
 from .prediction_drawing_hook import PredictionDrawingHook
@@ -19,6 +20,7 @@ __all__ = [
     "AdaBNHook",
     "AfterStepHook",
     "AtomicCheckpointHook",
+    "ClassNamesHook",
     "FiniteValuesHook",
     "MeanTeacherHook",
     "PredictionDrawingHook",

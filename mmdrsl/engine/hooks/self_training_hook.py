@@ -180,7 +180,8 @@ class SelfTrainingHook(AdaptationHook):
                 networks = model.networks(of_teacher=self.label_with == "teacher")
                 self._labeler(phase).predictor(networks)
         if self.rounds and self.analysis_dataset is not None:
-            self._labeled = labeled_among(self._target(runner)[1], self.analysis_dataset)
+            target, images = self._target(runner)
+            self._labeled = labeled_among(images, self.analysis_dataset, target.metainfo["classes"])
 
     def _check_teacher(self, model: Any, phase: Phase) -> None:
         """Refuse a round that reads a teacher which is not there by then."""

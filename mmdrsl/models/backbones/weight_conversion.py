@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from mmdrsl.atomic_files import replacing
 from mmdrsl.checkpoints import read_checkpoint
+from mmdrsl.finite_values import non_finite_names
 from mmdrsl.models.backbones.segnet_encoder import VGG16_STAGES
 
 BACKBONES: dict[str, dict[str, Any]] = {
@@ -194,6 +195,12 @@ def check_backbone_file(path: str | Path, backbone: nn.Module, *, prefix: str = 
         raise ValueError(
             f"{path}{below} does not fit {type(backbone).__name__}: {misfit}; convert torchvision "
             f"or timm weights with {CONVERTER}, or give the file of this backbone"
+        )
+    damaged = non_finite_names(weights)
+    if damaged:
+        raise ValueError(
+            f"{path} holds NaN or infinite values in {len(damaged)} weights ({_shown(damaged)}): fetch it again, or "
+            "give another file"
         )
 
 

@@ -9,13 +9,26 @@ from typing import Any
 
 import torch
 from mmengine.config import Config
+from mmengine.registry import init_default_scope
+from mmseg.registry import MODELS
 from torch import Tensor
 
 from mmdrsl.atomic_files import replacing, write_atomically
+from mmdrsl.checkpoint_weights import (
+    SEGMENTOR_PREFIX,
+    TEACHER_PREFIX,
+    load_weights,
+    predicts,
+    weights_of,
+)
 from mmdrsl.checkpoints import read_checkpoint
+from mmdrsl.datasets.class_names import (
+    check_same_classes,
+    classes_of_checkpoint,
+    palette_of_checkpoint,
+)
 from mmdrsl.datasets.label_spaces import get_label_space
 from mmdrsl.models.segmentors.completion import heads_of
-from mmdrsl.models.segmentors.uda_segmentor import SEGMENTOR_PREFIX, TEACHER_PREFIX
 
 
 def evaluates_teacher(cfg: Config) -> bool:
@@ -69,7 +82,7 @@ def segmentor_weights(
 
 
 def class_names(
-    cfg: Config, loaded: Mapping[str, Any], *, num_classes: int
+    cfg: Config, loaded: Mapping[str, Any], *, num_classes: int, source: str | Path
 ) -> tuple[tuple[str, ...], tuple[tuple[int, ...], ...]]:
     """Names and colors of a network's classes: those of its label space, else those that the checkpoint notes.
 
@@ -77,17 +90,23 @@ def class_names(
         cfg: Config of a training, or an exported one.
         loaded: Content of a checkpoint.
         num_classes: How many classes the network predicts.
+        source: The checkpoint's file, for messages.
 
     Returns:
         Names, and a color (red, green, blue, 0..255) for each.
 
     Raises:
-        ValueError: There are none, or more or fewer.
+        ValueError: There are none, or more or fewer, or the label space has others than the checkpoint.
     """
-    meta = loaded.get("meta", {}).get("dataset_meta") or {}
-    classes, palette = meta.get("classes") or (), meta.get("palette") or ()
+    classes, palette = classes_of_checkpoint(loaded) or (), palette_of_checkpoint(loaded)
     if cfg.model.get("label_space") is not None:
         space = get_label_space(cfg.model.label_space)
+        check_same_classes(
+            classes or None,
+            space.classes,
+            of=(str(source), "the config's model.label_space"),
+            remedy="Give the config that the checkpoint was trained with.",
+        )
         classes, palette = space.classes, space.palette
     if not len(classes) == len(palette) == num_classes:
         raise ValueError(
@@ -95,10 +114,7 @@ def class_names(
             "Give a config with model.label_space, or a checkpoint whose meta.dataset_meta has classes and palette, as "
             "a training and mmdrsl export write them."
         )
-    return (
-        tuple(map(str, classes)),
-        tuple(tuple(int(value) for value in color) for color in palette),
-    )
+    return classes, palette
 
 
 def _num_classes(cfg: Config) -> int:
@@ -140,20 +156,22 @@ def export_segmentor(
     Raises:
         DiskFullError: The disk is full; what the files held before is still there.
         FileNotFoundError: There is no such checkpoint.
-        ValueError: The file is no checkpoint, or holds no weights of a wrapped segmentor, or of its teacher; classes
-            are not named; the config has no test pipeline.
+        ValueError: The file is no checkpoint, or holds no weights of a wrapped segmentor, or of its teacher, or those
+            of another network; classes are not named, or are others; the config has no test pipeline.
     """
     # It reads test pipelines as predictions do, and those load their networks by this module.
     from mmdrsl.export.stock_config import stock_config
 
     loaded = read_checkpoint(checkpoint)
-    state = loaded.get("state_dict", {})
+    state = weights_of(loaded, checkpoint)
     teacher = exports_teacher(cfg, state, teacher)
     weights = segmentor_weights(state, teacher=teacher, source=checkpoint)
     # Of a slice of a larger storage, torch.save would write the whole.
     weights = OrderedDict((name, value.clone()) for name, value in weights.items())
-    classes, palette = class_names(cfg, loaded, num_classes=_num_classes(cfg))
+    classes, palette = class_names(cfg, loaded, num_classes=_num_classes(cfg), source=checkpoint)
     stock = stock_config(cfg, classes=classes, palette=palette)
+    init_default_scope(cfg.get("default_scope", "mmseg"))
+    load_weights(MODELS.build(stock.cfg.model), weights, source=checkpoint, used=predicts)
     out.mkdir(parents=True, exist_ok=True)
     # A reader of the checkpoint may allow plain types alone.
     meta = {"dataset_meta": {"classes": list(classes), "palette": [list(c) for c in palette]}}

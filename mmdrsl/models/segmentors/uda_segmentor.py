@@ -18,6 +18,7 @@ from mmseg.models.segmentors.encoder_decoder import EncoderDecoder
 from mmseg.registry import MODELS
 from torch import Tensor, nn
 
+from mmdrsl.checkpoint_weights import SEGMENTOR_PREFIX, TEACHER_PREFIX
 from mmdrsl.datasets.label_spaces import get_label_space
 from mmdrsl.models.adaptation_step import AdaptationProgress, AdaptationStep, DomainBatch
 from mmdrsl.models.backbones.remote_weights import fetch_weights, is_remote
@@ -37,8 +38,6 @@ MEMORY_FORMATS = {
     "contiguous": torch.contiguous_format,
     "channels_last": torch.channels_last,
 }
-SEGMENTOR_PREFIX = "segmentor."
-TEACHER_PREFIX = "teacher."
 
 
 def _build_aside(cfg: dict) -> nn.Module:
@@ -147,10 +146,10 @@ class UDASegmentor(BaseSegmentor):
             )
         self.bn_mode = bn_mode
         check_kind(segmentor)
-        classes = None if label_space is None else get_label_space(label_space).classes
+        self.classes = None if label_space is None else get_label_space(label_space).classes
         cfg, channels = complete_segmentor(
             segmentor,
-            num_classes=None if classes is None else len(classes),
+            num_classes=None if self.classes is None else len(self.classes),
             class_weight=class_weight,
             crop_size=crop_size,
         )
@@ -182,7 +181,6 @@ class UDASegmentor(BaseSegmentor):
                     "diagnostics too; give it another name."
                 )
         self.terms = nn.ModuleDict({name: MODELS.build(cfg) for name, cfg in (terms or {}).items()})
-        self.classes = classes
         self._begin_terms()
         if memory_format != "contiguous":
             self._use_memory_format(MEMORY_FORMATS[memory_format])
