@@ -16,4 +16,3 @@ model["terms"]["masked"]["block_size"] = 32
 model["terms"]["mix"]["classes_from"] = "batch"
 default_hooks = _base_.method_hooks
 default_hooks["teacher"]["average"]["momentum"] = 0.001
-default_hooks["modes"] = dict(type="ModeMaintenanceHook", kmeans_iteration=500, interval=500)

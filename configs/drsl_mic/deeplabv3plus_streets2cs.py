@@ -8,7 +8,7 @@ Not run here yet.
 _base_ = [
     "../_base_/models/deeplabv3plus_mobilenetv2_in1k.py",
     "../_base_/pairs/streets2cs.py",
-    "../_base_/methods/drsl_mic.py",
+    "../_base_/methods/drsl_mic_short.py",
 ]
 model = {**_base_.method, **_base_.pair_model}
 default_hooks = _base_.method_hooks

@@ -80,9 +80,9 @@ def choose(
     chosen_model = model or ("deeplabv3plus_small" if gigabytes is None else "deeplabv3plus_r50")
     chosen_method = method or "drsl"
     schedule = "scenes2scenes" if gigabytes is None else "full_sets"
-    if gigabytes is None and chosen_method == "drsl":
-        # Its modes begin within a short warm-up.
-        chosen_method = "drsl_short"
+    if gigabytes is None and chosen_method in ("drsl", "drsl_mic"):
+        # The modes begin within a short warm-up.
+        chosen_method += "_short"
     shrunk = "as they are" if factor == 1 else f"{1 / factor:.2g} times smaller"
     reasons = {
         "model": "as given" if model else f"for {where}",

@@ -19,5 +19,5 @@ method = dict(
     ),
 )
 method_hooks = dict(
-    modes=dict(type="ModeMaintenanceHook", kmeans_iteration=200, interval=0),
+    modes=dict(type="ModeMaintenanceHook", kmeans_iteration=500, interval=500),
 )
