@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import os
 import re
+import zipfile
 from collections import OrderedDict
 from collections.abc import Mapping
 from pathlib import Path
@@ -77,6 +78,8 @@ def read_file(file: Any, map_location: Any = "cpu") -> Any:
         )
         return torch.load(file, map_location=map_location, weights_only=False)
     try:
+        if not hasattr(file, "read"):
+            _check_sums(file)
         with torch.serialization.safe_globals(_allowed()):
             return torch.load(file, map_location=map_location, weights_only=True)
     except (PermissionError, MemoryError, torch.OutOfMemoryError):
@@ -88,6 +91,21 @@ def read_file(file: Any, map_location: Any = "cpu") -> Any:
             "is damaged. If it holds more than that, save its weights alone with torch.save(model.state_dict(), FILE); "
             f"if you trust its origin, name it by --trust-checkpoint FILE or {TRUST_VARIABLE}=FILE, and its code runs."
         ) from error
+
+
+def _check_sums(file: Path) -> None:
+    """Compare the check sums of a file's parts, which PyTorch writes and does not look at.
+
+    Raises:
+        ValueError: A part has changed since it was written.
+    """
+    # Files of PyTorch before 1.6 are no archives and have none.
+    if not zipfile.is_zipfile(file):
+        return
+    with zipfile.ZipFile(file) as archive:
+        damaged = archive.testzip()
+    if damaged is not None:
+        raise ValueError(f"the part {damaged} does not have the check sum that it was written with")
 
 
 def check_exists(path: str | Path) -> None:

@@ -10,7 +10,6 @@ import json
 import os
 import pickle
 import re
-import zipfile
 from collections import Counter
 from math import isfinite, nan
 
@@ -299,17 +298,6 @@ def saved(content, generator):
     return file.getvalue()
 
 
-def outside_of_weights(data):
-    """Positions of an archive's bytes that are no values of weights: of those a changed bit is another weight."""
-    with zipfile.ZipFile(io.BytesIO(data)) as archive:
-        values = [item for item in archive.infolist() if "/data/" in item.filename]
-    inside = set()
-    for item in values:
-        begin = item.header_offset + 30
-        inside |= set(range(begin, begin + 200 + item.file_size))
-    return [place for place in range(len(data)) if place not in inside]
-
-
 @pytest.mark.parametrize("part", PARTS)
 def test_checkpoints(tmp_path, part):
     weights = {"layer.weight": torch.arange(6.0).reshape(2, 3), "layer.bias": torch.ones(2)}
@@ -331,7 +319,7 @@ def test_checkpoints(tmp_path, part):
             file = io.BytesIO()
             torch.save(content, file)
             data = bytearray(file.getvalue())
-            data[pick(generator, outside_of_weights(bytes(data)))] ^= 1 << generator.integers(8)
+            data[generator.integers(len(data))] ^= 1 << generator.integers(8)
         elif how == 4:
             data = saved(content, generator)
             data = data[: generator.integers(len(data) - 1)]

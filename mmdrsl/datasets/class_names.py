@@ -74,10 +74,11 @@ def classes_of_checkpoint(checkpoint: Mapping[str, Any]) -> tuple[str, ...] | No
         checkpoint: What `read_checkpoint` gives. Files that MMCV wrote before version 2 note them as ``meta.CLASSES``.
 
     Returns:
-        Names in the order of the ids; None where it has none.
+        Names in the order of the ids; None where it has none, or where they are placeholders: a name that comes twice
+        tells no class from another.
     """
-    classes = _noted(checkpoint, "classes")
-    return tuple(map(str, classes)) if classes else None
+    classes = tuple(map(str, _noted(checkpoint, "classes")))
+    return classes if classes and len(set(classes)) == len(classes) else None
 
 
 def palette_of_checkpoint(checkpoint: Mapping[str, Any]) -> tuple[tuple[int, ...], ...]:

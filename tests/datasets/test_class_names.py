@@ -131,3 +131,10 @@ def test_a_stock_source_of_other_ids_is_refused(folder):
 def test_a_source_of_classes_in_another_order_is_refused(folder):
     with pytest.raises(ValueError, match="the source differ from those of the target"):
         two_domains(folder, SPACE["classes"][::-1])
+
+
+def test_placeholders_in_a_checkpoint_are_no_names():
+    meta = {"dataset_meta": {"classes": ["a", "a"], "palette": [[0, 0, 0]] * 2}}
+    assert classes_of_checkpoint({"meta": meta}) is None
+    meta["dataset_meta"]["classes"] = ["a", "b"]
+    assert classes_of_checkpoint({"meta": meta}) == ("a", "b")
