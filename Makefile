@@ -1,4 +1,4 @@
-# make install | translation | demo | test | test-full | test-oldest | mutations | lint | docs. Each target does its own
+# make install | translation | demo | gpu-check | test | test-full | test-oldest | mutations | lint | docs. Each target does its own
 # set-up in .venv (test-oldest in .venv-oldest), nothing global.
 PYTHON ?= python3
 VENV := .venv
@@ -16,7 +16,7 @@ TEST_PROCESSES ?= 2
 # What test-oldest runs.
 TESTS ?= tests
 
-.PHONY: install translation demo test test-full test-oldest mutations lint docs clean
+.PHONY: install translation demo gpu-check test test-full test-oldest mutations lint docs clean
 
 install: $(STAMP)
 
@@ -35,6 +35,10 @@ $(TRANSLATION): $(STAMP)
 
 demo: $(STAMP)
 	$(BIN)/python tools/demo.py --seed $(SEED)
+
+# Goes on in parts of eight minutes until all is measured.
+gpu-check: $(STAMP)
+	until $(BIN)/python tools/analysis_tools/gpu_check.py --page docs/costs.md; do test $$? -eq 3 || exit 1; done
 
 test: $(TRANSLATION) lint
 	$(BIN)/python -m pytest -m "not slow" -n $(TEST_PROCESSES) --dist loadfile
