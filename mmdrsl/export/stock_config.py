@@ -16,6 +16,7 @@ from mmseg.registry import DATASETS, METRICS, MODELS, TRANSFORMS
 from mmdrsl.datasets.label_spaces import get_label_space
 from mmdrsl.datasets.labeled import LabelledImageDataset
 from mmdrsl.inference.image_loading import pipeline_of, without_labels
+from mmdrsl.models.backbones.plain_vit import MERGED_TUNING
 from mmdrsl.models.segmentors.completion import complete_segmentor, heads_of
 
 STOCK_PACKAGES = ("mmseg", "mmcv", "mmengine", "torch")
@@ -152,9 +153,11 @@ def stock_model(cfg: Config) -> dict[str, Any]:
             head["loss_decode"] = dict(type="CrossEntropyLoss")
     preprocessor = dict(cfg.model.data_preprocessor, type="SegDataPreProcessor")
     model = dict(segmentor, data_preprocessor=preprocessor)
-    model["backbone"] = {
-        key: value for key, value in model["backbone"].items() if key != "init_cfg"
-    }
+    backbone = {key: value for key, value in model["backbone"].items() if key != "init_cfg"}
+    if backbone.get("tuning") in MERGED_TUNING:
+        # Its additions are part of exported weights.
+        backbone["tuning"] = "full"
+    model["backbone"] = backbone
     return model
 
 

@@ -22,6 +22,11 @@ NARROW_BACKBONES = {
     "ResNet": dict(stem_channels=8, base_channels=8, zero_init_residual=False),
     "MobileNetV2": dict(widen_factor=0.25),
     "SegNetEncoder": dict(width=0.125),
+    # Scales of 1e-5 at first would keep most weights still.
+    "PlainViT": dict(
+        options=dict(depth=3, embed_dim=16, num_heads=2, img_size=56, init_values=1.0),
+        out_indices=[0, 1, 2],
+    ),
     "MixVisionTransformer": dict(embed_dims=8, num_heads=[1, 1, 2, 4]),
 }
 LEAF = """

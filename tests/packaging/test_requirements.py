@@ -12,8 +12,10 @@ ROOT = Path(__file__).resolve().parents[2]
 def declared():
     """Requirements of pyproject.toml, extras included; tomllib is newer than Python 3.10."""
     text = (ROOT / "pyproject.toml").read_text()
-    lists = re.findall(r"^(?:dependencies|dev|export|translation) = \[(.*?)\]$", text, re.M | re.S)
-    assert len(lists) == 4
+    lists = re.findall(
+        r"^(?:dependencies|dev|export|translation|vit) = \[(.*?)\]$", text, re.M | re.S
+    )
+    assert len(lists) == 5
     return [Requirement(entry) for part in lists for entry in re.findall(r'"([^"]+)"', part)]
 
 

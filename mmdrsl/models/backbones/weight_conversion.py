@@ -117,7 +117,7 @@ def convert_state_dict(state_dict: Mapping[str, Tensor], arch: str) -> dict[str,
     backbone = build_backbone(arch, device="meta")
     weights = dict(state_dict)
     for prefix in ("module.", "segmentor.", "backbone."):
-        weights = _below(prefix, weights) or weights
+        weights = weights_below(prefix, weights) or weights
     layout = _find_layout(weights, arch, backbone)
     converted = {}
     for key in backbone.state_dict():
@@ -131,10 +131,10 @@ def convert_state_dict(state_dict: Mapping[str, Tensor], arch: str) -> dict[str,
             running_mean = f"{module.removesuffix('conv')}bn.running_mean"
             converted[running_mean] = converted[running_mean] - bias
     left = {key: weight for key, weight in weights.items() if not key.startswith(layout.classifier)}
-    misfit = _misfit(converted | left, backbone)
-    if misfit:
+    wrong = misfit(converted | left, backbone.state_dict())
+    if wrong:
         raise ValueError(
-            f"the weights, named as by {layout.name}, do not fit {arch}: {misfit}; give the "
+            f"the weights, named as by {layout.name}, do not fit {arch}: {wrong}; give the "
             "architecture that they were made for"
         )
     return converted
@@ -184,16 +184,16 @@ def check_backbone_file(path: str | Path, backbone: nn.Module, *, prefix: str = 
         raise ValueError(f"MMEngine does not read {path}; convert it with {CONVERTER}")
     weights = read_state_dict(path)
     if prefix:
-        weights = _below(f"{prefix.removesuffix('.')}.", weights)
+        weights = weights_below(f"{prefix.removesuffix('.')}.", weights)
     else:
         # MMEngine removes this prefix of data-parallel training as well.
         weights = {key.removeprefix("module."): weight for key, weight in weights.items()}
     weights = {key: weight for key, weight in weights.items() if not key.startswith(CLASSIFIER)}
-    misfit = _misfit(weights, backbone)
-    if misfit:
+    wrong = misfit(weights, backbone.state_dict())
+    if wrong:
         below = f" below prefix {prefix!r}" if prefix else ""
         raise ValueError(
-            f"{path}{below} does not fit {type(backbone).__name__}: {misfit}; convert torchvision "
+            f"{path}{below} does not fit {type(backbone).__name__}: {wrong}; convert torchvision "
             f"or timm weights with {CONVERTER}, or give the file of this backbone"
         )
     damaged = non_finite_names(weights)
@@ -214,7 +214,13 @@ def _read_safetensors(path: Path) -> dict[str, Tensor]:
     return load_file(path)
 
 
-def _below(prefix: str, weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
+def weights_below(prefix: str, weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Weights below a prefix, by the rest of their names.
+
+    Args:
+        prefix: Prefix with its last dot.
+        weights: Weights by name.
+    """
     return {
         key.removeprefix(prefix): weight
         for key, weight in weights.items()
@@ -285,8 +291,16 @@ def _timm_mobilenet_v2_modules() -> list[str]:
     return names
 
 
-def _misfit(weights: Mapping[str, Tensor], backbone: nn.Module) -> str:
-    expected = backbone.state_dict()
+def misfit(weights: Mapping[str, Tensor], expected: Mapping[str, Tensor]) -> str:
+    """What keeps weights from being loaded strictly.
+
+    Args:
+        weights: Weights by name.
+        expected: State of the module that is to take them.
+
+    Returns:
+        Counts and some names of missing, unexpected and differently shaped weights; empty where all fit.
+    """
     # Files older than this counter lack it; PyTorch then starts it at zero.
     missing = [
         key for key in expected if key not in weights and not key.endswith("num_batches_tracked")

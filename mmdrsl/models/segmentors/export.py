@@ -28,6 +28,7 @@ from mmdrsl.datasets.class_names import (
     palette_of_checkpoint,
 )
 from mmdrsl.datasets.label_spaces import get_label_space
+from mmdrsl.models.backbones.adapters import merged
 from mmdrsl.models.segmentors.completion import heads_of
 
 
@@ -165,7 +166,7 @@ def export_segmentor(
     loaded = read_checkpoint(checkpoint)
     state = weights_of(loaded, checkpoint)
     teacher = exports_teacher(cfg, state, teacher)
-    weights = segmentor_weights(state, teacher=teacher, source=checkpoint)
+    weights = merged(segmentor_weights(state, teacher=teacher, source=checkpoint))
     # Of a slice of a larger storage, torch.save would write the whole.
     weights = OrderedDict((name, value.clone()) for name, value in weights.items())
     classes, palette = class_names(cfg, loaded, num_classes=_num_classes(cfg), source=checkpoint)

@@ -234,7 +234,8 @@ class UDASegmentor(BaseSegmentor):
             if checkpoint.startswith("mmcls://"):
                 # These are of a classifier.
                 entry["prefix"] = "backbone."
-        check_backbone_file(entry["checkpoint"], module, prefix=entry.get("prefix") or "")
+        if not getattr(module, "reads_its_file", False):
+            check_backbone_file(entry["checkpoint"], module, prefix=entry.get("prefix") or "")
 
     def add_teacher(self, average: dict) -> None:
         """Add an averaged copy of segmentor and heads; `MeanTeacherHook` keeps it up to date.
