@@ -46,7 +46,18 @@ def narrow_network(name):
     narrow(cfg.model.segmentor)
     space = get_label_space("synthia16")
     model = MODELS.build(dict(cfg.model, label_space="synthia16", crop_size=(64, 96)))
+    take_statistics(model.segmentor)
     return Network(model=model.eval(), classes=space.classes, palette=space.palette)
+
+
+@torch.no_grad()
+def take_statistics(segmentor):
+    """Those of noise: under the first ones a deep network without weights labels every pixel alike."""
+    for module in segmentor.modules():
+        if isinstance(module, torch.nn.modules.batchnorm._BatchNorm):
+            module.momentum = 1.0
+    segmentor.train()
+    segmentor.decode_head(segmentor.extract_feat(torch.randn(4, 3, 64, 96)))
 
 
 def pictures(number, height, width):
