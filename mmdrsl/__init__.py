@@ -18,13 +18,10 @@ from . import datasets, engine, evaluation, methods, models, translation  # noqa
 from .argument_checks import check_registered  # noqa: E402
 from .checkpoints import read_file  # noqa: E402
 from .engine.run_checkpoint import load_into_run  # noqa: E402
-from .mmengine_private import (  # noqa: E402
-    let_runs_go_without_evaluation_data,
-    replace_checkpoint_reading,
-)
+from .mmengine_private import let_parts_be_left_out, replace_checkpoint_reading  # noqa: E402
 from .renamed import register_old_types  # noqa: E402
 
-let_runs_go_without_evaluation_data()
+let_parts_be_left_out()
 check_registered()
 register_old_types()
 replace_checkpoint_reading(read_file, load_into_run)

@@ -20,6 +20,11 @@ from mmengine.runner import IterBasedTrainLoop, Runner
 from mmengine.runner import checkpoint as checkpoint_module
 from torch import Tensor
 
+RUNNER_HOOKS = frozenset(
+    {"runtime_info", "timer", "sampler_seed", "logger", "param_scheduler", "checkpoint"}
+)
+"""Hooks that the Runner has by itself; None in ``default_hooks`` switches one off."""
+
 
 def resolve_mmseg_bases() -> None:
     """Let ``_base_ = ['mmseg::...']`` find the installed MMSegmentation.
@@ -31,11 +36,12 @@ def resolve_mmseg_bases() -> None:
     config_utils.MODULE2PACKAGE["mmseg"] = "mmseg"
 
 
-def let_runs_go_without_evaluation_data() -> None:
-    """Let `Runner.from_cfg` take a config without data to validate or to test on, as it stands.
+def let_parts_be_left_out() -> None:
+    """Let `Runner.from_cfg` take a config without data to validate or to test on, and with hooks that are None.
 
     MMEngine wants loader, evaluator and loop to be there or None together, and a base config brings all three. In
-    training nobody may have labels of the target, so that to name no data is to want no evaluation.
+    training nobody may have labels of the target, so that to name no data is to want no evaluation. Hooks of a base
+    config that are None are left out, as MMEngine does with its own alone.
     """
     build = Runner.from_cfg.__func__
     if hasattr(build, "__wrapped__"):
@@ -43,7 +49,7 @@ def let_runs_go_without_evaluation_data() -> None:
 
     @functools.wraps(build)
     def from_cfg(cls: type[Runner], cfg: Any) -> Runner:
-        return build(cls, without_idle_evaluation(cfg))
+        return build(cls, without_idle_hooks(without_idle_evaluation(cfg)))
 
     Runner.from_cfg = classmethod(from_cfg)
 
@@ -64,6 +70,24 @@ def without_idle_evaluation(cfg: Any) -> Any:
             cfg = copy.deepcopy(cfg)
             for key in keys:
                 cfg[key] = None
+    return cfg
+
+
+def without_idle_hooks(cfg: Any) -> Any:
+    """Take hooks that are None out of a config's ``default_hooks``.
+
+    Args:
+        cfg: Config of a run; it stays as it is.
+
+    Returns:
+        The config, or a copy without them. Those of `RUNNER_HOOKS` stay None.
+    """
+    hooks = cfg.get("default_hooks") or {}
+    idle = [name for name, hook in hooks.items() if hook is None and name not in RUNNER_HOOKS]
+    if idle:
+        cfg = copy.deepcopy(cfg)
+        for name in idle:
+            del cfg.default_hooks[name]
     return cfg
 
 

@@ -18,6 +18,7 @@ from mmengine.runner import LogProcessor, Runner, set_random_seed
 from mmengine.utils.dl_utils import set_multi_processing
 from torch.utils.data import DataLoader
 
+from mmdrsl.mmengine_private import RUNNER_HOOKS
 from mmdrsl.pseudo_labels.class_balanced_policy import ClassBalancedPolicy
 from mmdrsl.pseudo_labels.labeler import PseudoLabeler
 
@@ -59,9 +60,7 @@ _KEYS = {
     },
     "custom_keys": {"lr_mult", "decay_mult", "betas"},
     # Those that the Runner has by itself, to be switched off by None.
-    "default_hooks": {
-        *("runtime_info", "timer", "sampler_seed", "logger", "param_scheduler", "checkpoint"),
-    },
+    "default_hooks": set(RUNNER_HOOKS),
     "rounds": {"iterations", "target_share", "portion"},
     "data_prefix": {"img_path", "seg_map_path"},
     "metainfo": {"classes", "palette", "label_map", "dataset_type", "task_name"},

@@ -59,8 +59,6 @@ def build(scenes_root, tmp_path, monkeypatch):
                     transform.scale = (128, 64)
                 elif transform.type == "RandomCrop":
                     transform.crop_size = (64, 128)
-        hooks = cfg.default_hooks.items()
-        cfg.default_hooks = {name: hook for name, hook in hooks if hook is not None}
         return Runner.from_cfg(cfg)
 
     return call

@@ -147,7 +147,7 @@ def test_every_entry_of_every_config_has_a_place():
 def test_every_tool_has_the_same_options():
     """No tool merges by itself, in which a wrong name would make a new entry."""
     found = subprocess.run(
-        ["grep", "-rln", "cfg-options", "tools"],
+        ["grep", "-rl", "DictAction", "tools"],
         cwd=ROOT,
         capture_output=True,
         text=True,

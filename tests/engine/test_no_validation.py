@@ -7,7 +7,7 @@ from mmengine.config import Config, ConfigDict
 from mmengine.runner import Runner
 from short_runs import CONFIG, ROOT
 
-from mmdrsl.mmengine_private import without_idle_evaluation
+from mmdrsl.mmengine_private import without_idle_evaluation, without_idle_hooks
 
 LEFT_OUT = {
     "none": {"val_dataloader": None},
@@ -54,3 +54,12 @@ def test_the_config_of_the_caller_stays():
     whole = ConfigDict(val_dataloader=dict(batch_size=1), val_cfg=dict(), val_evaluator=dict())
     assert without_idle_evaluation(whole) is whole
     assert Path(Runner.from_cfg.__func__.__code__.co_filename).name == "mmengine_private.py"
+
+
+def test_hooks_of_a_base_config_that_are_none_are_left_out(build, tmp_path):
+    runner = build(tmp_path / "run", **{"default_hooks.teacher": None, "default_hooks.timer": None})
+    names = {type(hook).__name__ for hook in runner.hooks}
+    assert "SelfTrainingHook" in names
+    assert not names & {"RunReportHook", "MeanTeacherHook", "IterTimerHook"}
+    whole = ConfigDict(default_hooks=dict(timer=None))
+    assert without_idle_hooks(whole) is whole
