@@ -188,22 +188,37 @@ def prefer_own_checkpoint(cfg: Config) -> None:
 def use_mixed_precision(optim_wrapper: ConfigDict) -> None:
     """Switch automatic mixed precision on, for one optimizer or for several by name.
 
+    Without an accelerator it is bfloat16 on the CPU, which needs no scale of the losses.
+
     Args:
         optim_wrapper: Config of the optimizer wrapper, changed in place.
 
     Raises:
-        ValueError: There is no accelerator, or a wrapper is of another type than OptimWrapper.
+        ValueError: A wrapper is of another type than OptimWrapper, or its dtype is not one for this device.
     """
-    if get_device() == "cpu":
-        raise ValueError("--amp needs a GPU, found none; leave it out to train in full precision.")
+    on_cpu = get_device() == "cpu"
+    amp = "CPUAmpOptimWrapper" if on_cpu else "AmpOptimWrapper"
     several = [part for part in optim_wrapper.values() if isinstance(part, dict) and "type" in part]
     # One wrapper has the optimizer's config among its entries; its own type may be left out.
     is_single = "type" in optim_wrapper or "optimizer" in optim_wrapper
     for wrapper in [optim_wrapper] if is_single else several:
         wrapper.setdefault("type", "OptimWrapper")
-        if wrapper["type"] not in ("OptimWrapper", "AmpOptimWrapper"):
+        if wrapper["type"] not in ("OptimWrapper", amp):
             raise ValueError(
                 f"--amp needs optim_wrapper.type OptimWrapper, found {wrapper['type']}."
             )
-        wrapper["type"] = "AmpOptimWrapper"
-        wrapper.setdefault("loss_scale", "dynamic")
+        wrapper["type"] = amp
+        if not on_cpu:
+            wrapper.setdefault("loss_scale", "dynamic")
+            continue
+        wrapper.pop("loss_scale", None)
+        dtype = wrapper.pop("dtype", "bfloat16")
+        if dtype != "bfloat16":
+            raise ValueError(
+                f"--amp on a CPU is bfloat16, found optim_wrapper.dtype={dtype!r}: leave it out, or use a GPU."
+            )
+    if on_cpu:
+        print(
+            "--amp on a CPU: bfloat16, faster than single precision only where the CPU has instructions for it "
+            "(avx512_bf16 or amx_bf16 in /proc/cpuinfo)."
+        )

@@ -1,15 +1,53 @@
 import pytest
+import torch
 from mmengine.config import ConfigDict
+from mmengine.optim import build_optim_wrapper
+from tiny_adaptor import TERMS, batch, build
 
 from mmdrsl.engine import launch
 
 ONE = dict(type="OptimWrapper", optimizer=dict(type="SGD", lr=0.1))
 
 
-def test_no_gpu_is_said_before_anything_is_built(monkeypatch):
+def test_on_a_cpu_it_is_bfloat16_without_a_scale(monkeypatch):
     monkeypatch.setattr(launch, "get_device", lambda: "cpu")
-    with pytest.raises(ValueError, match="--amp needs a GPU"):
-        launch.use_mixed_precision(ConfigDict(ONE))
+    several = ConfigDict(
+        constructor="mmagic.MultiOptimWrapperConstructor",
+        generators=dict(ONE, loss_scale=512.0),
+        discriminators=dict(ONE, dtype="bfloat16"),
+    )
+    launch.use_mixed_precision(several)
+    expected = dict(ONE, type="CPUAmpOptimWrapper")
+    assert (several.generators, several.discriminators) == (expected, expected)
+    with pytest.raises(ValueError, match=r"on a CPU is bfloat16, found .*'float16'"):
+        launch.use_mixed_precision(ConfigDict(ONE, dtype="float16"))
+
+
+def test_a_step_in_bfloat16_differs_by_rounding_alone():
+    found = {}
+    for kind in ("OptimWrapper", "CPUAmpOptimWrapper"):
+        # Other terms choose pixels by scores, where rounding decides.
+        model = build(terms={name: TERMS[name] for name in ("source", "target")})
+        seen = []
+        model.segmentor.decode_head.conv_seg.register_forward_hook(
+            lambda *call, seen=seen: seen.append(call[2].dtype)
+        )
+        # Gradients, as the step of plain descent applies them.
+        optimizer = dict(type="SGD", lr=1.0)
+        wrapper = build_optim_wrapper(model, dict(type=kind, optimizer=optimizer))
+        before = {name: value.detach().clone() for name, value in model.named_parameters()}
+        torch.manual_seed(3)
+        values = model.train_step(batch("source", "source", "target", "target"), wrapper)
+        after = dict(model.named_parameters())
+        assert all(value.dtype == torch.float32 for value in after.values())
+        moved = torch.cat([(after[name] - value).flatten() for name, value in before.items()])
+        found[kind] = (seen[0], float(values["loss"]), moved)
+    (dtype, loss, moved), (other_dtype, other_loss, other_moved) = found.values()
+    assert (dtype, other_dtype) == (torch.float32, torch.bfloat16)
+    # A number of bfloat16 has eight bits.
+    assert loss != other_loss == pytest.approx(loss, rel=2e-2)
+    # Normalization over few pixels amplifies rounding in gradients.
+    assert torch.cosine_similarity(moved, other_moved, dim=0) > 0.85
 
 
 def test_one_optimizer_and_several(monkeypatch):
