@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import torch
 from mmengine.dataset import Compose, pseudo_collate
-from mmengine.runner import Runner
+from mmengine.runner import Runner, turn_on_activation_checkpointing
 
 from mmdrsl.datasets.unlabeled import WHOLE_IMAGE_PIPELINE
 from mmdrsl.engine.adaptation_hook import AdaptationHook
@@ -139,6 +139,12 @@ def trial(what: str, keys: str) -> Iterator[None]:
 def _try_all(runner: Runner, mixtures: Sequence[BatchMixture]) -> None:
     """Try every part on one copy, which is gone afterwards."""
     model = copy.deepcopy(unwrapped(runner))
+    recomputed = runner.cfg.get("activation_checkpointing")
+    if recomputed is not None:
+        for module in model.modules():
+            # MMEngine's wrapped method would run the run's own module, and leave gradients there.
+            vars(module).pop("forward", None)
+        turn_on_activation_checkpointing(model, recomputed)
     for mixture in mixtures:
         with trial(mixture.describe(), _keys_of(runner, mixture)):
             _try_training(runner, model, mixture)

@@ -61,6 +61,14 @@ def test_the_run_that_follows_is_the_run_without_it(train, tmp_path, num_workers
     }  # fmt: skip
 
 
+def test_a_run_that_recomputes_activations(train, tmp_path):
+    """MMEngine's switch binds a module's forward pass to the module, not to a copy of it."""
+    options = {"activation_checkpointing": ["segmentor.backbone.layer3"]}
+    tried = train(tmp_path / "tried", **options)
+    plain = train(tmp_path / "plain", **options, **{SWITCH: False})
+    assert_equal(weights(plain), weights(tried))
+
+
 def test_one_image_of_a_domain_under_batch_norm(build, tmp_path):
     runner = build(tmp_path, **{HOOK + "rounds": rounds(0.25, iterations=3)})
     with pytest.raises(ValueError, match="round 1 on 3 source and 1 target images") as error:

@@ -27,6 +27,8 @@ GATE = "tests/methods/test_cycada_features.py"
 MIX = "tests/methods/test_dacs.py"
 DISTANCE = "tests/methods/test_daformer.py"
 TWO_SIZES = "tests/models/test_hrda_segmentor.py"
+VIT = "tests/models/test_plain_vit.py"
+ADAPTERS = "tests/models/test_adapters.py"
 MRKLD = "tests/methods/test_crst.py"
 STEP = "tests/models/test_uda_segmentor.py"
 COMPLETION = "tests/models/test_completion.py"
@@ -366,6 +368,55 @@ MUTATIONS = (
         ">= min_share).any(dim=1)",
         ">= min_share).all(dim=1)",
         (DISTANCE,),
+    ),
+    Mutation(
+        "maps without the last norm",
+        "mmdrsl/models/backbones/plain_vit.py",
+        "                norm=True,",
+        "                norm=False,",
+        (VIT,),
+    ),
+    Mutation(
+        "keys and values exchanged",
+        "mmdrsl/models/backbones/vit_weights.py",
+        'for part in "qkv"]',
+        'for part in "qvk"]',
+        (VIT,),
+    ),
+    Mutation(
+        "patches of another size resampled",
+        "mmdrsl/models/backbones/vit_weights.py",
+        "    _check_patch_size(found, vit)\n",
+        "",
+        (VIT,),
+    ),
+    Mutation(
+        "the largest components trained",
+        "mmdrsl/models/backbones/adapters.py",
+        "entry[0].down.copy_(root[:, None] * right[-rank:])",
+        "entry[0].down.copy_(root[:, None] * right[:rank])",
+        (ADAPTERS,),
+    ),
+    Mutation(
+        "first token of Rein counts",
+        "mmdrsl/models/backbones/adapters.py",
+        "similarity[..., 1:] @ self.of_tokens(tokens[1:])",
+        "similarity @ self.of_tokens(tokens)",
+        (ADAPTERS,),
+    ),
+    Mutation(
+        "exports keep the frozen weights alone",
+        "mmdrsl/models/backbones/adapters.py",
+        'result[f"{layer}.weight"] + up @ down',
+        'result[f"{layer}.weight"]',
+        (ADAPTERS,),
+    ),
+    Mutation(
+        "rates fall towards the decoder",
+        "mmdrsl/engine/optimizers/layer_decay.py",
+        "decay ** (last - layer)",
+        "decay**layer",
+        ("tests/engine/test_layer_decay.py",),
     ),
     Mutation(
         "attention outside of the window",
