@@ -71,6 +71,27 @@ def test_the_order_and_the_correlation(rank, checkpoints, tmp_path):
     assert json.loads(out.read_text())["rows"][0]["scores"] == scores["sharp"]
 
 
+def test_the_network_that_the_config_evaluates_is_ranked(rank, checkpoints, tmp_path):
+    """A teacher of the scenes' config that is another network; and one that was never updated."""
+    out = tmp_path / "scores.json"
+    loaded = {path.stem: torch.load(path)["state_dict"] for path in checkpoints}
+    mixed = {
+        name: loaded["flat" if name.startswith("teacher.") else "sharp"][name]
+        for name in loaded["flat"]
+    }
+    torch.save({"state_dict": mixed}, tmp_path / "mixed.pth")
+    torch.save({"state_dict": {**mixed, "teacher.steps": torch.tensor(0)}}, tmp_path / "early.pth")
+    status, output = rank(
+        CONFIG, tmp_path / "mixed.pth", tmp_path / "early.pth", "--num-images", 2, "--json", out
+    )
+    assert status == 0, output.err
+    late, early = (row["scores"] for row in json.loads(out.read_text())["rows"])
+    assert late["entropy"] == pytest.approx(-1, abs=1e-5)
+    assert late["teacher"] < 0.9
+    assert early["entropy"] > -0.9
+    assert "teacher" not in early
+
+
 def test_what_cannot_be_ranked(rank, checkpoints, tmp_path):
     with pytest.raises(SystemExit):
         rank(CONFIG, *checkpoints, "--miou", 1)

@@ -3,7 +3,8 @@
 python tools/analysis_tools/rank_checkpoints.py CONFIG CHECKPOINT [CHECKPOINT ...] [--num-images 48]
     [--miou VALUE ...] [--json FILE] [--cfg-options KEY=VALUE ...]
 
-The checkpoints are of one pair and one network; CONFIG names both, and the target images. Where methods differ in more
+The checkpoints are of one pair and one network; CONFIG names both, and the target images. Student or teacher is ranked,
+whichever the config evaluates. Where methods differ in more
 than weights, give CONFIG=CHECKPOINT for each instead of CHECKPOINT. The table is sorted by the mean rank over the
 scores; --miou, one value for each checkpoint in the same order, adds each score's rank correlation with it. The scores
 guide a choice and prove nothing: docs/self_training.md says how well they agreed with labels.
@@ -30,12 +31,15 @@ from torch import Tensor
 
 import mmdrsl  # noqa: F401 - registers everything before a config is built
 from mmdrsl.atomic_files import replacing
+from mmdrsl.checkpoint_weights import weights_of
+from mmdrsl.checkpoints import read_checkpoint
 from mmdrsl.engine.bn_statistics import evenly_spaced, images_of
 from mmdrsl.engine.config_options import override
 from mmdrsl.engine.launch import read_config
 from mmdrsl.evaluation.label_free import SCORES, agreement, information, mean_ranks
 from mmdrsl.inference import load_network
 from mmdrsl.models.block_mask import block_mask
+from mmdrsl.models.segmentors.export import exports_teacher, has_teacher
 from mmdrsl.pseudo_labels.domain_scores import mean_entropy, soft_neighborhood_density
 
 BLOCK_SHARE = 6
@@ -63,12 +67,12 @@ def parse_args() -> argparse.Namespace:
 
 
 @torch.inference_mode()
-def score(segmentor: Any, teacher: Any, images: Iterable[Tensor]) -> dict[str, float]:
+def score(segmentor: Any, other: Any, images: Iterable[Tensor]) -> dict[str, float]:
     """Score a network on images.
 
     Args:
         segmentor: The network in evaluation mode.
-        teacher: Its averaged copy; None without one.
+        other: Student or teacher, whichever it is not; None without a teacher.
         images: Normalized images, each (1, 3, H, W).
 
     Returns:
@@ -96,8 +100,8 @@ def score(segmentor: Any, teacher: Any, images: Iterable[Tensor]) -> dict[str, f
                 "masked": agreement(logits, predict(segmentor, masked)),
                 "mirrored": agreement(logits, predict(segmentor, image.flip(3)).flip(2)),
             }
-            if teacher is not None:
-                row["teacher"] = agreement(logits, predict(teacher, image))
+            if other is not None:
+                row["teacher"] = agreement(logits, predict(other, image))
             rows.append(row)
     scores = {name: float(np.mean([row[name] for row in rows])) for name in rows[0]}
     scores["information"] = information(torch.stack(means).mean(dim=0), -scores["entropy"])
@@ -105,7 +109,7 @@ def score(segmentor: Any, teacher: Any, images: Iterable[Tensor]) -> dict[str, f
 
 
 def score_checkpoint(config: str, checkpoint: str, args: argparse.Namespace) -> dict[str, float]:
-    """Score one checkpoint on the target images of a config.
+    """Score one checkpoint on the target images of a config: the network that the config evaluates.
 
     Raises:
         FileNotFoundError: A file is missing.
@@ -119,20 +123,17 @@ def score_checkpoint(config: str, checkpoint: str, args: argparse.Namespace) -> 
         raise ValueError(
             f"{config} has no train_dataloader.dataset.target: give a config of an adaptation"
         )
-    network = load_network(cfg, checkpoint)
-    teacher = None
-    if has_teacher(cfg):
-        teacher = load_network(cfg, checkpoint, teacher=True).segmentor
+    state = weights_of(read_checkpoint(checkpoint), checkpoint)
+    predicts = exports_teacher(cfg, state, None)
+    network = load_network(cfg, checkpoint, teacher=predicts)
+    other = None
+    # Before a teacher's first update there is none.
+    if has_teacher(state):
+        other = load_network(cfg, checkpoint, teacher=not predicts).segmentor
     dataset = DATASETS.build({**target, "check": False})
     numbers = evenly_spaced(len(dataset), args.num_images).tolist()
     images = images_of(network.model, dataset, numbers, pipeline=cfg.get("labeling_pipeline"))
-    return score(network.segmentor, teacher, images)
-
-
-def has_teacher(cfg: Any) -> bool:
-    """Whether runs of a config keep a teacher."""
-    hooks = [*cfg.get("default_hooks", {}).values(), *(cfg.get("custom_hooks") or [])]
-    return any(hook is not None and hook["type"] == "MeanTeacherHook" for hook in hooks)
+    return score(network.segmentor, other, images)
 
 
 def rank(args: argparse.Namespace) -> str:
