@@ -124,7 +124,10 @@ def test_batch_of_an_online_method_shows_what_it_mixes(train, tmp_path):
     config = "configs/dacs/deeplabv3plus_scenes2scenes.py"
     options = {"default_hooks.self_training.labeler.policy": None, **REPORT}
     runner = train(tmp_path / "run", config=config, **options)
-    titles = [title for title, _ in pictures(page_of(runner))]
+    page = page_of(runner)
+    titles = [title for title, _ in pictures(page)]
     assert "mixed label" in titles
+    assert "no labels made beforehand" in page
+    assert "of the pixels of each predicted class" not in page
     assert "teacher&#x27;s label" in titles
     assert "pseudo label" not in titles

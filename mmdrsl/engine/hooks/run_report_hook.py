@@ -296,9 +296,11 @@ def _phase_text(phase: Any) -> str:
     if phase.number == 0:
         return f"{text}, source images alone"
     text += f", {100 * phase.target_share:.0f} % target images"
+    if not phase.labeled:
+        return f"{text}, no labels made beforehand"
     if phase.portion is not None:
         text += f", labels for {100 * phase.portion:.0f} % of the pixels of each predicted class"
-    return text if phase.labeled else f"{text}, no labels made beforehand"
+    return text
 
 
 def _data_text(data: Any) -> str:
