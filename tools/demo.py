@@ -2,37 +2,49 @@
 
 python tools/demo.py [--seed 0] [--data DIR] [--work-dir DIR] [--cfg-options KEY=VALUE ...]
 
-The trainings are a benchmark of one seed (tools/run_benchmark.py --pair scenes2scenes --tricks mean_teacher). What was
-interrupted continues with the same command, what is finished is kept. Results are summary.json and report.html in the
-work folder.
+The trainings are a benchmark of one seed (tools/run_benchmark.py --pair scenes2scenes --tricks mean_teacher).
+Source-only training is evaluated twice, the second time under the target's statistics of batch normalization: what
+needs no round. What was interrupted continues with the same command, what is finished is kept. Results are summary.json
+and report.html in the work folder; the page is there from the start and is renewed as trainings go on.
 """
 
 from __future__ import annotations
 
 import argparse
+import copy
 import json
 import logging
 import os
+import shlex
 import signal
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
+import cv2
 from mmengine.config import DictAction
+from mmengine.fileio import load
 
 from mmdrsl.atomic_files import write_atomically
-from mmdrsl.benchmark.evaluation_set import configured_evaluation_set
+from mmdrsl.benchmark.evaluation_set import (
+    EvaluationSet,
+    configured_evaluation_set,
+    use_target_statistics,
+)
 from mmdrsl.benchmark.execution import Execution, check_folders
-from mmdrsl.benchmark.jobs import run_jobs
-from mmdrsl.benchmark.methods import choose_methods
+from mmdrsl.benchmark.jobs import Job, run_jobs
+from mmdrsl.benchmark.methods import LOWER_BOUND, UPPER_BOUND, choose_methods
 from mmdrsl.benchmark.pairs import read_pair
 from mmdrsl.benchmark.plan import CONFIGS, BenchmarkRun, Settings, plan_runs
 from mmdrsl.benchmark.processes import Processes, StoppedError
 from mmdrsl.benchmark.training_run import TrainingError
 from mmdrsl.engine.launch import read_config
 from mmdrsl.scenes.writer import write_scenes
+from mmdrsl.versions import environment
 from mmdrsl.visualization import (
     FinishedRun,
     collect_report,
@@ -41,13 +53,19 @@ from mmdrsl.visualization import (
     render_report,
     table_rows,
 )
+from mmdrsl.visualization.progress_page import render_progress
 
 PAIR = "scenes2scenes"
 METHODS = ("source_only", "self_training", "drsl")
 # An averaged network labels and predicts, for all three alike.
 TRICKS = ("mean_teacher",)
 WORLD_SEED = 0
+# The evaluation of source-only training under statistics of the target alone.
+STATISTICS = "target_statistics"
+STATISTICS_TITLE = "Source only, target's statistics"
+STORED_TITLE = "Oracle (stored)"
 LINE_INTERVAL_SECONDS = 30.0
+HEADING = "From game scenes to camera scenes, without a target label"
 SCENES = Path("data/scenes")
 
 
@@ -103,15 +121,38 @@ def plan(args: argparse.Namespace) -> tuple[Settings, list[BenchmarkRun]]:
     return settings, plan_runs(settings)
 
 
-def train(settings: Settings, runs: Sequence[BenchmarkRun]) -> Execution:
-    """Train and evaluate what is not finished, two at a time where there are two cores.
+def with_target_statistics(
+    settings: Settings, runs: Sequence[BenchmarkRun]
+) -> tuple[EvaluationSet, BenchmarkRun]:
+    """The second evaluation of source-only training, under the target's statistics.
 
     Args:
         settings: Settings of the benchmark.
         runs: Its runs.
 
     Returns:
-        The execution, which knows where the results are.
+        The evaluation, and the run with it.
+    """
+    template = read_config(settings.methods[LOWER_BOUND])
+    run = next(run for run in runs if run.method == LOWER_BOUND)
+    evaluation = copy.deepcopy(run.evaluation)
+    use_target_statistics(evaluation, template, 1.0)
+    chosen = configured_evaluation_set(template, target_weight=1.0)
+    return chosen, replace(run, evaluation=evaluation)
+
+
+def train(
+    settings: Settings, runs: Sequence[BenchmarkRun], show: Callable[[str], None]
+) -> tuple[Execution, Path]:
+    """Train and evaluate what is not finished, two at a time where there are two cores.
+
+    Args:
+        settings: Settings of the benchmark.
+        runs: Its runs.
+        show: Renews the page, given how far everything is.
+
+    Returns:
+        The execution, which knows where the results are, and the result under the target's statistics.
 
     Raises:
         TrainingError: A process failed.
@@ -120,31 +161,86 @@ def train(settings: Settings, runs: Sequence[BenchmarkRun]) -> Execution:
     processes = Processes(environment={**os.environ, "OMP_NUM_THREADS": "1"}, folder=Path.cwd())
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: processes.stop())
-    execution = Execution(
-        processes=processes,
-        evaluation=settings.evaluation,
-        threads=1,
-        say=lambda line: print(line, flush=True),
+    statistics, statistics_run = with_target_statistics(settings, runs)
+    execution, second = (
+        Execution(
+            processes=processes,
+            evaluation=each,
+            threads=1,
+            say=lambda line: print(line, flush=True),
+        )
+        for each in (settings.evaluation, statistics)
     )
+    jobs = execution.jobs(runs)
+    if not second.result_file(statistics_run).is_file():
+        first = str(statistics_run.training.folder)
+        jobs.append(
+            Job(
+                name=STATISTICS,
+                action=partial(second.train_and_evaluate, statistics_run),
+                after=first if any(job.name == first for job in jobs) else None,
+            )
+        )
     said = time.monotonic()
 
     def tick() -> None:
         nonlocal said
         if time.monotonic() - said >= LINE_INTERVAL_SECONDS:
             said = time.monotonic()
-            print(execution.progress(runs), flush=True)
+            line = execution.progress(runs)
+            print(line, flush=True)
+            show(line)
 
     workers = 2 if len(os.sched_getaffinity(0)) >= 2 else 1
-    failures = run_jobs(execution.jobs(runs), workers=workers, tick=tick)
+    failures = run_jobs(jobs, workers=workers, tick=tick)
     if processes.stopped:
         raise StoppedError
     for error in failures.values():
         raise error
-    return execution
+    return execution, second.result_file(statistics_run)
+
+
+def show_progress(settings: Settings, runs: Sequence[BenchmarkRun], state: str) -> None:
+    """Write the page of a comparison that is not finished.
+
+    Args:
+        settings: Settings of the benchmark.
+        runs: Its runs.
+        state: How far everything is.
+    """
+    images = []
+    looks = {
+        "Game look, labeled": "game/images",
+        "Camera look, not labeled": "camera/leftImg8bit/train",
+    }
+    for title, folder in looks.items():
+        file = min((settings.data / folder).rglob("*.png"))
+        images.append((title, cv2.imread(str(file))[..., ::-1]))
+    trainings = {run.training.title: run.training.folder for run in runs}
+    for run in runs:
+        if run.warmup is not None:
+            trainings[run.warmup.training.title] = run.warmup.training.folder
+    text = render_progress(heading=HEADING, state=state, images=images, runs=trainings)
+    write_atomically(settings.out / "report.html", text)
+
+
+def stored_oracle() -> dict[str, float]:
+    """The published result of the oracle's config on the scenes, in percent; nothing where there is none."""
+    content = load(CONFIGS / UPPER_BOUND / "metafile.yml")
+    for model in content["Models"]:
+        if model["Name"].endswith(PAIR):
+            return {"mIoU": model["Results"]["Metrics"]["mIoU"]}
+    return {}
 
 
 def write_results(
-    settings: Settings, runs: Sequence[BenchmarkRun], execution: Execution, *, minutes: float
+    settings: Settings,
+    runs: Sequence[BenchmarkRun],
+    execution: Execution,
+    statistics: Path,
+    *,
+    minutes: float,
+    with_oracle: bool,
 ) -> None:
     """Print the table and write summary.json and report.html.
 
@@ -152,17 +248,30 @@ def write_results(
         settings: Settings of the benchmark.
         runs: Its finished runs.
         execution: Knows their results.
+        statistics: Result of source-only training under the target's statistics.
         minutes: What this call took so far.
+        with_oracle: Show the stored oracle, whose data and schedule these are.
     """
-    rows = {
-        run.method: json.loads(execution.result_file(run).read_text(encoding="utf-8"))
-        for run in runs
-    }
+    files = {run.method: execution.result_file(run) for run in runs}
     titles = {run.method: run.title for run in runs}
-    scores = {
-        method: {name: row[name] for name in ("mIoU", "aAcc", "IoU")}
-        for method, row in rows.items()
-    }
+    titles = {LOWER_BOUND: titles.pop(LOWER_BOUND), STATISTICS: STATISTICS_TITLE, **titles}
+    scores = {}
+    for method, file in {**files, STATISTICS: statistics}.items():
+        row = json.loads(file.read_text(encoding="utf-8"))
+        scores[method] = {name: row[name] for name in ("mIoU", "aAcc", "IoU")}
+    facts = [("command", shlex.join(["python", *sys.argv])), ("versions", environment())]
+    oracle = stored_oracle() if with_oracle else {}
+    if oracle:
+        titles[UPPER_BOUND] = STORED_TITLE
+        scores[UPPER_BOUND] = oracle
+        facts.append(
+            (
+                "oracle",
+                "not trained here: the published result of configs/oracle, seed 0, the same steps with labels of the "
+                "target, without the averaged teacher",
+            )
+        )
+    ranked = {method: title for method, title in titles.items() if method != UPPER_BOUND}
     summary: dict[str, Any] = {"seed": settings.seeds[0], "minutes": round(minutes, 1), **scores}
     report = collect_report(
         {
@@ -176,11 +285,44 @@ def write_results(
         summary,
         titles=titles,
         setting=setting_text(runs),
+        facts=facts,
     )
+    report = replace(report, result_text=gains_text(summary, titles, report.miou))
     write_atomically(settings.out / "report.html", render_report(report))
     write_atomically(settings.out / "summary.json", json.dumps(summary, indent=2) + "\n")
     print(format_table(table_rows(summary, report.classes, titles)))
-    print(order_sentence(summary, titles))
+    print(order_sentence(summary, ranked))
+    print(report.result_text)
+
+
+def gains_text(
+    summary: Mapping[str, Any], titles: Mapping[str, str], miou: Mapping[str, Mapping[int, float]]
+) -> str:
+    """Say where the gains come from: what is there before any round.
+
+    Args:
+        summary: By method: ``mIoU`` in percent.
+        titles: Title by method.
+        miou: By method: mIoU in percent by round, 0 for the end of the warm-up.
+
+    Returns:
+        Some sentences.
+    """
+    text = (
+        f"Source-only training has {summary[LOWER_BOUND]['mIoU']:.1f}, and {summary[STATISTICS]['mIoU']:.1f} where "
+        "only its statistics of batch normalization are taken anew from unlabeled target images: no round, no pseudo "
+        "label, no trained weight."
+    )
+    for method, curve in miou.items():
+        if 0 in curve:
+            text += (
+                f" Of {titles[method]}'s {summary[method]['mIoU']:.1f}, {curve[0]:.1f} are there at the end of the "
+                "warm-up, before any round, under such statistics."
+            )
+    return text + (
+        " The mean is over the classes that the validation images have or a network predicts. SYNTHIA's mIoU16 is "
+        "another mean, also of sixteen classes: it leaves terrain out and has motorcycle."
+    )
 
 
 def setting_text(runs: Sequence[BenchmarkRun]) -> str:
@@ -223,9 +365,17 @@ def run_demo(args: argparse.Namespace) -> None:
     settings, runs = plan(args)
     settings.out.mkdir(parents=True, exist_ok=True)
     check_folders(runs)
-    execution = train(settings, runs)
+    show_progress(settings, runs, "the trainings begin")
+    execution, statistics = train(settings, runs, partial(show_progress, settings, runs))
     print("Training done, writing the report", flush=True)
-    write_results(settings, runs, execution, minutes=(time.monotonic() - started) / 60)
+    write_results(
+        settings,
+        runs,
+        execution,
+        statistics,
+        minutes=(time.monotonic() - started) / 60,
+        with_oracle=args.data == SCENES and not args.cfg_options,
+    )
     print(f"Report: {settings.out / 'report.html'}")
 
 

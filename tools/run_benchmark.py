@@ -33,7 +33,7 @@ from mmdrsl.benchmark.evaluation_set import (
     read_evaluation_set,
 )
 from mmdrsl.benchmark.execution import Execution, check_folders, finished_rows, row_of_plan
-from mmdrsl.benchmark.figure import figure
+from mmdrsl.benchmark.figure import control_scores, figure
 from mmdrsl.benchmark.jobs import run_jobs
 from mmdrsl.benchmark.methods import LOWER_BOUND, choose_methods, is_translated, read_methods
 from mmdrsl.benchmark.networks import network_names
@@ -140,6 +140,9 @@ def parse_args(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument(
         "--figure", type=Path, metavar="SVG", help="--report: file for a drawing of the headline"
     )
+    parser.add_argument(
+        "--control", type=Path, metavar="FILE", help="--figure: results that hold the control's"
+    )
     args = parser.parse_args(arguments)
     if args.merge is not None and args.out is None:
         parser.error("--merge needs --out")
@@ -152,6 +155,8 @@ def parse_args(arguments: Sequence[str] | None = None) -> argparse.Namespace:
         parser.error("--jobs and --threads must be at least 1, --seeds at least 0")
     if args.merge is not None and args.report is not None:
         parser.error("--merge and --report exclude each other")
+    if args.control is not None and args.figure is None:
+        parser.error("--control needs --figure")
     if args.report is None and (args.page is not None or args.figure is not None):
         parser.error("--page and --figure need --report")
     if args.report is not None and args.out is not None:
@@ -479,7 +484,8 @@ def main() -> int:
         if args.report is not None:
             rows = merge_rows([read_results(path) for path in args.report])
             if args.figure is not None:
-                write_atomically(args.figure, figure(rows))
+                control = control_scores(args.control) if args.control is not None else ()
+                write_atomically(args.figure, figure(rows, control=control))
             elif args.page is None:
                 print(report(rows), end="")
             for page in args.page or []:

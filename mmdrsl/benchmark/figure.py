@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from mmdrsl.benchmark.methods import LOWER_BOUND, UPPER_BOUND, titles_of
@@ -15,13 +17,14 @@ NO_TRICKS = "no tricks"
 LEAST_METHODS = 3
 # Target images in the batch without a loss: what frozen statistics do by themselves.
 CONTROL = "target_unused"
+CONTROL_TITLE = "Target unused, frozen statistics"
 # Drawn first, and as lines through their panels.
 _REFERENCES = (LOWER_BOUND, CONTROL, UPPER_BOUND)
 _HIGHLIGHTS = (*_REFERENCES, "drsl")
 _OTHERS = "#3b82f6"
 
 
-def figure(rows: Iterable[Mapping[str, Any]]) -> str:
+def figure(rows: Iterable[Mapping[str, Any]], *, control: Sequence[float] = ()) -> str:
     """Mean of the sequences of one network, `shown_network`, seed by seed, as an SVG file.
 
     Comparisons of at least three methods on the usual statistics of prediction have a panel each, named by their
@@ -30,6 +33,7 @@ def figure(rows: Iterable[Mapping[str, Any]]) -> str:
 
     Args:
         rows: Rows with or without gaps.
+        control: Means of the sequences of the control without tricks, where it has no rows, see `control_scores`.
 
     Returns:
         The text of the file.
@@ -55,6 +59,9 @@ def figure(rows: Iterable[Mapping[str, Any]]) -> str:
             name += f"\non {row['evaluation']['set']} ({row['evaluation']['hash'][:4]})"
         values = panels.setdefault(name, {}).setdefault(titles[row["method"]], [])
         values.append(row["mean_of_sequences"])
+    if control and NO_TRICKS in panels:
+        titles.setdefault(CONTROL, CONTROL_TITLE)
+        panels[NO_TRICKS].setdefault(titles[CONTROL], list(control))
     panels = {name: panel for name, panel in panels.items() if len(panel) >= LEAST_METHODS}
     if not panels:
         raise ValueError(
@@ -71,3 +78,26 @@ def figure(rows: Iterable[Mapping[str, Any]]) -> str:
         references=[titles[name] for name in drawn if name in _REFERENCES],
     )
     return svg_text(chart)
+
+
+def control_scores(path: Path) -> list[float]:
+    """The control's means of the sequences, of a file of the results on statistics of normalization.
+
+    Args:
+        path: The file, such as docs/results/normalization_carla2camvid.json.
+
+    Returns:
+        One number per seed.
+
+    Raises:
+        ValueError: It has no such row.
+    """
+    content = json.loads(path.read_text(encoding="utf-8"))
+    try:
+        seeds = content["rows"]["target images without any loss"]["frozen"]
+        return [entry["mean_of_sequences"] for entry in seeds.values()]
+    except (KeyError, TypeError, AttributeError) as error:
+        raise ValueError(
+            f"{path} has no row of target images without any loss under frozen statistics ({error!r}): name "
+            "docs/results/normalization_carla2camvid.json."
+        ) from error

@@ -1,6 +1,6 @@
 """Pictures, charts and the report of a comparison of methods."""
 
-from mmdrsl.visualization.charts import bar_chart, dot_chart, line_chart, svg_text
+from mmdrsl.visualization.charts import bar_chart, dot_chart, line_chart, step_chart, svg_text
 from mmdrsl.visualization.colors import (
     color_confidence,
     color_labels,
@@ -24,6 +24,7 @@ from mmdrsl.visualization.run_records import (
     metrics_per_round,
     summarize_metrics,
 )
+from mmdrsl.visualization.run_report import render_run_report
 from mmdrsl.visualization.summary import format_table, order_sentence, table_rows
 
 __all__ = [
@@ -51,6 +52,8 @@ __all__ = [
     "predict_classes",
     "predict_modes",
     "render_report",
+    "render_run_report",
+    "step_chart",
     "summarize_metrics",
     "svg_text",
     "table_rows",

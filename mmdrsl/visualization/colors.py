@@ -18,11 +18,12 @@ Palette = Sequence[Sequence[int]]
 _METHOD_COLORS = {
     "source_only": "#8b95a7",
     "target_unused": "#0d9488",
+    "target_statistics": "#0891b2",
     "oracle": "#171a21",
     "self_training": "#3b82f6",
     "drsl": "#f97316",
 }
-_FURTHER_COLORS = ("#a855f7", "#16a34a", "#e11d48", "#b45309", "#0891b2")
+_FURTHER_COLORS = ("#a855f7", "#16a34a", "#e11d48", "#b45309", "#be185d")
 
 
 def method_colors(methods: Iterable[str]) -> dict[str, str]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,7 +13,13 @@ from mmengine.config import Config
 from mmengine.registry import init_default_scope
 from mmseg.registry import DATASETS
 
-from mmdrsl.visualization.mode_maps import load_model, mode_head, predict_classes, predict_modes
+from mmdrsl.visualization.mode_maps import (
+    load_model,
+    mode_head,
+    predict_classes,
+    predict_modes,
+    source_statistics,
+)
 from mmdrsl.visualization.report import ModePair, PseudoLabelSeries, Report, ValidationImage
 from mmdrsl.visualization.run_records import coverage_per_round, metrics_per_round
 
@@ -44,6 +50,7 @@ def collect_report(
     *,
     titles: Mapping[str, str],
     setting: str,
+    facts: Sequence[tuple[str, str]] = (),
 ) -> Report:
     """Predict with the final weights and read the records of the runs.
 
@@ -53,6 +60,7 @@ def collect_report(
         summary: ``seed``, ``minutes``, and by method ``mIoU``, ``aAcc`` and ``IoU`` in percent.
         titles: Title by method, in the order of the columns.
         setting: Sentences on what was run.
+        facts: Names and texts: command, versions.
 
     Returns:
         What the page shows.
@@ -77,6 +85,7 @@ def collect_report(
         titles=titles,
         summary=summary,
         setting=setting,
+        facts=facts,
         classes=validation.metainfo["classes"],
         palette=validation.metainfo["palette"],
         validation=[
@@ -113,19 +122,22 @@ def _mode_pairs(cfg: Config, validation: Any, model: Any) -> list[ModePair]:
     """Modes of source images, loaded as validation images are, beside those of validation images."""
     source_cfg = cfg.train_dataloader.dataset.source
     source = DATASETS.build({**source_cfg, "pipeline": cfg.val_dataloader.dataset.pipeline})
-    indices = (_spread(len(dataset), NUM_MODE_PAIRS) for dataset in (source, validation))
-    pairs = []
-    for game, camera in zip(*indices, strict=False):
-        packed = {"game": source[game], "camera": validation[camera]}
-        maps = {look: predict_modes(model, item, head=_MODE_HEAD) for look, item in packed.items()}
-        pairs.append(
-            ModePair(
-                images={look: _image(item) for look, item in packed.items()},
-                classes={look: classes for look, (classes, _) in maps.items()},
-                modes={look: modes for look, (_, modes) in maps.items()},
-            )
+    looks = {"game": source, "camera": validation}
+    packed = {
+        look: [dataset[index] for index in _spread(len(dataset), NUM_MODE_PAIRS)]
+        for look, dataset in looks.items()
+    }
+    with source_statistics(model, packed["game"]):
+        maps = {"game": [predict_modes(model, item, head=_MODE_HEAD) for item in packed["game"]]}
+    maps["camera"] = [predict_modes(model, item, head=_MODE_HEAD) for item in packed["camera"]]
+    return [
+        ModePair(
+            images={look: _image(packed[look][row]) for look in looks},
+            classes={look: maps[look][row][0] for look in looks},
+            modes={look: maps[look][row][1] for look in looks},
         )
-    return pairs
+        for row in range(min(map(len, packed.values())))
+    ]
 
 
 def _pseudo_labels(runs: Mapping[str, FinishedRun]) -> list[PseudoLabelSeries]:

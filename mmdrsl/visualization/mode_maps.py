@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +18,7 @@ from torch.nn import functional
 from mmdrsl.checkpoint_weights import TEACHER_PREFIX, load_weights, predicts, weights_of
 from mmdrsl.checkpoints import read_checkpoint
 from mmdrsl.datasets.class_names import check_same_classes, classes_of_checkpoint
+from mmdrsl.engine.bn_statistics import take_statistics
 from mmdrsl.methods.drsl.mmdl_head import MMDLHead
 from mmdrsl.models.feature_maps import feature_maps
 from mmdrsl.models.segmentors.export import evaluates_teacher, has_teacher
@@ -101,6 +104,35 @@ def mode_head(model: UDASegmentor, name: str) -> MMDLHead:
             "that learns modes."
         )
     return head
+
+
+@contextmanager
+def source_statistics(model: UDASegmentor, packed: Sequence[dict]) -> Iterator[None]:
+    """Normalize by the statistics of source images inside the block, where the adaptor trained the source under them.
+
+    With ``bn_mode="domain_specific"`` the running statistics are the target's alone, and modes met source images under
+    those of source batches. With any other mode the block changes nothing.
+
+    Args:
+        model: Model in evaluation mode; its statistics are restored.
+        packed: Source images, at least two; those of different size are cut to the smallest.
+    """
+    if model.bn_mode != "domain_specific":
+        yield
+        return
+    networks = model.networks()
+    kept = {name: value.clone() for name, value in networks.named_buffers()}
+    images = [model.data_preprocessor(pseudo_collate([item]), False)["inputs"] for item in packed]
+    height, width = (min(image.shape[side] for image in images) for side in (2, 3))
+    batch = torch.cat([image[..., :height, :width] for image in images])
+    networks.train()
+    take_statistics(networks, [batch], weight=1.0)
+    model.eval()
+    try:
+        yield
+    finally:
+        for name, value in networks.named_buffers():
+            value.copy_(kept[name])
 
 
 @torch.no_grad()

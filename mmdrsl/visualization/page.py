@@ -17,6 +17,8 @@ from mmdrsl.visualization.report_style import STYLE
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
+    from mmdrsl.visualization.snapshots import StoredCell
+
 
 def document(title: str, body: str) -> str:
     """A whole page.
@@ -165,6 +167,13 @@ def picture(content: bytes, kind: str, alt: str, caption: str = "") -> str:
     data = base64.b64encode(content).decode("ascii")
     text = f"<figcaption>{escape(caption)}</figcaption>" if caption else ""
     return f'<figure><img alt="{escape(alt)}" src="data:image/{kind};base64,{data}">{text}</figure>'
+
+
+def cell(stored: StoredCell) -> str:
+    """A kept picture with its title and caption."""
+    kind = "jpeg" if stored.file.suffix == ".jpg" else "png"
+    caption = f"{stored.title}, {stored.caption}" if stored.caption else stored.title
+    return picture(stored.file.read_bytes(), kind, stored.title, caption)
 
 
 def class_legend(classes: Sequence[str], palette: Palette) -> str:

@@ -81,6 +81,8 @@ class Report:
         titles: Title by method, in the order of the columns.
         summary: ``seed``, ``minutes``, and by method ``mIoU``, ``aAcc`` and ``IoU`` in percent.
         setting: Sentences on what was run.
+        facts: Names and texts: command, versions.
+        result_text: Sentences above the table.
         classes: Class names in the order of the train ids.
         palette: One RGB color (0..255) per class.
         validation: Validation images.
@@ -94,6 +96,8 @@ class Report:
     titles: Mapping[str, str]
     summary: Mapping[str, Any]
     setting: str
+    facts: Sequence[tuple[str, str]] = ()
+    result_text: str = ""
     classes: Sequence[str]
     palette: Palette
     validation: Sequence[ValidationImage] = ()
@@ -114,7 +118,7 @@ def render_report(report: Report) -> str:
         HTML with styles, pictures and charts inside; it loads nothing from elsewhere.
     """
     sections = [
-        page.section("results", "Result", "", _table(report)),
+        page.section("results", "Result", report.result_text, _table(report)),
         page.section(
             "classes", "IoU per class", "Final weights, all validation images.", _bars(report)
         ),
@@ -149,6 +153,7 @@ def render_report(report: Report) -> str:
             _modes(report),
         ),
         page.section("legend", "Legend", "", _legend(report)),
+        page.section("run", "What was run", "", page.facts(report.facts) if report.facts else ""),
     ]
     return page.document("mmdrsl demo report", _header(report) + "".join(sections))
 
@@ -160,10 +165,11 @@ def _header(report: Report) -> str:
         f"<b>{report.summary[method]['mIoU']:.1f}</b> % mIoU</div>"
         for method, title in report.titles.items()
     )
+    ranked = {name: title for name, title in report.titles.items() if name != _UPPER_BOUND}
     return (
         "<header><h1>From game scenes to camera scenes, without a target label</h1>"
         f'<p>{escape(report.setting)}</p><div class="tiles">{tiles}</div>'
-        f"<p><strong>{escape(order_sentence(report.summary, report.titles))}</strong></p>"
+        f"<p><strong>{escape(order_sentence(report.summary, ranked))}</strong></p>"
         f"<p>Seed {report.summary['seed']} · {report.summary['minutes']:.1f} minutes "
         "· one seed, final weights, no selection on the validation images</p></header>"
     )

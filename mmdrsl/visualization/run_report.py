@@ -18,7 +18,7 @@ from mmdrsl.visualization.run_records import (
     losses,
     scores_per_round,
 )
-from mmdrsl.visualization.snapshots import Snapshot, StoredCell, read_snapshots
+from mmdrsl.visualization.snapshots import Snapshot, read_snapshots
 
 FOLDER = "report"
 RECORD = "run.json"
@@ -405,12 +405,12 @@ def _image_rows(record: RunRecord, snapshots: Sequence[Snapshot], fixed: Sequenc
         # The name of a file stays as it is.
         grid = [f"<strong>{escape(name)}</strong>", *page.headings(titles)]
         for line, kind in enumerate(kinds):
-            grid.append(_cell(still[line]) if line < len(still) else "<span></span>")
+            grid.append(page.cell(still[line]) if line < len(still) else "<span></span>")
             for snapshot in chosen:
                 found = [cell for cell in snapshot.rows.get(name, ()) if cell.title == kind]
-                grid.append(_cell(found[0]) if found else "<span></span>")
+                grid.append(page.cell(found[0]) if found else "<span></span>")
         for cell in still[len(kinds) :]:
-            grid += [_cell(cell), *["<span></span>"] * len(chosen)]
+            grid += [page.cell(cell), *["<span></span>"] * len(chosen)]
         parts.append(page.grid(grid, 1 + len(chosen)))
     return "".join(parts)
 
@@ -421,15 +421,9 @@ def _batches(record: RunRecord, snapshots: Sequence[Snapshot]) -> str:
         phase = [name for name, begin in record.phases if begin < snapshot.step]
         title = f"Step {snapshot.step}" + (f", {phase[-1]}" if phase else "")
         for cells in snapshot.rows.values():
-            drawn = "".join(_cell(cell) for cell in cells)
+            drawn = "".join(page.cell(cell) for cell in cells)
             parts.append(f"<h3>{escape(title)}</h3>" + page.grid([drawn], len(cells)))
     return "".join(parts)
-
-
-def _cell(cell: StoredCell) -> str:
-    kind = "jpeg" if cell.file.suffix == ".jpg" else "png"
-    caption = f"{cell.title}, {cell.caption}" if cell.caption else cell.title
-    return page.picture(cell.file.read_bytes(), kind, cell.title, caption)
 
 
 def _config(path: Path) -> str:

@@ -22,11 +22,29 @@ def table_rows(
     """
     entries = [summary[method] for method in titles]
     rows = [["in percent", *titles.values()]]
-    for name, key in (("mIoU", "mIoU"), ("pixel accuracy", "aAcc")):
+    for name, key in ((mean_title(entries), "mIoU"), ("pixel accuracy", "aAcc")):
         rows.append([name, *(_cell(entry.get(key)) for entry in entries)])
     for name in occurring_classes(summary, classes, titles):
         rows.append([name, *(_cell(entry.get("IoU", {}).get(name)) for entry in entries)])
     return rows
+
+
+def mean_title(entries: Sequence[Mapping[str, Any]]) -> str:
+    """Name of the mean, with the number of classes it is over: those that a network has or gets pixels of.
+
+    So it differs from ``mIoU16``, the mean over SYNTHIA's sixteen classes, where their number is the same.
+
+    Args:
+        entries: Scores of the methods, with ``IoU`` by class where it is known.
+
+    Returns:
+        For instance ``mIoU of 16 classes``.
+    """
+    counts = sorted({len(entry["IoU"]) for entry in entries if entry.get("IoU")})
+    if not counts:
+        return "mIoU"
+    number = str(counts[0]) if len(counts) == 1 else f"{counts[0]} to {counts[-1]}"
+    return f"mIoU of {number} classes"
 
 
 def _cell(value: float | None) -> str:

@@ -1,8 +1,9 @@
+import json
 from xml.etree import ElementTree
 
 import pytest
 
-from mmdrsl.benchmark.figure import figure
+from mmdrsl.benchmark.figure import control_scores, figure
 
 TITLES = {"source_only": "Source only", "oracle": "Oracle", "drsl": "DRSL", "mrkld": "MRKLD"}
 
@@ -53,6 +54,22 @@ def test_control_stands_between_the_two_ends():
         "Control",
         "Oracle",
     ]
+
+
+def test_control_of_another_file_is_drawn_without_tricks(tmp_path):
+    path = tmp_path / "normalization.json"
+    seeds = {"0": {"mean_of_sequences": 34.0}, "1": {"mean_of_sequences": 32.0}}
+    path.write_text(json.dumps({"rows": {"target images without any loss": {"frozen": seeds}}}))
+    assert control_scores(path) == [34.0, 32.0]
+    with_control = figure([*rows(), *rows(tricks=["mean_teacher"])], control=[34.0, 32.0])
+    found = words(with_control)
+    assert found.count("Target unused, frozen statistics") == 1
+    # Two dots and a stroke more.
+    without = figure([*rows(), *rows(tricks=["mean_teacher"])])
+    assert with_control.count("<use ") > without.count("<use ")
+    path.write_text("{}")
+    with pytest.raises(ValueError, match="has no row of target images"):
+        control_scores(path)
 
 
 def test_evaluation_sets_are_named_where_there_are_several():
