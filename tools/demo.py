@@ -25,9 +25,9 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import cv2
+import numpy as np
 from mmengine.config import DictAction
-from mmengine.fileio import load
+from PIL import Image
 
 from mmdrsl.atomic_files import write_atomically
 from mmdrsl.benchmark.evaluation_set import (
@@ -41,9 +41,11 @@ from mmdrsl.benchmark.methods import LOWER_BOUND, UPPER_BOUND, choose_methods
 from mmdrsl.benchmark.pairs import read_pair
 from mmdrsl.benchmark.plan import CONFIGS, BenchmarkRun, Settings, plan_runs
 from mmdrsl.benchmark.processes import Processes, StoppedError
-from mmdrsl.benchmark.training_run import TrainingError
+from mmdrsl.benchmark.protocol import EQUAL
+from mmdrsl.benchmark.training_run import ROOT, TrainingError
 from mmdrsl.engine.launch import read_config
-from mmdrsl.scenes.writer import write_scenes
+from mmdrsl.scenes.render import render_scene
+from mmdrsl.scenes.writer import scene_paths, write_scenes
 from mmdrsl.versions import environment
 from mmdrsl.visualization import (
     FinishedRun,
@@ -63,6 +65,8 @@ WORLD_SEED = 0
 # The evaluation of source-only training under statistics of the target alone.
 STATISTICS = "target_statistics"
 STATISTICS_TITLE = "Source only, target's statistics"
+# A run of the oracle with what the demo gives every method; it takes as long as each of the three.
+STORED_ORACLE = ROOT / "docs/results/scenes_oracle_seed_0.json"
 STORED_TITLE = "Oracle (stored)"
 LINE_INTERVAL_SECONDS = 30.0
 HEADING = "From game scenes to camera scenes, without a target label"
@@ -200,37 +204,72 @@ def train(
     return execution, second.result_file(statistics_run)
 
 
-def show_progress(settings: Settings, runs: Sequence[BenchmarkRun], state: str) -> None:
+def example_images(scenes: Path) -> list[tuple[str, np.ndarray]]:
+    """The first training scene of each look; rendered here where the set is not finished.
+
+    Args:
+        scenes: Folder of the set.
+
+    Returns:
+        Titles and images, RGB of shape (H, W, 3), uint8.
+    """
+    finished = (scenes / "scenes.json").is_file()
+    first = scene_paths(seed=WORLD_SEED, num_game=1, num_camera_train=1, num_camera_val=1)[:2]
+    images = []
+    for title, scene in zip(("Game look, labeled", "Camera look, not labeled"), first, strict=True):
+        if finished:
+            image = np.asarray(Image.open(scenes / scene.image).convert("RGB"))
+        else:
+            image = render_scene(scene.seed, scene.look).image
+        images.append((title, image))
+    return images
+
+
+def show_progress(
+    out: Path,
+    images: Sequence[tuple[str, np.ndarray]],
+    runs: Sequence[BenchmarkRun],
+    state: str,
+) -> None:
     """Write the page of a comparison that is not finished.
 
     Args:
-        settings: Settings of the benchmark.
-        runs: Its runs.
+        out: Work folder of the demo.
+        images: Titles and images of the data.
+        runs: Runs of the benchmark.
         state: How far everything is.
     """
-    images = []
-    looks = {
-        "Game look, labeled": "game/images",
-        "Camera look, not labeled": "camera/leftImg8bit/train",
-    }
-    for title, folder in looks.items():
-        file = min((settings.data / folder).rglob("*.png"))
-        images.append((title, cv2.imread(str(file))[..., ::-1]))
     trainings = {run.training.title: run.training.folder for run in runs}
     for run in runs:
         if run.warmup is not None:
             trainings[run.warmup.training.title] = run.warmup.training.folder
     text = render_progress(heading=HEADING, state=state, images=images, runs=trainings)
-    write_atomically(settings.out / "report.html", text)
+    write_atomically(out / "report.html", text)
 
 
-def stored_oracle() -> dict[str, float]:
-    """The published result of the oracle's config on the scenes, in percent; nothing where there is none."""
-    content = load(CONFIGS / UPPER_BOUND / "metafile.yml")
-    for model in content["Models"]:
-        if model["Name"].endswith(PAIR):
-            return {"mIoU": model["Results"]["Metrics"]["mIoU"]}
-    return {}
+def stored_oracle(run: BenchmarkRun, options: Mapping[str, Any]) -> dict[str, Any] | None:
+    """The stored run of the oracle, where a comparison has its data and its recipe.
+
+    Args:
+        run: A run of the comparison.
+        options: Config entries that the comparison overrides.
+
+    Returns:
+        ``oracle`` (its scores in percent), ``seed``, ``command``, ``environment`` and what it was compared by; None
+        where it is of other scenes or of another recipe.
+    """
+    if options or not STORED_ORACLE.is_file():
+        return None
+    stored = json.loads(STORED_ORACLE.read_text(encoding="utf-8"))
+    alike = (
+        stored["data_hash"] == run.data_hash[:16]
+        and stored["tricks"] == list(run.tricks)
+        and all(
+            stored["protocol"][name] == run.protocol[name]
+            for name in (*EQUAL, "optimizer", "network")
+        )
+    )
+    return stored if alike else None
 
 
 def write_results(
@@ -240,7 +279,7 @@ def write_results(
     statistics: Path,
     *,
     minutes: float,
-    with_oracle: bool,
+    oracle: Mapping[str, Any] | None,
 ) -> None:
     """Print the table and write summary.json and report.html.
 
@@ -250,7 +289,7 @@ def write_results(
         execution: Knows their results.
         statistics: Result of source-only training under the target's statistics.
         minutes: What this call took so far.
-        with_oracle: Show the stored oracle, whose data and schedule these are.
+        oracle: What `stored_oracle` says.
     """
     files = {run.method: execution.result_file(run) for run in runs}
     titles = {run.method: run.title for run in runs}
@@ -260,15 +299,14 @@ def write_results(
         row = json.loads(file.read_text(encoding="utf-8"))
         scores[method] = {name: row[name] for name in ("mIoU", "aAcc", "IoU")}
     facts = [("command", shlex.join(["python", *sys.argv])), ("versions", environment())]
-    oracle = stored_oracle() if with_oracle else {}
-    if oracle:
+    if oracle is not None:
         titles[UPPER_BOUND] = STORED_TITLE
-        scores[UPPER_BOUND] = oracle
+        scores[UPPER_BOUND] = oracle["oracle"]
         facts.append(
             (
                 "oracle",
-                "not trained here: the published result of configs/oracle, seed 0, the same steps with labels of the "
-                "target, without the averaged teacher",
+                f"not trained here: a stored run of seed {oracle['seed']} with the same steps, optimizer and averaged "
+                f"teacher, on labels of the target. Command: {oracle['command']}. Versions: {oracle['environment']}",
             )
         )
     ranked = {method: title for method, title in titles.items() if method != UPPER_BOUND}
@@ -358,15 +396,19 @@ def run_demo(args: argparse.Namespace) -> None:
         StoppedError: The demo was stopped.
     """
     started = time.monotonic()
-    scenes = args.data.resolve()
+    scenes, out = args.data.resolve(), args.work_dir.resolve()
+    images = example_images(scenes)
+    out.mkdir(parents=True, exist_ok=True)
+    show_progress(out, images, [], "rendering the scenes")
+    print(f"A first page, renewed every half minute: {out / 'report.html'}", flush=True)
     # A finished set is used as it is, so that --data may name one of another size.
     if not (scenes / "scenes.json").is_file() or args.data == SCENES:
         write_scenes(out_dir=scenes, seed=WORLD_SEED, progress=True)
     settings, runs = plan(args)
-    settings.out.mkdir(parents=True, exist_ok=True)
     check_folders(runs)
-    show_progress(settings, runs, "the trainings begin")
-    execution, statistics = train(settings, runs, partial(show_progress, settings, runs))
+    show = partial(show_progress, out, images, runs)
+    show("the trainings begin")
+    execution, statistics = train(settings, runs, show)
     print("Training done, writing the report", flush=True)
     write_results(
         settings,
@@ -374,7 +416,7 @@ def run_demo(args: argparse.Namespace) -> None:
         execution,
         statistics,
         minutes=(time.monotonic() - started) / 60,
-        with_oracle=args.data == SCENES and not args.cfg_options,
+        oracle=stored_oracle(runs[0], args.cfg_options),
     )
     print(f"Report: {settings.out / 'report.html'}")
 
