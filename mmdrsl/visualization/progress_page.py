@@ -43,8 +43,9 @@ def render_progress(
         if newest is None:
             continue
         rows = [page.grid([*map(page.cell, row)], len(row)) for row in newest.rows.values()]
-        text = f"After {newest.step} steps."
-        sections.append(page.section(f"run-{number}", title, text, "".join(rows)))
+        text = f"At step {newest.step}."
+        heading_of_run = title[:1].upper() + title[1:]
+        sections.append(page.section(f"run-{number}", heading_of_run, text, "".join(rows)))
     header = (
         f"<header><h1>{escape(heading)}</h1><p><strong>Not finished: {escape(state)}.</strong> This page is renewed "
         "while the comparison runs; load it again to see more.</p></header>"

@@ -4,6 +4,7 @@ from xml.etree import ElementTree
 import pytest
 
 from mmdrsl.benchmark.figure import control_scores, figure
+from mmdrsl.visualization.colors import method_colors
 
 TITLES = {"source_only": "Source only", "oracle": "Oracle", "drsl": "DRSL", "mrkld": "MRKLD"}
 
@@ -23,6 +24,13 @@ def row(method, seed, **changes):
 
 def rows(**changes):
     return [row(method, seed, **changes) for method in TITLES for seed in (0, 1, 2)]
+
+
+def dots(text, method):
+    """Where a method's runs are drawn, in the order of the file; the stroke at their mean is opaque."""
+    style = f"fill: {method_colors([method])[method]}; fill-opacity: 0.5"
+    drawn = ElementTree.fromstring(text).findall(".//{*}use")
+    return [float(mark.get("x")) for mark in drawn if mark.get("style", "").startswith(style)]
 
 
 def words(text):
@@ -64,9 +72,13 @@ def test_control_of_another_file_is_drawn_without_tricks(tmp_path):
     with_control = figure([*rows(), *rows(tricks=["mean_teacher"])], control=[34.0, 32.0])
     found = words(with_control)
     assert found.count("Target unused, frozen statistics") == 1
-    # Two dots and a stroke more.
-    without = figure([*rows(), *rows(tricks=["mean_teacher"])])
-    assert with_control.count("<use ") > without.count("<use ")
+    assert dots(figure([*rows(), *rows(tricks=["mean_teacher"])]), "target_unused") == []
+    # One panel has them, on the scale of the others' dots: the oracle has 36, 37, 38 in two panels.
+    first, second = dots(with_control, "target_unused")
+    oracle = dots(with_control, "oracle")
+    assert len(oracle) == 6
+    assert (first - second) / 2 == pytest.approx(oracle[1] - oracle[0], rel=1e-3)
+    assert oracle[0] - first == pytest.approx(first - second, rel=1e-3)
     path.write_text("{}")
     with pytest.raises(ValueError, match="has no row of target images"):
         control_scores(path)

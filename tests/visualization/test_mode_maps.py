@@ -9,7 +9,7 @@ from mmseg.registry import MODELS
 from mmseg.structures import SegDataSample
 
 from mmdrsl.models.feature_maps import feature_maps
-from mmdrsl.visualization.mode_maps import predict_modes
+from mmdrsl.visualization.mode_maps import predict_modes, source_statistics
 
 CONFIGS = Path(__file__).parents[2] / "configs"
 
@@ -63,6 +63,34 @@ def test_modes_of_an_image_that_the_pipeline_resizes(factor):
     agree = (shown_modes == modes[np.ix_(rows, columns)])[same]
     assert same.mean() > 0.5
     assert agree.mean() > 0.8
+
+
+def test_source_is_drawn_under_its_own_statistics_and_the_targets_come_back():
+    torch.manual_seed(0)
+    cfg = Config.fromfile(CONFIGS / "drsl" / "deeplabv3plus_scenes2scenes.py")
+    model = MODELS.build(cfg.model).eval()
+    images = [torch.randint(0, 90, (3, *size), dtype=torch.uint8) for size in ((32, 64), (40, 64))]
+    packed = [dict(inputs=image, data_samples=SegDataSample()) for image in images]
+    before = {name: value.clone() for name, value in model.state_dict().items()}
+    first = next(part for part in model.segmentor.modules() if isinstance(part, torch.nn.Conv2d))
+    layer = next(
+        part for part in model.segmentor.modules() if isinstance(part, torch.nn.BatchNorm2d)
+    )
+    own = layer.running_mean.clone()
+    mean, std = (
+        np.array(cfg.model.data_preprocessor[key])[:, None, None] for key in ("mean", "std")
+    )
+    cut = np.stack([(image.numpy()[::-1, :32] - mean) / std for image in images])
+    with torch.no_grad():
+        expected = first(torch.from_numpy(cut).float()).mean(dim=(0, 2, 3))
+    with source_statistics(model, packed):
+        torch.testing.assert_close(layer.running_mean, expected, rtol=1e-4, atol=1e-5)
+        assert not model.training
+    for name, value in model.state_dict().items():
+        assert torch.equal(value, before[name]), name
+    model.bn_mode = "shared"
+    with source_statistics(model, packed):
+        assert torch.equal(layer.running_mean, own)
 
 
 def test_model_without_modes_is_refused():

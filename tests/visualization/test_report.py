@@ -1,5 +1,6 @@
 import base64
 import json
+from dataclasses import replace
 from html.parser import HTMLParser
 
 import cv2
@@ -13,6 +14,7 @@ from mmdrsl.visualization.colors import (
     method_colors,
     mode_shades,
 )
+from mmdrsl.visualization.progress_page import render_progress
 from mmdrsl.visualization.report import (
     ModePair,
     PseudoLabelSeries,
@@ -27,6 +29,8 @@ from mmdrsl.visualization.run_records import (
     metrics_per_round,
     summarize_metrics,
 )
+from mmdrsl.visualization.run_report import FOLDER
+from mmdrsl.visualization.snapshots import Cell, save_snapshot
 from mmdrsl.visualization.summary import format_table, order_sentence, table_rows
 
 CLASSES = ("road", "sky", "rider & horse")
@@ -120,6 +124,51 @@ def read_page(page):
     reader = PageReader()
     reader.feed(page)
     return reader
+
+
+def test_page_of_a_comparison_that_runs_shows_the_newest_pictures(tmp_path):
+    gray = np.full((8, 16, 3), 90, np.uint8)
+    runs = {"begun": tmp_path / "begun", "Not <begun>": tmp_path / "not_begun"}
+
+    def page_now():
+        state = "1 of 2 runs done"
+        return render_progress(heading="A & B", state=state, images=[("Look", gray)], runs=runs)
+
+    before = read_page(page_now())
+    assert before.sections == ["data"]
+    assert len(before.loaded) == 1
+    for step, group in ((1, "batch"), (2, "batch"), (3, "target"), (4, "batch")):
+        cells = [Cell(title=f"{group} at {step}", image=gray)]
+        save_snapshot(tmp_path / "begun" / FOLDER, group, step, [("image", cells)])
+    page = page_now()
+    reader = read_page(page)
+    assert reader.sections == ["data", "run-0"]
+    assert all(loaded.startswith("data:image/") for loaded in reader.loaded)
+    # Pictures of the target say more than those of a batch.
+    assert "target at 3" in reader.text
+    assert "Begun" in reader.text
+    assert "At step 3." in reader.text
+    assert "batch" not in page
+    assert "Not finished: 1 of 2 runs done." in "".join(reader.text)
+
+
+def test_oracle_is_shown_and_not_ranked():
+    report = make_report()
+    summary = {**report.summary, "oracle": {"mIoU": 80.0, "aAcc": 90.0, "IoU": {"road": 88.0}}}
+    facts = [("command", "python a.py --x '<1>'")]
+    titles = {**TITLES, "oracle": "Oracle (stored)"}
+    text = "Of 55.5, 42.0 are there before."
+    page = render_report(
+        replace(report, summary=summary, titles=titles, facts=facts, result_text=text)
+    )
+    reader = read_page(page)
+    shown = "".join(reader.text)
+    assert reader.sections[-1] == "run"
+    assert "python a.py --x '<1>'" in shown
+    assert text in shown
+    assert "Oracle (stored)80.0" in shown
+    assert "Measured order on this seed: DRSL 55.5 > Self-training 50.0 > Source only 40.0" in shown
+    assert '<td class="best">55.5</td><td>80.0</td>' in page
 
 
 def test_label_colors_pixel_by_pixel():
