@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import os
 import re
+import threading
 import zipfile
 from collections import OrderedDict
 from collections.abc import Mapping
@@ -25,6 +26,8 @@ TRUST_VARIABLE = "MMDRSL_TRUST_CHECKPOINT"
 _LOG_STATE = ("max_length", "_log_history", "_count_history")
 _STATISTICS = ("min", "max", "current", "mean")
 _ANNEALING = ("_annealing_cos", "_annealing_linear")
+# torch has one list of what is allowed for all threads, and the end of each reading takes it back.
+_READING = threading.Lock()
 
 
 def read_checkpoint(path: str | Path) -> dict[str, Any]:
@@ -80,7 +83,7 @@ def read_file(file: Any, map_location: Any = "cpu") -> Any:
     try:
         if not hasattr(file, "read"):
             _check_sums(file)
-        with torch.serialization.safe_globals(_allowed()):
+        with _READING, torch.serialization.safe_globals(_allowed()):
             return torch.load(file, map_location=map_location, weights_only=True)
     except (PermissionError, MemoryError, torch.OutOfMemoryError):
         raise

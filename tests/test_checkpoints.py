@@ -12,6 +12,7 @@ import threading
 import types
 import zipfile
 from collections import OrderedDict, defaultdict
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import addict
@@ -194,6 +195,13 @@ def test_a_log_changes_no_other_log(tmp_path):
     found = read_checkpoint(tmp_path / "log.pth")["log"]
     assert found.statistics("mean") == 2
     assert other.statistics("mean") == 5
+
+
+def test_threads_read_at_the_same_time(stock):
+    # As jobs of a benchmark do that begin from one warm-up.
+    with ThreadPoolExecutor(4) as threads:
+        for found in threads.map(read_checkpoint, [stock[0]] * 40):
+            assert found["meta"]["iter"] == 3
 
 
 @pytest.mark.parametrize("share", [0, 0.01, 0.5, 0.99])
