@@ -5,9 +5,12 @@ from collections import Counter
 import cv2
 import numpy as np
 import pytest
+from mmengine.config import Config
 from mmseg.registry import DATASETS
+from PIL import Image
 
 from mmdrsl.datasets.inspection.config_domains import plain_datasets
+from mmdrsl.datasets.inspection.domain_report import inspect_config
 from mmdrsl.datasets.samplers.two_domain_sampler import TwoDomainSampler
 from mmdrsl.datasets.two_domain import TwoDomainDataset
 
@@ -95,6 +98,27 @@ def test_as_the_source_beside_a_target(tmp_path):
     ]
 
 
+def test_examination_is_of_all_sets(tmp_path):
+    """Each set has its own kind of label files; figures are means over all images."""
+    sets = [
+        labeled(tmp_path / "a", 3, color=(10, 10, 10)),
+        labeled(tmp_path / "b", 1, color=(90, 90, 90)),
+    ]
+    for path in (tmp_path / "a" / "labels").iterdir():
+        image = Image.open(path)
+        image.load()
+        image.putpalette(list(range(256)) * 3)
+        image.save(path)
+    source = dict(type="LabeledSets", datasets=sets)
+    cfg = Config(dict(train_dataloader=dict(dataset=dict(type="TwoDomainDataset", source=source))))
+    report = inspect_config(cfg, num_workers=1, progress=False)["source"]
+    # Images of one color are copies of each other here.
+    assert {kind for kind, _ in report.problems} == {"repeated image"}
+    assert len(report.label_kinds) == 2
+    assert report.mean == pytest.approx([30.0] * 3)
+    assert sorted(report.histogram[report.histogram > 0]) == pytest.approx([0.25, 0.75])
+
+
 def test_what_does_not_fit_is_refused(tmp_path):
     first, second = labeled(tmp_path / "a", 2, color=0), labeled(tmp_path / "b", 2, color=0)
     other = labeled(tmp_path / "b", 2, color=0, space="cityscapes19")
@@ -103,5 +127,8 @@ def test_what_does_not_fit_is_refused(tmp_path):
     with pytest.raises(ValueError, match="found none"):
         build()
     for shares in ([1.0], [1.0, 0.0], [1.0, float("nan")]):
-        with pytest.raises(ValueError, match="one number above 0 for each of the 2 datasets"):
+        with pytest.raises(
+            ValueError,
+            match=r"one number above 0 for each of the 2 datasets|nan, expected a number",
+        ):
             build(first, second, shares=shares)

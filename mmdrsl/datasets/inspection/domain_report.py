@@ -116,17 +116,18 @@ def inspect_config(
         report = DomainReport()
         reports[name] = report
         digests[name] = {}
+        means: list[np.ndarray] = []
         for dataset in datasets:
-            _inspect_dataset(dataset, report, digests[name], name, num_workers, progress)
+            _inspect_dataset(dataset, report, digests[name], means, name, num_workers, progress)
+        if means:
+            report.mean, report.spread = np.mean(means, axis=0), np.std(means, axis=0)
+            report.histogram /= report.histogram.sum()
         turned = {tag: count for tag, count in sorted(report.orientations.items()) if tag != 1}
         if turned and not report.labeled:
             listed = ", ".join(f"{tag} ({count} images)" for tag, count in turned.items())
             report.remarks.append(
                 f"Images have the EXIF orientations {listed}: they are turned upright when they are loaded."
             )
-        if len(report.label_kinds) > 1:
-            listed = ", ".join(f"{kind} ({count})" for kind, count in report.label_kinds.items())
-            report.problems.append(("several kinds of labels", f"labels are stored as {listed}"))
     _compare(reports, digests)
     return reports
 
@@ -135,6 +136,7 @@ def _inspect_dataset(
     dataset: BaseSegDataset,
     report: DomainReport,
     digests: dict[bytes, str],
+    means: list[np.ndarray],
     name: str,
     num_workers: int | None,
     progress: bool,
@@ -165,7 +167,14 @@ def _inspect_dataset(
     with ThreadPoolExecutor(num_workers or os.cpu_count()) as pool:
         found = pool.map(lambda info: check_file(info, len(classes)), infos)
         bar = tqdm(found, desc=name, total=len(infos), disable=not progress, unit="image")
-        _add_files(bar, report, digests)
+        kinds = _add_files(bar, report, digests, means)
+    # Sets side by side may be stored differently.
+    if len(kinds) > 1:
+        listed = ", ".join(f"{kind} ({count})" for kind, count in kinds.items())
+        report.problems.append(
+            ("several kinds of labels", f"labels of {folder} are stored as {listed}")
+        )
+    report.label_kinds += kinds
 
 
 def list_files(dataset: BaseSegDataset) -> list[dict[str, Any]]:
@@ -226,9 +235,13 @@ def orphan_labels(dataset: BaseSegDataset) -> list[str]:
 
 
 def _add_files(
-    files: Iterable[FileReport], report: DomainReport, digests: dict[bytes, str]
-) -> None:
-    means = []
+    files: Iterable[FileReport],
+    report: DomainReport,
+    digests: dict[bytes, str],
+    means: list[np.ndarray],
+) -> Counter:
+    """Add files to their domain's report, and the means of their images; return the labels by how they are stored."""
+    kinds: Counter = Counter()
     for file in files:
         report.images += 1
         report.problems += file.problems
@@ -243,12 +256,10 @@ def _add_files(
                 message = f"{file.image} is the same picture as {first}"
                 report.problems.append(("repeated image", message))
         if file.pixels is not None:
-            report.label_kinds[file.kinds[-1]] += 1
+            kinds[file.kinds[-1]] += 1
             report.pixels += file.pixels
             report.images_with += file.pixels > 0
-    if means:
-        report.mean, report.spread = np.mean(means, axis=0), np.std(means, axis=0)
-        report.histogram /= report.histogram.sum()
+    return kinds
 
 
 def _compare(
