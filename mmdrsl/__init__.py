@@ -17,11 +17,17 @@ resolve_mmseg_bases()
 from . import datasets, engine, evaluation, methods, models, translation  # noqa: E402
 from .argument_checks import check_registered  # noqa: E402
 from .checkpoints import read_file  # noqa: E402
+from .engine.guards import missing_guards  # noqa: E402
 from .engine.run_checkpoint import load_into_run  # noqa: E402
-from .mmengine_private import let_parts_be_left_out, replace_checkpoint_reading  # noqa: E402
+from .mmengine_private import (  # noqa: E402
+    complete_hooks,
+    let_parts_be_left_out,
+    replace_checkpoint_reading,
+)
 from .renamed import register_old_types  # noqa: E402
 
 let_parts_be_left_out()
+complete_hooks(missing_guards)
 check_registered()
 register_old_types()
 replace_checkpoint_reading(read_file, load_into_run)

@@ -91,16 +91,23 @@ def without_idle_hooks(cfg: Any) -> Any:
     return cfg
 
 
-def add_hook(runner: Runner, hook: Hook) -> None:
-    """Add a hook to a run while its hooks are being called; the present round of calls goes on without it.
+def complete_hooks(missing: Callable[[Runner], list[Hook]]) -> None:
+    """Give every run the hooks that it lacks.
 
     Args:
-        runner: The runner.
-        hook: The hook.
+        missing: Builds what a run lacks.
     """
-    # The call goes through the old list.
-    runner._hooks = list(runner._hooks)
-    runner.register_hook(hook)
+    register = Runner.register_hooks
+    if hasattr(register, "__wrapped__"):
+        return
+
+    @functools.wraps(register)
+    def register_hooks(self: Runner, *args: Any, **options: Any) -> None:
+        register(self, *args, **options)
+        for hook in missing(self):
+            self.register_hook(hook)
+
+    Runner.register_hooks = register_hooks
 
 
 def has_training_loop(runner: Runner) -> bool:

@@ -91,9 +91,8 @@ def test_an_uneven_share_is_tried_in_both_of_its_batches(train, tmp_path):
     ("options", "messages"),
     [
         (
-            {"model.segmentor.decode_head.loss_decode.class_weight": [1.0, 2.0],
-             "model.segmentor.decode_head.loss_decode.avg_non_ignore": False},
-            ["step of the warm-up", "class_weight has another length than the classes"],
+            {"model.terms.target.loss.class_weight": [1.0, 2.0]},
+            ["step of round 1", "class_weight has another length than the classes"],
         ),
         (
             lambda: validation(**{
@@ -186,13 +185,24 @@ def test_a_resumed_run_repeats_only_what_was_not_tried(train, tmp_path):
     assert log_of(tmp_path).count("Preflight passed") == 2
 
 
-def test_a_config_that_does_not_name_it_has_it(build, tmp_path):
-    options = {"default_hooks.preflight": None, "default_hooks.finite_values": None}
-    runner = build(tmp_path, **options, **{HOOK + "rounds": rounds(0.25, iterations=3)})
-    with pytest.raises(PreflightError, match="1 target images"):
-        runner.train()
+def without_hooks(**options):
+    """Options of a training on the source, without the hooks of the runtime; MMEngine changes those it is given."""
+    return {
+        "default_hooks": dict(_delete_=True),
+        "model.terms": dict(source=dict(type="SegmentationTerm", domain="source"), _delete_=True),
+        **options,
+    }
+
+
+def test_a_config_without_the_hooks_of_the_runtime_has_the_checks(build, train, tmp_path):
+    runner = build(tmp_path / "one", **without_hooks(), **{"train_dataloader.batch_size": 1})
     kinds = [type(hook).__name__ for hook in runner.hooks]
-    assert kinds.count("PreflightHook") == kinds.count("FiniteValuesHook") == 1
+    for kind in ("ClassNamesHook", "FiniteValuesHook", "PreflightHook"):
+        assert kinds.count(kind) == 1
+    with pytest.raises(PreflightError, match="the warm-up on 1 source and 0 target images"):
+        runner.train()
+    with pytest.raises(FloatingPointError, match=r"source\.loss_ce is nan"):
+        train(tmp_path / "lost", **without_hooks(), **{"optim_wrapper.optimizer.lr": 1e30})
 
 
 def test_memory_of_the_device_says_so():

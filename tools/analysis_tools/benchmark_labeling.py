@@ -30,7 +30,7 @@ from mmengine.registry import init_default_scope
 import mmdrsl  # noqa: F401 - registers everything before a config is built
 from mmdrsl.engine.config_options import override
 from mmdrsl.engine.labeling import Labeling, build_labeling
-from mmdrsl.engine.launch import read_config
+from mmdrsl.engine.launch import read_config, run_tool
 from mmdrsl.pseudo_labels.artifact import PseudoLabelArtifact
 
 
@@ -172,4 +172,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    run_tool("benchmark_labeling", main)

@@ -32,7 +32,7 @@ from torch import Tensor
 import mmdrsl  # noqa: F401 - registers everything before a config is built
 from mmdrsl.engine.config_options import override
 from mmdrsl.engine.hooks.mean_teacher_hook import AVERAGE
-from mmdrsl.engine.launch import read_config
+from mmdrsl.engine.launch import read_config, run_tool
 from mmdrsl.methods.drsl.mmdl_head import MMDLHead
 from mmdrsl.models.adaptation_step import AdaptationProgress
 from mmdrsl.models.segmentors.uda_segmentor import UDASegmentor
@@ -297,4 +297,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    run_tool("benchmark_step", main)

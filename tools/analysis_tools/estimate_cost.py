@@ -25,7 +25,7 @@ from mmengine.registry import init_default_scope
 from torch.utils.flop_counter import FlopCounterMode
 
 from mmdrsl.engine.config_options import override
-from mmdrsl.engine.launch import read_config
+from mmdrsl.engine.launch import read_config, run_tool
 
 # Sides of the two measured crops as shares of the full ones, and what they are cut to: the networks' output strides.
 SHARES = (0.25, 0.5)
@@ -162,4 +162,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    run_tool("estimate_cost", main)

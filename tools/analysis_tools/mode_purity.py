@@ -275,7 +275,12 @@ def main() -> None:
     override(cfg, args.cfg_options)
     datasets = datasets_of(cfg)
     names = datasets["camera"].metainfo["classes"]  # type: ignore[attr-defined]
-    index = cfg.model.heads.mmdl.get("in_index", -1)
+    head_cfg = (cfg.model.get("heads") or {}).get("mmdl")
+    if head_cfg is None:
+        raise ValueError(
+            f"{args.config} has no head of modes (model.heads.mmdl): give the config of a training with mode learning."
+        )
+    index = head_cfg.get("in_index", -1)
 
     def pixels_of(model: UDASegmentor) -> dict[str, Pixels]:
         return {

@@ -35,7 +35,7 @@ from mmdrsl.checkpoint_weights import weights_of
 from mmdrsl.checkpoints import read_checkpoint
 from mmdrsl.engine.bn_statistics import evenly_spaced, images_of
 from mmdrsl.engine.config_options import override
-from mmdrsl.engine.launch import read_config
+from mmdrsl.engine.launch import MISTAKES, add_trust_option, describe, read_config
 from mmdrsl.evaluation.label_free import SCORES, agreement, information, mean_ranks
 from mmdrsl.inference import load_network
 from mmdrsl.models.block_mask import block_mask
@@ -56,6 +56,7 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument(
         "--cfg-options", nargs="+", action=DictAction, help="config entries to override, key=value"
     )
+    add_trust_option(parser)
     args = parser.parse_args()
     if args.num_images < 1:
         parser.error(f"--num-images must be at least 1, found {args.num_images}")
@@ -187,8 +188,8 @@ def main() -> int:
     logging.disable(logging.INFO)
     try:
         print(rank(args))
-    except (OSError, ValueError, TypeError) as error:
-        print(f"rank_checkpoints: {error}", file=sys.stderr)
+    except MISTAKES as error:
+        print(f"rank_checkpoints: {describe(error)}", file=sys.stderr)
         return 2
     return 0
 

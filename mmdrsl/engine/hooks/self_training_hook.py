@@ -19,13 +19,11 @@ from mmdrsl.datasets.samplers.two_domain_sampler import TwoDomainSampler
 from mmdrsl.datasets.two_domain import TwoDomainDataset
 from mmdrsl.datasets.unlabeled import WHOLE_IMAGE_PIPELINE, UnlabelledDataset
 from mmdrsl.engine.adaptation_hook import AdaptationHook
-from mmdrsl.engine.hooks.finite_values_hook import FiniteValuesHook
-from mmdrsl.engine.hooks.preflight_hook import PreflightHook
 from mmdrsl.engine.model_access import unwrapped
 from mmdrsl.engine.round_record import RECORD, read_rounds
 from mmdrsl.engine.round_schedule import Phase, build_phases
 from mmdrsl.engine.run_checks import check_loop
-from mmdrsl.mmengine_private import add_hook, counted_as, has_training_loop
+from mmdrsl.mmengine_private import counted_as, has_training_loop
 from mmdrsl.models.adaptation_step import AdaptationProgress
 from mmdrsl.models.batch_norm import share_buffers
 from mmdrsl.pseudo_labels.artifact import PseudoLabelArtifact, RoundManifest
@@ -122,8 +120,6 @@ class SelfTrainingHook(AdaptationHook):
     def before_run(self, runner: Runner) -> None:
         """Check the setting, lay the phases out, and tell the model of them, where other hooks find them.
 
-        A config that names neither `PreflightHook` nor `FiniteValuesHook` has both all the same.
-
         Raises:
             ValueError: The schedule does not fit ``max_iters``, loader processes outlive a round, or the loop would
                 skip a round's steps.
@@ -133,9 +129,6 @@ class SelfTrainingHook(AdaptationHook):
         # A test has no training loop.
         if not has_training_loop(runner):
             return
-        for kind in (FiniteValuesHook, PreflightHook):
-            if not any(isinstance(hook, kind) for hook in runner.hooks):
-                add_hook(runner, kind())
         check_loop(runner)
         self.phases = build_phases(
             self.warmup_iterations, self.rounds, runner.train_loop.max_iters, online=self.online
