@@ -53,7 +53,10 @@ def check_stock_labels(dataset: Any, seed: int = 0) -> None:
             continue
         ignored = {IGNORE_INDEX, getattr(plain, "ignore_index", IGNORE_INDEX)}
         for index in sorted(np.random.default_rng(seed).permutation(len(plain))[:_NUM_LABELS]):
-            sample = loader.transform(dict(plain.get_data_info(int(index))))
+            info = plain.get_data_info(int(index))
+            if info.get("seg_map_path") is None:
+                continue
+            sample = loader.transform(dict(info))
             ids = {int(number) for number in np.unique(sample["gt_seg_map"])} - ignored
             wrong = sorted(number for number in ids if number >= len(classes))
             if wrong:

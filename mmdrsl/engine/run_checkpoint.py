@@ -17,6 +17,7 @@ from mmdrsl.datasets.class_names import (
     classes_of_checkpoint,
     classes_of_data,
 )
+from mmdrsl.datasets.label_loading import check_stock_labels
 from mmdrsl.engine.model_access import unwrapped
 from mmdrsl.mmengine_private import built_loop, has_training_loop
 
@@ -119,6 +120,21 @@ def check_run_classes(runner: Runner) -> None:
             of=("the model", name),
             remedy="Give model and data the same label_space.",
         )
+
+
+def check_evaluation_labels(runner: Runner) -> None:
+    """Refuse data of MMSegmentation's own datasets to validate or test on whose labels are no train ids.
+
+    Args:
+        runner: A run whose loops are built.
+
+    Raises:
+        ValueError: A label holds another id.
+    """
+    for name in ("val", "test"):
+        loop = built_loop(runner, name)
+        if loop is not None:
+            check_stock_labels(loop.dataloader.dataset)
 
 
 def _classes_of_run(runner: Runner) -> list[tuple[str, tuple[str, ...] | None]]:

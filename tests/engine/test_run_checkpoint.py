@@ -105,6 +105,32 @@ def test_other_classes_start_anew_where_the_config_says_so(begin, build, tmp_pat
         runner.train()
 
 
+def test_raw_ids_in_a_stock_validation_are_no_classes(build, scenes_root, tmp_path):
+    """MMSegmentation's metric would pass over the ids beyond the classes, and count the others as classes."""
+    dataset = dict(
+        type="CityscapesDataset",
+        data_root=str(scenes_root / "camera"),
+        data_prefix=dict(img_path="leftImg8bit/val", seg_map_path="gtFine/val"),
+        seg_map_suffix="_gtFine_labelIds.png",
+        test_mode=True,
+        pipeline=[
+            dict(type=name) for name in ("LoadImageFromFile", "LoadAnnotations", "PackSegInputs")
+        ],
+    )
+    sampler = dict(type="DefaultSampler", shuffle=False)
+    options = dict(
+        val_dataloader=dict(
+            batch_size=1, num_workers=0, sampler=sampler, dataset=dataset, _delete_=True
+        ),
+        val_evaluator=dict(type="IoUMetric", iou_metrics=["mIoU"], _delete_=True),
+        val_cfg=dict(type="ValLoop"),
+    )
+    with pytest.raises(
+        ValueError, match=r"labelIds\.png of CityscapesDataset .* expected train ids"
+    ):
+        build(tmp_path, **options).train()
+
+
 def test_a_resumed_run_takes_everything(train, build, tmp_path):
     short = {"train_cfg.max_iters": 4}
     train(tmp_path / "whole", **short)

@@ -281,6 +281,22 @@ def test_a_map_that_is_not_there_is_named(index):
         build(segmentor(decode_head=head(in_index=index)))
 
 
+def test_without_a_label_space_the_head_that_predicts_has_the_classes():
+    four = head(num_classes=3, loss_decode=dict(type="CrossEntropyLoss", class_weight=[1.0] * 4))
+    for parts, options, message in (
+        (dict(auxiliary_head=head(num_classes=4)), {}, "num_classes=4, but the decode head has 3"),
+        (dict(decode_head=four), {}, "4 entries in class_weight, but the decode head has 3"),
+        ({}, dict(class_weight=[1.0, 2.0]), "2 weights, but the decode head has 3"),
+    ):
+        config = segmentor(**{"decode_head": head(num_classes=3), **parts})
+        with pytest.raises(ValueError, match=message):
+            build(config, label_space=None, **options)
+    model = build(
+        segmentor(decode_head=head(num_classes=3), auxiliary_head=head()), label_space=None
+    )
+    assert model.segmentor.auxiliary_head.num_classes == 3
+
+
 def test_class_weights_go_to_every_cross_entropy_without_its_own():
     plain = dict(type="CrossEntropyLoss", avg_non_ignore=True)
     own = dict(type="CrossEntropyLoss", class_weight=[1.0, 1.0, 9.0])

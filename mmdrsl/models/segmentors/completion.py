@@ -102,7 +102,7 @@ def complete_segmentor(
 
     Args:
         segmentor: Config of the segmentor; it stays as it is.
-        num_classes: C; None leaves the heads' own.
+        num_classes: C; None takes the last decode head's own, where it has one.
         class_weight: Weight per class for every cross entropy that has none; None for none.
         crop_size: (height, width) of the image that backbone and neck are looked at with.
 
@@ -112,27 +112,41 @@ def complete_segmentor(
     Raises:
         ValueError: A head has another number of classes or of channels, or there are more or fewer class weights.
     """
+    cfg = ConfigDict(copy.deepcopy(dict(segmentor)))
+    whose = "the label space of the model"
+    if num_classes is None:
+        whose, num_classes = "the decode head", _own_classes(cfg)
     if num_classes is not None and class_weight is not None and len(class_weight) != num_classes:
         raise ValueError(
-            f"class_weight has {len(class_weight)} weights, but the label space of the model has {num_classes} "
-            "classes: give one weight per class."
+            f"class_weight has {len(class_weight)} weights, but {whose} has {num_classes} classes: give one weight per "
+            "class."
         )
-    cfg = ConfigDict(copy.deepcopy(dict(segmentor)))
     size = crop_size or PROBE_SIZE
     if _takes(cfg, "detail_size"):
         cfg.setdefault("detail_size", [side // 2 for side in size])
     channels = feature_channels(cfg, size)
     for head in heads_of(cfg):
         for part in parts_of(head):
-            complete_head(part, num_classes=num_classes, class_weight=class_weight)
+            complete_head(part, num_classes=num_classes, class_weight=class_weight, whose=whose)
             # Of the heads that a head is made of, one reads the feature maps.
             if part is head or _takes(part, "in_index"):
                 complete_input(part, channels.predicting)
     return cfg, channels
 
 
+def _own_classes(segmentor: Mapping[str, Any]) -> int | None:
+    """Number of classes that the config of the head that predicts names; None where it names none."""
+    heads = segmentor["decode_head"]
+    last = heads[-1] if isinstance(heads, list | tuple) else heads
+    return parts_of(last)[-1].get("num_classes")
+
+
 def complete_head(
-    head: Any, *, num_classes: int | None, class_weight: Sequence[float] | None = None
+    head: Any,
+    *,
+    num_classes: int | None,
+    class_weight: Sequence[float] | None = None,
+    whose: str = "the segmentor",
 ) -> None:
     """Fill in the number of classes and the class weights of a head.
 
@@ -141,6 +155,7 @@ def complete_head(
         num_classes: C; None leaves the head's own.
         class_weight: Weight per class for its cross entropy where that has none. MMSegmentation's own then divides by
             all pixels, ignored ones too (``avg_non_ignore=False``), the only way in which it takes weights.
+        whose: What has the number of classes, for the message.
 
     Raises:
         ValueError: The head has another number of classes, or the weights reach no loss, or are more or fewer.
@@ -148,7 +163,7 @@ def complete_head(
     if not learns_classes(head):
         return
     if num_classes is not None and _takes(head, "num_classes"):
-        _fill_in(head, "num_classes", num_classes, "the label space of the model has")
+        _fill_in(head, "num_classes", num_classes, f"{whose} has")
     if not _takes(head, "loss_decode"):
         return
     # MMSegmentation's own default.
@@ -158,8 +173,8 @@ def complete_head(
         own = loss.get("class_weight")
         if num_classes is not None and isinstance(own, list | tuple) and len(own) != num_classes:
             raise ValueError(
-                f"{loss['type']} of {head['type']} has {len(own)} entries in class_weight, but the label space of the "
-                f"model has {num_classes} classes: leave class_weight out, or give one weight per class."
+                f"{loss['type']} of {head['type']} has {len(own)} entries in class_weight, but {whose} has "
+                f"{num_classes} classes: leave class_weight out, or give one weight per class."
             )
     if class_weight is None:
         return
