@@ -16,6 +16,7 @@ resolve_mmseg_bases()
 
 from . import datasets, engine, evaluation, methods, models, translation  # noqa: E402
 from .argument_checks import check_registered  # noqa: E402
+from .atomic_files import replacing  # noqa: E402
 from .checkpoints import read_file  # noqa: E402
 from .engine.guards import missing_guards  # noqa: E402
 from .engine.run_checkpoint import load_into_run  # noqa: E402
@@ -23,6 +24,7 @@ from .mmengine_private import (  # noqa: E402
     complete_hooks,
     let_parts_be_left_out,
     replace_checkpoint_reading,
+    write_checkpoints_whole,
 )
 from .renamed import register_old_types  # noqa: E402
 
@@ -31,6 +33,7 @@ complete_hooks(missing_guards)
 check_registered()
 register_old_types()
 replace_checkpoint_reading(read_file, load_into_run)
+write_checkpoints_whole(replacing)
 
 __version__ = "0.2.0"
 __all__ = [

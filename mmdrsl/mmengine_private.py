@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import functools
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlparse
@@ -18,6 +18,7 @@ from mmengine.logging import print_log
 from mmengine.model import ImgDataPreprocessor
 from mmengine.runner import IterBasedTrainLoop, Runner
 from mmengine.runner import checkpoint as checkpoint_module
+from mmengine.runner import runner as runner_module
 from torch import Tensor
 
 RUNNER_HOOKS = frozenset(
@@ -172,6 +173,32 @@ def replace_checkpoint_reading(
     checkpoint_module._safe_torch_load = read_file
     checkpoint_module.load_url = read_url
     Runner.load_checkpoint = load
+
+
+def write_checkpoints_whole(
+    replacing: Callable[[Path], AbstractContextManager[Path]],
+) -> None:
+    """Let the Runner's checkpoints, those of ``save_best`` too, take their names only when they are complete.
+
+    MMEngine writes under the final name, where a full disk or a kill leaves a part of a file.
+
+    Args:
+        replacing: Gives a temporary name beside a file, which takes the file's place after the block.
+    """
+    save = runner_module.save_checkpoint
+    if hasattr(save, "__wrapped__"):
+        return
+
+    @functools.wraps(save)
+    def save_whole(checkpoint: dict[str, Any], filename: str, *args: Any, **options: Any) -> None:
+        if "://" in str(filename) or any(options.values()):
+            # A remote place of MMEngine's file clients.
+            save(checkpoint, filename, *args, **options)
+            return
+        with replacing(Path(filename)) as temporary:
+            save(checkpoint, str(temporary), *args, **options)
+
+    runner_module.save_checkpoint = save_whole
 
 
 @contextmanager

@@ -11,10 +11,12 @@ import numpy as np
 import pytest
 import torch
 from mmengine.config import Config
+from mmengine.runner import runner
 from mmseg.registry import MODELS
 from tiny_adaptor import plain_config
 
 from mmdrsl.atomic_files import DiskFullError, remove_leftovers, replacing, write_atomically
+from mmdrsl.checkpoints import read_checkpoint
 from mmdrsl.engine.tool_end import writing
 from mmdrsl.inference.overlay_video import replacing_video
 from mmdrsl.models.segmentors.export import export_segmentor
@@ -100,6 +102,18 @@ def test_export(tmp_path):
     with files_at_most(1000), pytest.raises(DiskFullError, match=FULL.format(r"segmentor\.pth")):
         export_segmentor(cfg, tmp_path / "iter_1.pth", tmp_path / "out")
     assert list((tmp_path / "out").iterdir()) == []
+
+
+def test_a_checkpoint_that_the_runner_writes(tmp_path):
+    """By a stock hook, or as the best one."""
+    path = tmp_path / "best.pth"
+    path.write_text("before")
+    with files_at_most(2000), pytest.raises(DiskFullError, match=FULL.format("best.pth")):
+        runner.save_checkpoint({"weights": torch.zeros(1000)}, str(path))
+    assert [item.name for item in tmp_path.iterdir()] == ["best.pth"]
+    assert path.read_text() == "before"
+    runner.save_checkpoint({"weights": torch.zeros(1000)}, str(path))
+    assert len(read_checkpoint(path)["weights"]) == 1000
 
 
 def test_video(tmp_path):

@@ -27,7 +27,7 @@ def main() -> int:
         folder = write_benchmark_proxy_target(
             data=args.data, out_dir=args.out, shown=args.shown, progress=True
         )
-    except (ValueError, FileExistsError, FileNotFoundError) as error:
+    except (ValueError, OSError) as error:
         print(f"make_benchmark_proxy_target: {error}", file=sys.stderr)
         return 1
     print(f"the proxy target is in {folder}")

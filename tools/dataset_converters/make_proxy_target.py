@@ -32,7 +32,7 @@ def main() -> int:
             shown=args.shown,
             progress=True,
         )
-    except (ValueError, FileExistsError, FileNotFoundError) as error:
+    except (ValueError, OSError) as error:
         print(f"make_proxy_target: {error}", file=sys.stderr)
         return 1
     print(f"the proxy target is in {folder}")

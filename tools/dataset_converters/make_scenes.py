@@ -47,7 +47,7 @@ def main() -> int:
             overwrite=args.overwrite,
             progress=True,
         )
-    except (ValueError, FileExistsError) as error:
+    except (ValueError, OSError) as error:
         print(f"make_scenes: {error}", file=sys.stderr)
         return 1
     print(f"scenes are in {folder}")
