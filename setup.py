@@ -1,4 +1,7 @@
-"""Adds configs, tools and model index to a built package; everything else is in pyproject.toml."""
+"""Adds configs, tools, model index and the demo's stored oracle to a built package.
+
+Everything else is in pyproject.toml.
+"""
 
 import shutil
 from pathlib import Path
@@ -7,6 +10,7 @@ from setuptools import setup
 from setuptools.command.build_py import build_py
 
 ROOT = Path(__file__).resolve().parent
+STORED_ORACLE = "docs/results/scenes_oracle_seed_0.json"
 
 
 class BuildWithFiles(build_py):
@@ -23,6 +27,9 @@ class BuildWithFiles(build_py):
             ignored = shutil.ignore_patterns("__pycache__", "*.pyc")
             shutil.copytree(ROOT / folder, target / folder, ignore=ignored)
         shutil.copy(ROOT / "model-index.yml", target)
+        # The demo shows it.
+        (target / STORED_ORACLE).parent.mkdir(parents=True)
+        shutil.copy(ROOT / STORED_ORACLE, target / STORED_ORACLE)
 
 
 setup(cmdclass={"build_py": BuildWithFiles})

@@ -45,7 +45,7 @@ from mmdrsl.benchmark.protocol import EQUAL
 from mmdrsl.benchmark.training_run import ROOT, TrainingError
 from mmdrsl.engine.launch import read_config
 from mmdrsl.scenes.render import render_scene
-from mmdrsl.scenes.writer import scene_paths, write_scenes
+from mmdrsl.scenes.writer import RECORD_NAME, scene_paths, write_scenes
 from mmdrsl.versions import environment
 from mmdrsl.visualization import (
     FinishedRun,
@@ -213,7 +213,7 @@ def example_images(scenes: Path) -> list[tuple[str, np.ndarray]]:
     Returns:
         Titles and images, RGB of shape (H, W, 3), uint8.
     """
-    finished = (scenes / "scenes.json").is_file()
+    finished = (scenes / RECORD_NAME).is_file()
     first = scene_paths(seed=WORLD_SEED, num_game=1, num_camera_train=1, num_camera_val=1)[:2]
     images = []
     for title, scene in zip(("Game look, labeled", "Camera look, not labeled"), first, strict=True):
@@ -247,11 +247,14 @@ def show_progress(
     write_atomically(out / "report.html", text)
 
 
-def stored_oracle(run: BenchmarkRun, options: Mapping[str, Any]) -> dict[str, Any] | None:
-    """The stored run of the oracle, where a comparison has its data and its recipe.
+def stored_oracle(
+    run: BenchmarkRun, scenes: Path, options: Mapping[str, Any]
+) -> dict[str, Any] | None:
+    """The stored run of the oracle, where a comparison has its scenes and its recipe.
 
     Args:
         run: A run of the comparison.
+        scenes: Folder of its scenes.
         options: Config entries that the comparison overrides.
 
     Returns:
@@ -262,7 +265,7 @@ def stored_oracle(run: BenchmarkRun, options: Mapping[str, Any]) -> dict[str, An
         return None
     stored = json.loads(STORED_ORACLE.read_text(encoding="utf-8"))
     alike = (
-        stored["data_hash"] == run.data_hash[:16]
+        stored["scenes"] == json.loads((scenes / RECORD_NAME).read_text(encoding="utf-8"))
         and stored["tricks"] == list(run.tricks)
         and all(
             stored["protocol"][name] == run.protocol[name]
@@ -397,12 +400,15 @@ def run_demo(args: argparse.Namespace) -> None:
     """
     started = time.monotonic()
     scenes, out = args.data.resolve(), args.work_dir.resolve()
+    if (scenes / RECORD_NAME).is_file():
+        # Options that do not fit are said before anything is written.
+        plan(args)
     images = example_images(scenes)
     out.mkdir(parents=True, exist_ok=True)
     show_progress(out, images, [], "rendering the scenes")
     print(f"A first page, renewed every half minute: {out / 'report.html'}", flush=True)
     # A finished set is used as it is, so that --data may name one of another size.
-    if not (scenes / "scenes.json").is_file() or args.data == SCENES:
+    if not (scenes / RECORD_NAME).is_file() or args.data == SCENES:
         write_scenes(out_dir=scenes, seed=WORLD_SEED, progress=True)
     settings, runs = plan(args)
     check_folders(runs)
@@ -416,7 +422,7 @@ def run_demo(args: argparse.Namespace) -> None:
         execution,
         statistics,
         minutes=(time.monotonic() - started) / 60,
-        oracle=stored_oracle(runs[0], args.cfg_options),
+        oracle=stored_oracle(runs[0], scenes, args.cfg_options),
     )
     print(f"Report: {settings.out / 'report.html'}")
 

@@ -2,6 +2,7 @@ import importlib.util
 import json
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -80,6 +81,24 @@ def test_first_page_shows_the_scenes_that_are_written(demo, tmp_path):
     assert not np.array_equal(rendered[0][1], rendered[1][1])
     demo.show_progress(tmp_path, rendered, [], "rendering the scenes")
     assert "Not finished: rendering the scenes" in (tmp_path / "report.html").read_text()
+
+
+def test_stored_oracle_has_the_recipe_of_the_demo(demo, scenes_root, tmp_path, monkeypatch):
+    register_all_modules(init_default_scope=True)
+    monkeypatch.setenv("MMDRSL_SCENES", str(scenes_root))
+    args = demo.parse_args(["--data", str(scenes_root), "--work-dir", str(tmp_path)])
+    run = demo.plan(args)[1][0]
+    # These scenes are others.
+    assert demo.stored_oracle(run, scenes_root, {}) is None
+    scenes = json.loads(demo.STORED_ORACLE.read_text())["scenes"]
+    (tmp_path / "scenes.json").write_text(json.dumps(scenes))
+    stored = demo.stored_oracle(run, tmp_path, {})
+    assert stored["oracle"]["mIoU"] == pytest.approx(
+        sum(stored["oracle"]["IoU"].values()) / len(stored["oracle"]["IoU"]), abs=0.02
+    )
+    assert demo.stored_oracle(run, tmp_path, {"optim_wrapper.optimizer.lr": 1}) is None
+    for change in ({"tricks": ()}, {"protocol": {**run.protocol, "steps": 8}}):
+        assert demo.stored_oracle(replace(run, **change), tmp_path, {}) is None
 
 
 def test_gains_name_what_is_there_before_any_round(demo):
