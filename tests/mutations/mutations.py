@@ -232,7 +232,7 @@ MUTATIONS = (
     Mutation(
         "alignment not ramped",
         ALIGNMENT,
-        "self.weight * ramp(step.progress.adaptation_iteration, self.ramp_iterations)",
+        "self.weight * ramp(adaptation_iteration, self.ramp_iterations)",
         "self.weight",
         (STEP,),
     ),
@@ -344,8 +344,8 @@ MUTATIONS = (
     Mutation(
         "random stream moved by the look at the network",
         COMPLETED,
-        "with torch.random.fork_rng(devices=[]), torch.no_grad():",
-        "with torch.no_grad():",
+        "    with torch.random.fork_rng(devices=[]):\n        parts = ",
+        "    with torch.no_grad():\n        parts = ",
         (COMPLETION,),
     ),
     Mutation(
