@@ -29,7 +29,7 @@ def is_of(name: str, conditions: frozenset[str], split: str) -> bool:
 def _chosen(conditions: Sequence[str], split: str) -> frozenset[str]:
     """Check the arguments that both datasets share."""
     unknown = sorted(set(conditions) - set(CONDITIONS))
-    if unknown or not conditions or isinstance(conditions, str):
+    if unknown or not conditions:
         raise ValueError(f"conditions must be a list of {list(CONDITIONS)}, found {conditions!r}.")
     if split not in ("train", "val"):
         raise ValueError(f"split must be 'train' or 'val', found {split!r}.")

@@ -85,13 +85,13 @@ def test_comparison_on_the_scenes(scenes, tmp_path):
         for key in ("steps", "warmup_steps", "images_per_step", "crop", "initial_weights"):
             assert run.protocol[key] == protocol[key]
         assert run.training.cfg.default_hooks.checkpoint.interval == 100
-    # Modes are placed in the warm-up, on embeddings normalized as the rounds will be. Some methods have other images,
-    # one other weights of the second classifier.
+    # Modes are placed in the warm-up, on embeddings normalized as the rounds will be; with DRSL beside MIC that is in
+    # another way. Some methods have other images, one other weights of the second classifier, one a loss of its own.
     shared = runs["drsl"].warmup
     assert shared.training.cfg.model.bn_mode == "domain_specific"
     alone = {name for name, run in runs.items() if run.warmup is not shared}
     translated = {name for name, run in runs.items() if is_translated(run.training.cfg)}
-    assert alone == {"oracle", "seg_uncertainty"} | translated
+    assert alone == {"oracle", "seg_uncertainty", "daformer", "drsl_mic"} | translated
 
 
 def test_another_network_on_another_pair(scenes, tmp_path):

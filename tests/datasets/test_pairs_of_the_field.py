@@ -133,9 +133,11 @@ def test_conditions_and_splits_of_acdc(acdc):
     assert ids_of(labeled) == {"GOPR1_frame_fog_val_rgb_anon"}
     with pytest.raises(ValueError, match=r"none of the 6 images .* is of \['snow'\], train"):
         ACDCImagesDataset(data_root=acdc, conditions=["snow"])
-    for options in (dict(conditions=["dusk"]), dict(conditions=[]), dict(conditions="fog")):
+    for options in (dict(conditions=["dusk"]), dict(conditions=[])):
         with pytest.raises(ValueError, match="conditions must be a list of"):
             ACDCDataset(data_root=acdc, **options)
+    with pytest.raises(TypeError, match="conditions is 'fog', expected a list"):
+        ACDCDataset(data_root=acdc, conditions="fog")
     with pytest.raises(ValueError, match="split must be"):
         ACDCDataset(data_root=acdc, split="test")
 

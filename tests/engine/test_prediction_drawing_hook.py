@@ -13,14 +13,14 @@ from PIL import Image
 
 from mmdrsl.engine.hooks.prediction_drawing_hook import PredictionDrawingHook
 
-SIZE = (20, 30)
+STORED, SIZE = (20, 30), (30, 20)
 
 
 @pytest.mark.parametrize("draw", [True, False])
 def test_drawn_as_it_was_read(tmp_path, draw):
-    photograph = Image.fromarray(np.full((*SIZE, 3), (200, 100, 0), np.uint8))
+    photograph = Image.fromarray(np.full((*STORED, 3), (200, 100, 0), np.uint8))
     exif = photograph.getexif()
-    # Turned by a quarter in a viewer.
+    # Turned by a quarter in a viewer, and where it is read.
     exif[0x0112] = 6
     photograph.save(tmp_path / "a.jpg", exif=exif, quality=100)
     visualizer = SegLocalVisualizer.get_instance(

@@ -22,7 +22,7 @@ def example():
 def term_value(logits, labels, **options):
     step = SimpleNamespace(
         domains=dict(target=SimpleNamespace(labels=labels)),
-        segmentor=SimpleNamespace(decode_head=SimpleNamespace(ignore_index=IGNORED)),
+        ignore_index=IGNORED,
         full_size_logits=lambda domain: dict(target=logits)[domain],
     )
     return ModelRegularizationTerm(**options)(step)["loss_mrkld"]

@@ -56,7 +56,7 @@ def test_every_command_has_a_tool():
 
 def test_unknown_command_names_the_near_one(capsys):
     assert mmdrsl_cli.main(["trian"]) == 2
-    assert "Did you mean train?" in capsys.readouterr().err
+    assert "Did you mean train or rank?" in capsys.readouterr().err
 
 
 def test_unknown_config_names_the_near_one(capsys):

@@ -198,7 +198,7 @@ def test_a_step_in_half_precision_is_near_that_in_full(generator):
         assert all(value.isfinite().all() for value in state.values())
         assert len(state["image_buffers.target"]) == 2
     for key, value in results["full"].items():
-        assert results["half"][key] == pytest.approx(value, rel=0.05, abs=0.01), key
+        assert results["half"][key] == pytest.approx(value, rel=0.1, abs=0.01), key
     assert results["half"] != results["full"]
 
 

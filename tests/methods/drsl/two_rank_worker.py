@@ -57,7 +57,7 @@ class Step(nn.Module):
         logits = [classifier(target) for classifier in self.classifiers]
         step = SimpleNamespace(
             domains=dict(target=SimpleNamespace(labels=target_labels)),
-            segmentor=SimpleNamespace(decode_head=SimpleNamespace(ignore_index=255)),
+            ignore_index=255,
             full_size_logits=lambda domain, head=None: logits[0 if head is None else 1],
         )
         rectified = self.rectified(step)
