@@ -148,8 +148,9 @@ def render_report(report: Report) -> str:
             "Modes",
             f"DRSL describes every class by {report.num_modes} modes that both domains share. Each "
             "pixel is drawn in its predicted class's color, in the shade of the mode nearest to "
-            "its embedding (interpolated from the feature map). Alike things should have the same "
-            "shade in both looks.",
+            "its embedding (interpolated from the feature map). Each look is normalized by the "
+            "statistics under which it was trained. Alike things should have the same shade in both "
+            "looks.",
             _modes(report),
         ),
         page.section("legend", "Legend", "", _legend(report)),
