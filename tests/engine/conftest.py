@@ -35,6 +35,8 @@ def build(scenes_root, tmp_path, monkeypatch):
                 "train_dataloader.batch_size": 4,
                 "work_dir": str(work_dir),
                 "experiment_name": f"run_{len(runs)}_{abs(hash(str(work_dir)))}",
+                # MMEngine keeps one visualizer of a name, with the folder of the first run.
+                "visualizer.name": f"run_{len(runs)}_{abs(hash(str(work_dir)))}",
                 "log_level": "ERROR",
                 "resume": resume,
                 "val_cfg": None,
