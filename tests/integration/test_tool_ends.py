@@ -53,6 +53,8 @@ INTERRUPT = """
 import os, signal
 from {module} import {kind}
 proceed, calls = {kind}.{method}, []
+# A shell that starts the tests in the background lets them ignore Ctrl-C.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 def interrupt(*args, **kwargs):
     calls.append(0)
