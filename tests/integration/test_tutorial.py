@@ -3,6 +3,7 @@
 import os
 import re
 import shlex
+import sys
 
 import cv2
 from run_tools import ROOT, run_program, run_tool
@@ -27,7 +28,7 @@ def test_the_tutorial_ends_with_an_overlay_video(scenes_root, tmp_path):
             name = text.splitlines()[0].removeprefix("# ")
             (tmp_path / name).write_text(text)
             if kind == "python":
-                run_program(["env", "-C", tmp_path, "python", name], scenes_root)
+                run_program(["env", "-C", tmp_path, sys.executable, name], scenes_root)
             continue
         for line in text.splitlines():
             program, command, *arguments = shlex.split(line)
