@@ -19,6 +19,7 @@ from mmdrsl.methods.adaptation_term import AdaptationTerm
 from mmdrsl.models.adaptation_step import AdaptationStep, pixel_loss
 from mmdrsl.models.batch_norm import domain_pass
 from mmdrsl.models.class_mix import choose_classes, choose_classes_of_batch, paste
+from mmdrsl.models.feature_maps import decode
 from mmdrsl.models.label_maps import check_rows, without_border_rows
 from mmdrsl.models.strong_augmentation import strong_augmentation
 from mmdrsl.renamed import renamed_arguments
@@ -97,11 +98,12 @@ class ClassMixTerm(AdaptationTerm):
         pixel_weights = without_border_rows(confident.expand(mask.shape), self.ignored_rows)
         # Where running statistics are the target's, mixed images stay out of them.
         with domain_pass(step.segmentor, step.bn_mode, "source", step.domains):
-            loss = pixel_loss(
-                step.segmentor,
-                images,
-                mixed_labels,
-                weight=paste(mask, torch.ones_like(pixel_weights), pixel_weights),
-                loss=self.loss,
-            )
+            decoded = decode(step.segmentor, step.segmentor.extract_feat(images))
+        loss = pixel_loss(
+            step.segmentor,
+            decoded,
+            mixed_labels,
+            weight=paste(mask, torch.ones_like(pixel_weights), pixel_weights),
+            loss=self.loss,
+        )
         return {"loss_mix": self.weight * loss, "confident_share": confident}

@@ -17,6 +17,7 @@ from mmdrsl.methods.adaptation_term import AdaptationTerm
 from mmdrsl.models.adaptation_step import AdaptationStep, pixel_loss
 from mmdrsl.models.batch_norm import batch_statistics
 from mmdrsl.models.block_mask import block_mask
+from mmdrsl.models.feature_maps import decode
 from mmdrsl.models.label_maps import check_rows, without_border_rows
 from mmdrsl.models.strong_augmentation import strong_augmentation
 
@@ -82,5 +83,6 @@ class MaskedConsistencyTerm(AdaptationTerm):
         images = images * block_mask(images, block_size=self.block_size, ratio=self.ratio)
         step.show("masked image", images)
         with batch_statistics(step.segmentor):
-            loss = pixel_loss(step.segmentor, images, labels, weight=weight, loss=self.loss)
+            decoded = decode(step.segmentor, step.segmentor.extract_feat(images))
+        loss = pixel_loss(step.segmentor, decoded, labels, weight=weight, loss=self.loss)
         return {"loss_masked": self.weight * loss}

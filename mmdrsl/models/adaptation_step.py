@@ -81,36 +81,21 @@ class DomainBatch:
         return stack_labels(self.samples)
 
 
-def full_size_logits(segmentor: Any, inputs: Tensor) -> Tensor:
-    """Run a segmentor and bring its logits to the size of the images.
-
-    Args:
-        segmentor: The segmentor, in the mode in which it shall run.
-        inputs: Normalized images, shape (B, 3, H, W).
-
-    Returns:
-        Shape (B, C, H, W), float32.
-    """
-    logits = decode(segmentor, segmentor.extract_feat(inputs)).logits
-    return _resized(logits, inputs.shape[2:], segmentor)
-
-
 def pixel_loss(
-    segmentor: Any, inputs: Tensor, labels: Tensor, *, weight: Tensor, loss: Any
+    segmentor: Any, decoded: Decoded, labels: Tensor, *, weight: Tensor, loss: Callable[..., Tensor]
 ) -> Tensor:
-    """Run a segmentor on images and judge every pixel; a detail (HRDA) is judged, too.
+    """Judge every pixel of what a segmentor returned; a detail (HRDA) is judged, too.
 
     Args:
-        segmentor: The segmentor, in the mode in which it shall run.
-        inputs: Normalized images, shape (B, 3, H, W).
+        segmentor: The segmentor.
+        decoded: What its decode heads returned.
         labels: Shape (B, H, W).
-        weight: Weight per pixel, in [0, 1], shape (B, H, W).
-        loss: A `WeightedCrossEntropyLoss`.
+        weight: Weight per pixel, shape (B, H, W).
+        loss: A loss of logits and labels that takes ``weight`` and ``ignore_index``.
 
     Returns:
         A scalar.
     """
-    decoded = decode(segmentor, segmentor.extract_feat(inputs))
     head = decode_heads(segmentor)[-1]
 
     def values(part: Tensor, box: Box | None) -> dict[str, Tensor]:

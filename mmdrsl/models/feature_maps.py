@@ -117,6 +117,28 @@ def decode_heads(segmentor: Any) -> list[Any]:
     return list(heads) if isinstance(heads, nn.ModuleList) else [heads]
 
 
+def inner_head(head: Any) -> Any:
+    """The decode head that classifies: `DRSLHead` and `HRDAHead` wrap it, others are it.
+
+    Args:
+        head: Any MMSegmentation decode head, or one that is made around such a head.
+    """
+    return getattr(head, "decode_head", head)
+
+
+def own_losses(head: Any) -> list[Any]:
+    """Losses that a decode head carries itself.
+
+    Args:
+        head: As `inner_head`.
+
+    Returns:
+        The modules of its ``loss_decode``; none where it is made of heads that carry them, as K-Net's.
+    """
+    losses = getattr(inner_head(head), "loss_decode", [])
+    return list(losses) if isinstance(losses, list | nn.ModuleList) else [losses]
+
+
 def classifier_of(decode_head: nn.Module) -> tuple[nn.Module, nn.Module] | None:
     """Find what classifies in a decode head.
 
@@ -127,9 +149,7 @@ def classifier_of(decode_head: nn.Module) -> tuple[nn.Module, nn.Module] | None:
         The convolution ``conv_seg``, and what runs directly before it or itself: the dropout where there is one. None
         where the head has no such convolution.
     """
-    # `DRSLHead` and `HRDAHead` wrap the head that classifies.
-    decode_head = getattr(decode_head, "decode_head", decode_head)
-    for module in decode_head.modules():
+    for module in inner_head(decode_head).modules():
         classifier = getattr(module, "conv_seg", None)
         if classifier is not None:
             # BaseDecodeHead.cls_seg: dropout, where there is one, then conv_seg.

@@ -6,20 +6,24 @@ between the domains. The modes leave the labels alone and weigh the source's cro
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
 from mmengine.dist import all_reduce
+from mmseg.models.losses import CrossEntropyLoss
 from mmseg.models.utils import resize
 from mmseg.registry import MODELS
-from torch import Tensor, nn
+from torch import Tensor
 
 from mmdrsl.methods.adaptation_term import AdaptationTerm
 from mmdrsl.methods.drsl import functional
-from mmdrsl.models.adaptation_step import AdaptationStep
-from mmdrsl.models.feature_maps import decode_heads
+from mmdrsl.models.adaptation_step import AdaptationStep, pixel_loss
+from mmdrsl.models.feature_maps import decode_heads, inner_head, own_losses
 from mmdrsl.models.label_maps import resize_labels
+from mmdrsl.models.losses.segmentation_losses import WeightedCrossEntropyLoss
+
+_CROSS_ENTROPIES = (CrossEntropyLoss, WeightedCrossEntropyLoss)
 
 
 @MODELS.register_module()
@@ -30,7 +34,8 @@ class ModeWeightTerm(AdaptationTerm):
     `mode_weights`. Source pixels belong to modes by their labels, target pixels by the teacher's classes; both shares
     are averages over the steps, which checkpoints hold. A pixel between modes has the mean of their weights. The term
     is the difference of the weighted loss to the plain one, to be added to a `SegmentationTerm` of the source, so it
-    may be negative. The decode head's own losses take the weights, auxiliary heads' do not.
+    may be negative. It weighs the losses of the decode head that predicts, HRDA's detail included, and not those of
+    auxiliary heads or of earlier heads of a cascade.
 
     Args:
         weight: Factor of the difference, in [0, 1]; with 1 the sum of both terms is the weighted loss.
@@ -39,7 +44,8 @@ class ModeWeightTerm(AdaptationTerm):
         limit: Largest weight of a pixel, >= 1; the smallest is its inverse.
 
     Raises:
-        ValueError: An argument is outside its range.
+        ValueError: An argument is outside its range, or the decode head that predicts has another loss than cross
+            entropies of its own, or samples pixels.
     """
 
     needs_teacher = True
@@ -61,6 +67,27 @@ class ModeWeightTerm(AdaptationTerm):
         self.register_buffer("counts", torch.zeros(2, 0, 0))
         self._counts_of_step: Tensor | None = None
 
+    def begin_with(self, segmentor: Any, classes: Sequence[str] | None) -> None:
+        """Refuse a decode head whose loss is no weighted mean over all labeled pixels.
+
+        Args:
+            segmentor: The segmentor.
+            classes: Not read.
+
+        Raises:
+            ValueError: As the class says.
+        """
+        head = decode_heads(segmentor)[-1]
+        losses = own_losses(head)
+        sampler = getattr(inner_head(head), "sampler", None)
+        if sampler or not losses or not all(isinstance(loss, _CROSS_ENTROPIES) for loss in losses):
+            found = [type(each).__name__ for each in (*losses, *([sampler] if sampler else []))]
+            raise ValueError(
+                f"ModeWeightTerm weighs pixels in the cross entropy of {type(head).__name__}, found {found or 'none'}, "
+                "expected CrossEntropyLoss or WeightedCrossEntropyLoss in its own loss_decode, and no sampler: set "
+                "these, choose another decode head, or leave the term out."
+            )
+
     def forward(self, step: AdaptationStep) -> dict[str, Tensor]:
         """The difference of the losses, and the mean absolute logarithm of the weights, which is 0 where all are 1."""
         batch, head = step.domains["source"], step.head(self.head)
@@ -77,16 +104,13 @@ class ModeWeightTerm(AdaptationTerm):
         averages = self._averages(like=self._counts_of_step)
         weights = functional.mode_weights(averages[0], averages[1], limit=self.limit)
         excess = _weights_of_pixels(modes, labels, weights, batch.labels.shape[1:]) - 1
-        decode_head = decode_heads(step.segmentor)[-1]
-        losses = decode_head.loss_decode
-        difference = sum(
-            loss(
-                step.full_size_logits("source"),
-                batch.labels,
-                weight=excess,
-                ignore_index=decode_head.ignore_index,
-            )
-            for loss in (losses if isinstance(losses, nn.ModuleList) else [losses])
+        losses = own_losses(decode_heads(step.segmentor)[-1])
+        difference = pixel_loss(
+            step.segmentor,
+            batch.run(),
+            batch.labels,
+            weight=excess,
+            loss=lambda *pixels, **options: sum(loss(*pixels, **options) for loss in losses),
         )
         return {
             "loss_mode_weights": self.weight * difference,

@@ -124,11 +124,6 @@ class HRDAHead(BaseModule):
         """The classifier."""
         return self.decode_head.conv_seg
 
-    @property
-    def loss_decode(self) -> Any:
-        """The losses of the wrapped head."""
-        return self.decode_head.loss_decode
-
     def forward(self, inputs: FeatureMaps) -> Tensor:
         """Fused logits, shape (B, C, h, w); those of the detail are in ``inputs.detail`` afterwards.
 

@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 import torch.nn.functional as F
-from tiny_adaptor import BANDWIDTH, CLASSES, MODES, batch, build
+from tiny_adaptor import BANDWIDTH, CLASSES, MODES, batch, build, plain_config
 
 from mmdrsl.methods.drsl import functional
 
@@ -163,3 +163,46 @@ def test_no_gradient_reaches_the_modes_through_the_weights():
 def test_values_out_of_range(options):
     with pytest.raises(ValueError, match="found"):
         build(terms=dict(weights=dict(type="ModeWeightTerm", **options)))
+
+
+@pytest.mark.parametrize(
+    ("options", "found"),
+    [
+        (dict(loss_decode=dict(type="DiceLoss")), "DiceLoss"),
+        (dict(sampler=dict(type="OHEMPixelSampler")), "OHEMPixelSampler"),
+    ],
+)
+def test_heads_that_weights_would_not_weigh_are_refused(options, found):
+    segmentor = plain_config()
+    segmentor["decode_head"].update(options)
+    with pytest.raises(ValueError, match=f"FCNHead, found .*{found}"):
+        build(segmentor=segmentor, terms=TERMS)
+
+
+def wrapped_in_hrda(config):
+    return dict(config, type="HRDASegmentor", detail_size=(32, 32))
+
+
+def as_cascade(config):
+    first = config["decode_head"]
+    own = {name: first[name] for name in first if name not in ("num_convs", "concat_input")}
+    last = dict(own, type="OCRHead", ocr_channels=4)
+    return dict(config, type="CascadeEncoderDecoder", num_stages=2, decode_head=[first, last])
+
+
+@pytest.mark.parametrize(
+    ("change", "weighted"),
+    [(wrapped_in_hrda, "source."), (as_cascade, "source.decode_1.")],
+)
+def test_the_losses_of_the_head_that_predicts_are_weighted(monkeypatch, change, weighted):
+    monkeypatch.setattr(
+        functional, "mode_weights", lambda source, _, limit: torch.full_like(source, 3.0)
+    )
+    model = adaptor(segmentor=change(plain_config()))
+    model.progress.round = 1
+    values, _ = values_of(model, "source", "source", "target", "target")
+    plain = sum(
+        float(v.detach()) for n, v in values.items() if n.startswith(weighted) and "loss" in n
+    )
+    # No pixel of the source is ignored.
+    assert float(values["weights.loss_mode_weights"].detach()) == pytest.approx(2 * plain, rel=1e-5)
