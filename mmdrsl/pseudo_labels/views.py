@@ -15,7 +15,7 @@ from mmseg.models.segmentors.encoder_decoder import EncoderDecoder
 from mmseg.models.utils import resize
 from torch import Tensor, nn
 
-from mmdrsl.models.feature_maps import predict
+from mmdrsl.models.feature_maps import decode_heads, own_losses, predict
 from mmdrsl.models.losses.classifier_agreement import pool_probabilities
 
 
@@ -88,9 +88,8 @@ def class_weights_of(network: Any) -> Tensor:
     Raises:
         ValueError: Its losses have none.
     """
-    decode_head = getattr(network, "segmentor", network).decode_head
-    losses = decode_head.loss_decode
-    for loss in losses if isinstance(losses, nn.ModuleList) else [losses]:
+    decode_head = decode_heads(getattr(network, "segmentor", network))[-1]
+    for loss in own_losses(decode_head):
         weights = getattr(loss, "class_weight", None)
         if weights is not None:
             return torch.as_tensor(weights, dtype=torch.float32)

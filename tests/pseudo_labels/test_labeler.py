@@ -4,6 +4,7 @@ import errno
 import os
 import subprocess
 import sys
+from types import SimpleNamespace
 
 import cv2
 import numpy as np
@@ -15,6 +16,7 @@ from mmengine.dataset import pseudo_collate
 from mmseg.datasets import BaseSegDataset
 from mmseg.registry import MODELS
 from PIL import Image
+from torch import nn
 
 from mmdrsl import folder_lock
 from mmdrsl.datasets.label_spaces import LABEL_SPACES
@@ -23,7 +25,7 @@ from mmdrsl.pseudo_labels.artifact import PseudoLabelArtifact
 from mmdrsl.pseudo_labels.domain_scores import mean_entropy, soft_neighborhood_density
 from mmdrsl.pseudo_labels.labeler import PseudoLabeler, model_hash
 from mmdrsl.pseudo_labels.unfinished_round import UnfinishedRound
-from mmdrsl.pseudo_labels.views import JointHeads, Views
+from mmdrsl.pseudo_labels.views import JointHeads, Views, class_weights_of
 
 SPACE = "street10"
 CLASSES = LABEL_SPACES[SPACE].classes
@@ -416,6 +418,16 @@ def test_class_weights_are_undone_before_the_heads_are_pooled():
     main /= main.sum(dim=0, keepdim=True)
     pooled = (main * second).sqrt()
     torch.testing.assert_close(found, pooled / pooled.sum(dim=0, keepdim=True))
+
+
+def test_of_a_cascade_the_head_that_predicts_has_the_class_weights():
+    first, last = (build().decode_head for _ in range(2))
+    weighted(SimpleNamespace(decode_head=last), [2.0] * len(CLASSES))
+    cascade = SimpleNamespace(decode_head=nn.ModuleList([first, last]))
+    assert class_weights_of(cascade).tolist() == [2.0] * len(CLASSES)
+    # A head that is made of others, as K-Net's.
+    with pytest.raises(ValueError, match="Identity is trained without class weights"):
+        class_weights_of(SimpleNamespace(decode_head=nn.Identity()))
 
 
 def test_undone_class_weights_give_the_frequencies_of_the_labels():
