@@ -26,13 +26,14 @@ from .mmengine_private import (  # noqa: E402
     replace_checkpoint_reading,
     write_checkpoints_whole,
 )
+from .models.backbones.remote_weights import download  # noqa: E402
 from .renamed import register_old_types  # noqa: E402
 
 let_parts_be_left_out()
 complete_hooks(missing_guards)
 check_registered()
 register_old_types()
-replace_checkpoint_reading(read_file, load_into_run)
+replace_checkpoint_reading(read_file, load_into_run, download)
 write_checkpoints_whole(replacing)
 
 __version__ = "0.2.0"

@@ -8,13 +8,10 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlparse
 
-import torch
 from mmengine.config import utils as config_utils
 from mmengine.dataset import BaseDataset
 from mmengine.hooks import Hook
-from mmengine.logging import print_log
 from mmengine.model import ImgDataPreprocessor
 from mmengine.runner import IterBasedTrainLoop, Runner
 from mmengine.runner import checkpoint as checkpoint_module
@@ -138,7 +135,9 @@ def built_loop(runner: Runner, name: str) -> Any:
 
 
 def replace_checkpoint_reading(
-    read: Callable[[Any, Any], Any], load: Callable[..., dict[str, Any]]
+    read: Callable[[Any, Any], Any],
+    load: Callable[..., dict[str, Any]],
+    download: Callable[[str, str | None], Path],
 ) -> None:
     """Let MMEngine, and what stands on it, read files of ``torch.save`` and load checkpoints by other functions.
 
@@ -148,27 +147,14 @@ def replace_checkpoint_reading(
     Args:
         read: Reads a path or an open file onto a device.
         load: Takes the place of ``Runner.load_checkpoint``.
+        download: Gives the file of a URL; the second argument is the folder to keep it in, or None.
     """
 
     def read_file(file: Any, map_location: Any = None, weights_only: bool | None = None) -> Any:
         return read(file, map_location)
 
-    def read_url(
-        url: str,
-        model_dir: str | None = None,
-        map_location: Any = None,
-        progress: bool = True,
-        **_: Any,
-    ) -> Any:
-        path = (
-            Path(model_dir or Path(torch.hub.get_dir(), "checkpoints"))
-            / Path(urlparse(url).path).name
-        )
-        if not path.exists():
-            print_log(f"Downloading {url} to {path}.", "current")
-            path.parent.mkdir(parents=True, exist_ok=True)
-            torch.hub.download_url_to_file(url, str(path), progress=progress)
-        return read(path, map_location)
+    def read_url(url: str, model_dir: str | None = None, map_location: Any = None, **_: Any) -> Any:
+        return read(download(url, model_dir), map_location)
 
     checkpoint_module._safe_torch_load = read_file
     checkpoint_module.load_url = read_url

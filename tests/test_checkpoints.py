@@ -28,8 +28,8 @@ from mmengine.optim.scheduler import param_scheduler
 from mmengine.runner import Runner, load_checkpoint
 from torch import nn
 
-from mmdrsl import mmengine_private
 from mmdrsl.checkpoints import TRUST_VARIABLE, read_checkpoint, read_file, trust
+from mmdrsl.models.backbones import remote_weights
 
 
 class Line(BaseModel):
@@ -391,7 +391,7 @@ def test_what_is_downloaded_is_read_in_the_same_way(address, tmp_path, monkeypat
     touched = tmp_path / "touched"
     attack(tmp_path / "served" / "evil.pth", touched)
     said = []
-    monkeypatch.setattr(mmengine_private, "print_log", lambda text, *_: said.append(text))
+    monkeypatch.setattr(remote_weights, "print_log", lambda text, **_: said.append(text))
     assert same(weights, read_checkpoint(f"{address}/good.pth"))
     stored_at = tmp_path / "hub" / "checkpoints" / "good.pth"
     assert said == [f"Downloading {address}/good.pth to {stored_at}."]
@@ -400,3 +400,5 @@ def test_what_is_downloaded_is_read_in_the_same_way(address, tmp_path, monkeypat
         with pytest.raises(ValueError, match=r"evil\.pth is no checkpoint of tensors"):
             read(f"{address}/evil.pth")
     assert not touched.exists()
+    with pytest.raises(FileNotFoundError, match=r"none\.pth could not be downloaded"):
+        read_checkpoint(f"{address}/none.pth")

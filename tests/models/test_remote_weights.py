@@ -74,10 +74,9 @@ def test_weights_are_downloaded_once_and_said_before(server, log, by_pretrained)
         found = model.segmentor.backbone.state_dict()
         assert all(torch.equal(found[name], value) for name, value in backbone_weights().items())
     assert requests == ["/small.pth"]
-    said = [line for line in log if address in line]
-    assert "ResNet starts from" in said[0]
-    assert "downloading" in said[0]
-    assert "reading" in said[1]
+    first, second, third = (line for line in log if address in line)
+    assert first == third == f"ResNet starts from {address}/small.pth."
+    assert second.startswith(f"Downloading {address}/small.pth to ")
 
 
 def test_weights_that_do_not_fit_are_refused(server):

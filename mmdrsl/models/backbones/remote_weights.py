@@ -1,8 +1,9 @@
-"""Weights that a config names by a URL: said in the log, downloaded once, then a file like any other."""
+"""Weights that are named by a URL: said in the log, downloaded once, then a file like any other."""
 
 from __future__ import annotations
 
 import logging
+import sys
 from pathlib import Path
 from urllib.parse import unquote, urlparse
 
@@ -16,10 +17,11 @@ from mmengine.runner.checkpoint import (
     get_torchvision_models,
 )
 
-REMEDY = (
-    "give the file of the weights, or train from random weights with model.segmentor.pretrained=None and "
+RANDOM_WEIGHTS = (
+    "train from random weights with model.segmentor.pretrained=None and "
     "model.segmentor.backbone.init_cfg=None"
 )
+REMEDY = f"give the file of the weights, or {RANDOM_WEIGHTS}"
 
 
 def is_remote(checkpoint: str) -> bool:
@@ -61,7 +63,7 @@ def weight_url(checkpoint: str) -> str:
 def fetch_weights(checkpoint: str, *, wanted_by: str) -> Path:
     """Download weights, unless an earlier run did, and say so before.
 
-    They are kept where PyTorch keeps downloads, ``$TORCH_HOME/hub/checkpoints``. The first rank downloads.
+    The first rank downloads.
 
     Args:
         checkpoint: What `weight_url` takes.
@@ -78,21 +80,49 @@ def fetch_weights(checkpoint: str, *, wanted_by: str) -> Path:
     parts = urlparse(url)
     if parts.scheme == "file":
         return Path(unquote(parts.path))
-    file = Path(torch.hub.get_dir(), "checkpoints", Path(parts.path).name)
-    if get_dist_info()[0] == 0 and not file.is_file():
-        print_log(
-            f"{wanted_by} starts from {checkpoint}: downloading {url} to {file}.",
-            logger="current",
-            level=logging.WARNING,
-        )
+    print_log(f"{wanted_by} starts from {checkpoint}.", logger="current")
+    if get_dist_info()[0] == 0:
+        try:
+            download(url)
+        except FileNotFoundError as error:
+            raise FileNotFoundError(
+                f"{wanted_by} starts from {checkpoint}: {error} Or {RANDOM_WEIGHTS}."
+            ) from error
+    barrier()
+    return stored_file(url)
+
+
+def stored_file(url: str, folder: str | None = None) -> Path:
+    """Where a download is kept, whether or not it is there.
+
+    Args:
+        url: A URL of http or https.
+        folder: The folder; None is PyTorch's, ``$TORCH_HOME/hub/checkpoints``.
+    """
+    return Path(folder or Path(torch.hub.get_dir(), "checkpoints"), Path(urlparse(url).path).name)
+
+
+def download(url: str, folder: str | None = None) -> Path:
+    """Download a file, unless it is there, and say so before.
+
+    Args:
+        url: As `stored_file`.
+        folder: As `stored_file`.
+
+    Returns:
+        The file.
+
+    Raises:
+        FileNotFoundError: It cannot be downloaded.
+    """
+    file = stored_file(url, folder)
+    if not file.is_file():
+        print_log(f"Downloading {url} to {file}.", logger="current", level=logging.WARNING)
         file.parent.mkdir(parents=True, exist_ok=True)
         try:
-            torch.hub.download_url_to_file(url, str(file), progress=False)
+            torch.hub.download_url_to_file(url, str(file), progress=sys.stderr.isatty())
         except OSError as error:
             raise FileNotFoundError(
-                f"{wanted_by} starts from {checkpoint}, and {url} could not be downloaded ({error}): {REMEDY}."
+                f"{url} could not be downloaded ({error}): give the path of a file in its place."
             ) from error
-    else:
-        print_log(f"{wanted_by} starts from {checkpoint}: reading {file}.", logger="current")
-    barrier()
     return file
