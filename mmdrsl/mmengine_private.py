@@ -42,8 +42,6 @@ def let_parts_be_left_out() -> None:
     config that are None are left out, as MMEngine does with its own alone.
     """
     build = Runner.from_cfg.__func__
-    if hasattr(build, "__wrapped__"):
-        return
 
     @functools.wraps(build)
     def from_cfg(cls: type[Runner], cfg: Any) -> Runner:
@@ -96,8 +94,6 @@ def complete_hooks(missing: Callable[[Runner], list[Hook]]) -> None:
         missing: Builds what a run lacks.
     """
     register = Runner.register_hooks
-    if hasattr(register, "__wrapped__"):
-        return
 
     @functools.wraps(register)
     def register_hooks(self: Runner, *args: Any, **options: Any) -> None:
@@ -172,8 +168,6 @@ def write_checkpoints_whole(
         replacing: Gives a temporary name beside a file, which takes the file's place after the block.
     """
     save = runner_module.save_checkpoint
-    if hasattr(save, "__wrapped__"):
-        return
 
     @functools.wraps(save)
     def save_whole(checkpoint: dict[str, Any], filename: str, *args: Any, **options: Any) -> None:
