@@ -23,7 +23,7 @@ def test_on_a_cpu_it_is_bfloat16_without_a_scale(monkeypatch):
         launch.use_mixed_precision(ConfigDict(ONE, dtype="float16"))
 
 
-def test_a_step_in_bfloat16_differs_by_rounding_alone():
+def test_a_step_in_bfloat16_is_near_one_in_float32():
     found = {}
     for kind in ("OptimWrapper", "CPUAmpOptimWrapper"):
         # Other terms choose pixels by scores, where rounding decides.
