@@ -9,36 +9,20 @@ flip = [dict(type="RandomFlip", prob=0.5), dict(type="PackSegInputs")]
 full_size = dict(type="Resize", scale=(2048, 1024), keep_ratio=True)
 source_dataset = dict(
     pipeline=[
-        dict(type="LoadImage"),
-        dict(type="LoadLabels"),
+        *_base_.read_source,
         dict(type="Resize", scale=(2560, 1440), keep_ratio=True),
         dict(type="RandomCrop", crop_size=crop_size, cat_max_ratio=0.75),
         *flip,
     ]
 )
 random_crop = dict(type="RandomCrop", crop_size=crop_size)
-target_dataset = dict(
-    pipeline=[
-        dict(type="LoadImage"),
-        dict(type="LoadPseudoLabels"),
-        full_size,
-        random_crop,
-        *flip,
-    ]
-)
-oracle_dataset = dict(
-    pipeline=[dict(type="LoadImage"), dict(type="LoadLabels"), full_size, random_crop, *flip]
-)
+target_dataset = dict(pipeline=[*_base_.read_target, full_size, random_crop, *flip])
+oracle_dataset = dict(pipeline=[*_base_.read_source, full_size, random_crop, *flip])
 train_dataloader = dict(
     sampler=dict(rare_class_sampling=dict(min_crop_ratio=2.0)),
     dataset=dict(source=source_dataset, target=target_dataset),
 )
-test_pipeline = [
-    dict(type="LoadImage"),
-    full_size,
-    dict(type="LoadLabels"),
-    dict(type="PackSegInputs"),
-]
+test_pipeline = [_base_.test_pipeline[0], full_size, *_base_.test_pipeline[2:]]
 tta_pipeline = [
     dict(type="LoadImage"),
     dict(
@@ -59,11 +43,7 @@ tta_pipeline = [
 ]
 val_dataloader = dict(dataset=dict(pipeline=test_pipeline))
 test_dataloader = val_dataloader
-labeling_pipeline = [
-    dict(type="LoadImage"),
-    full_size,
-    dict(type="PackSegInputs", meta_keys=("img_path", "ori_shape", "img_shape", "sample_id")),
-]
+labeling_pipeline = [_base_.labeling_pipeline[0], full_size, *_base_.labeling_pipeline[2:]]
 pair_model = dict(
     crop_size=crop_size,
     segmentor=dict(test_cfg=dict(mode="slide", crop_size=crop_size, stride=(512, 512))),

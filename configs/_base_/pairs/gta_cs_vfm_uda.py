@@ -7,49 +7,28 @@ four devices.
 
 _base_ = "gta_cs_hrda.py"
 crop_size = (1120, 1120)
-flip = [dict(type="RandomFlip", prob=0.5), dict(type="PackSegInputs")]
 full_size = dict(type="Resize", scale=(2240, 1120), keep_ratio=True)
 source_dataset = dict(
     pipeline=[
-        dict(type="LoadImage"),
-        dict(type="LoadLabels"),
+        *_base_.read_source,
         dict(type="Resize", scale=(2800, 1575), keep_ratio=True),
         dict(type="RandomCrop", crop_size=crop_size, cat_max_ratio=0.75),
         dict(type="PhotoMetricDistortion"),
-        *flip,
+        *_base_.flip,
     ]
 )
 random_crop = dict(type="RandomCrop", crop_size=crop_size)
-target_dataset = dict(
-    pipeline=[
-        dict(type="LoadImage"),
-        dict(type="LoadPseudoLabels"),
-        full_size,
-        random_crop,
-        *flip,
-    ]
-)
-oracle_dataset = dict(
-    pipeline=[dict(type="LoadImage"), dict(type="LoadLabels"), full_size, random_crop, *flip]
-)
+target_dataset = dict(pipeline=[*_base_.read_target, full_size, random_crop, *_base_.flip])
+oracle_dataset = dict(pipeline=[*_base_.read_source, full_size, random_crop, *_base_.flip])
 train_dataloader = dict(
     # 3,000 pixels at 512 x 512 are as large a share of the scene as 14,355 at 1120 x 1120.
     sampler=dict(rare_class_sampling=dict(min_crop_ratio=2.4)),
     dataset=dict(source=source_dataset, target=target_dataset),
 )
-test_pipeline = [
-    dict(type="LoadImage"),
-    full_size,
-    dict(type="LoadLabels"),
-    dict(type="PackSegInputs"),
-]
+test_pipeline = [_base_.test_pipeline[0], full_size, *_base_.test_pipeline[2:]]
 val_dataloader = dict(dataset=dict(pipeline=test_pipeline))
 test_dataloader = val_dataloader
-labeling_pipeline = [
-    dict(type="LoadImage"),
-    full_size,
-    dict(type="PackSegInputs", meta_keys=("img_path", "ori_shape", "img_shape", "sample_id")),
-]
+labeling_pipeline = [_base_.labeling_pipeline[0], full_size, *_base_.labeling_pipeline[2:]]
 pair_model = dict(
     crop_size=crop_size,
     segmentor=dict(test_cfg=dict(mode="slide", crop_size=crop_size, stride=(560, 560))),
