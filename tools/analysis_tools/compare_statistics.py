@@ -34,6 +34,7 @@ from mmdrsl.engine.bn_statistics import (
 )
 from mmdrsl.engine.config_options import override
 from mmdrsl.engine.launch import add_trust_option, read_config, run_tool
+from mmdrsl.evaluation.label_free import agreement
 from mmdrsl.models.segmentors.uda_segmentor import UDASegmentor
 from mmdrsl.pseudo_labels.domain_scores import mean_entropy
 from mmdrsl.pseudo_labels.views import JointHeads
@@ -88,16 +89,15 @@ def consistency(model: UDASegmentor, images: Iterable[Tensor]) -> dict[str, floa
     for image in images:
         size = image.shape[2:]
         usual = logits(image, size)
-        classes = usual.argmax(dim=1)
         smaller = torch.nn.functional.interpolate(image, scale_factor=SCALE, mode="bilinear")
         row = {
-            "mirrored": classes[0] == logits(image.flip(3), size)[0].argmax(dim=0).flip(1),
-            "smaller": classes[0] == logits(smaller, size)[0].argmax(dim=0),
+            "mirrored": agreement(usual[0], logits(image.flip(3), size)[0].flip(2)),
+            "smaller": agreement(usual[0], logits(smaller, size)[0]),
+            "entropy": mean_entropy(usual[0].softmax(dim=0)),
         }
         if has_modes:
-            row = {"heads": classes[0] == classes[1], **row}
-        rows.append({name: float(value.float().mean()) for name, value in row.items()})
-        rows[-1]["entropy"] = mean_entropy(usual[0].softmax(dim=0))
+            row = {"heads": agreement(usual[0], usual[1]), **row}
+        rows.append(row)
     return {name: float(np.mean([row[name] for row in rows])) for name in rows[0]}
 
 
@@ -133,7 +133,7 @@ def main() -> None:
         parser.error(f"--target-weights must be in [0, 1], found {args.target_weights}")
     cfg = read_config(args.config)
     override(cfg, args.cfg_options)
-    if "target" not in cfg.train_dataloader.dataset:
+    if not (cfg.get("train_dataloader") or {}).get("dataset", {}).get("target"):
         parser.error(
             f"{args.config} has no train_dataloader.dataset.target: give a config of an adaptation"
         )

@@ -4,10 +4,10 @@ python tools/analysis_tools/rank_checkpoints.py CONFIG CHECKPOINT [CHECKPOINT ..
     [--miou VALUE ...] [--json FILE] [--cfg-options KEY=VALUE ...]
 
 The checkpoints are of one pair and one network; CONFIG names both, and the target images. Student or teacher is ranked,
-whichever the config evaluates. Where methods differ in more
-than weights, give CONFIG=CHECKPOINT for each instead of CHECKPOINT. The table is sorted by the mean rank over the
-scores; --miou, one value for each checkpoint in the same order, adds each score's rank correlation with it. The scores
-guide a choice and prove nothing: docs/self_training.md says how well they agreed with labels.
+whichever the config evaluates. Where methods differ in more than weights, give CONFIG=CHECKPOINT for each instead of
+CHECKPOINT. The table is sorted by the mean rank over the scores; --miou, one value for each checkpoint in the same
+order, adds each score's rank correlation with it. The scores guide a choice and prove nothing: docs/self_training.md
+says how well they agreed with labels.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ from mmdrsl.checkpoint_weights import weights_of
 from mmdrsl.checkpoints import read_checkpoint
 from mmdrsl.engine.bn_statistics import evenly_spaced, images_of
 from mmdrsl.engine.config_options import override
-from mmdrsl.engine.launch import MISTAKES, add_trust_option, describe, read_config
+from mmdrsl.engine.launch import add_trust_option, read_config, run_tool
 from mmdrsl.evaluation.label_free import SCORES, agreement, information, mean_ranks
 from mmdrsl.inference import load_network
 from mmdrsl.models.block_mask import block_mask
@@ -181,18 +181,13 @@ def rank(args: argparse.Namespace) -> str:
     return f"{table}\n{legend}"
 
 
-def main() -> int:
-    """Rank; return the exit status."""
+def main() -> None:
+    """Rank and print the table."""
     args = parse_args()
     # MMEngine says at every config that it found the data.
     logging.disable(logging.INFO)
-    try:
-        print(rank(args))
-    except MISTAKES as error:
-        print(f"rank_checkpoints: {describe(error)}", file=sys.stderr)
-        return 2
-    return 0
+    print(rank(args))
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    run_tool("rank_checkpoints", main)
