@@ -58,7 +58,8 @@ from mmdrsl.visualization import (
 from mmdrsl.visualization.progress_page import render_progress
 
 PAIR = "scenes2scenes"
-METHODS = ("source_only", "self_training", "drsl")
+# In the order in which they begin after the warm-up: the longest first, so that two cores end together.
+METHODS = ("drsl", "source_only", "self_training")
 # An averaged network labels and predicts, for all three alike.
 TRICKS = ("mean_teacher",)
 WORLD_SEED = 0
@@ -162,27 +163,42 @@ def train(
         TrainingError: A process failed.
         StoppedError: The demo was stopped.
     """
-    processes = Processes(environment={**os.environ, "OMP_NUM_THREADS": "1"}, folder=Path.cwd())
+    workers = 2 if len(os.sched_getaffinity(0)) >= 2 else 1
+    # All trainings wait for the warm-up, so it has the cores of both.
+    whole, single = (
+        Processes(environment={**os.environ, "OMP_NUM_THREADS": str(threads)}, folder=Path.cwd())
+        for threads in (workers, 1)
+    )
     for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: processes.stop())
+        signal.signal(number, lambda *_: (whole.stop(), single.stop()))
     statistics, statistics_run = with_target_statistics(settings, runs)
-    execution, second = (
+    first, execution, second = (
         Execution(
             processes=processes,
             evaluation=each,
-            threads=1,
+            threads=threads,
             say=lambda line: print(line, flush=True),
         )
-        for each in (settings.evaluation, statistics)
+        for processes, each, threads in (
+            (whole, settings.evaluation, workers),
+            (single, settings.evaluation, 1),
+            (single, statistics, 1),
+        )
     )
-    jobs = execution.jobs(runs)
+    ordered = sorted(runs, key=lambda run: METHODS.index(run.method))
+    jobs = execution.jobs(ordered)
+    warmups = {job.after for job in jobs}
+    jobs = [
+        shared if job.name in warmups else job
+        for shared, job in zip(first.jobs(ordered), jobs, strict=True)
+    ]
     if not second.result_file(statistics_run).is_file():
-        first = str(statistics_run.training.folder)
+        source_only = str(statistics_run.training.folder)
         jobs.append(
             Job(
                 name=STATISTICS,
                 action=partial(second.train_and_evaluate, statistics_run),
-                after=first if any(job.name == first for job in jobs) else None,
+                after=source_only if any(job.name == source_only for job in jobs) else None,
             )
         )
     said = time.monotonic()
@@ -195,9 +211,8 @@ def train(
             print(line, flush=True)
             show(line)
 
-    workers = 2 if len(os.sched_getaffinity(0)) >= 2 else 1
     failures = run_jobs(jobs, workers=workers, tick=tick)
-    if processes.stopped:
+    if single.stopped:
         raise StoppedError
     for error in failures.values():
         raise error

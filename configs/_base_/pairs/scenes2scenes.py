@@ -74,6 +74,7 @@ pair_model = dict(
     label_space=label_space,
     crop_size=crop_size,
     class_weight=class_weight,
+    memory_format="channels_last",
     # The looks differ and the content does not: each domain has statistics of its own, prediction the target's.
     bn_mode="domain_specific",
 )
