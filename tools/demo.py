@@ -169,8 +169,13 @@ def train(
         Processes(environment={**os.environ, "OMP_NUM_THREADS": str(threads)}, folder=Path.cwd())
         for threads in (workers, 1)
     )
+
+    def stop(*_: Any) -> None:
+        for processes in (whole, single):
+            processes.stop()
+
     for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: (whole.stop(), single.stop()))
+        signal.signal(number, stop)
     statistics, statistics_run = with_target_statistics(settings, runs)
     first, execution, second = (
         Execution(
