@@ -152,6 +152,7 @@ class AdaptationStep:
     pictures: dict[str, Tensor] | None = None
     _outputs: dict[str, dict[str, Any]] = field(default_factory=dict)
     _teacher_outputs: tuple[Tensor, FeatureMaps] | None = None
+    _teacher_best: tuple[Tensor, Tensor] | None = None
 
     @property
     def ignore_index(self) -> int:
@@ -332,6 +333,19 @@ class AdaptationStep:
             return batch_statistics(module, like=student)
         return nullcontext()
 
+    def teacher_best(self) -> tuple[Tensor, Tensor]:
+        """The most probable class of every target pixel by the teacher; computed once per step.
+
+        Returns:
+            Probabilities (B, H, W) in [0, 1], float32, and classes (B, H, W), int64.
+
+        Raises:
+            ValueError: As `teacher_probabilities`.
+        """
+        if self._teacher_best is None:
+            self._teacher_best = self.teacher_probabilities().max(dim=1)
+        return self._teacher_best
+
     def teacher_labels(self, threshold: float) -> tuple[Tensor, Tensor]:
         """What the teacher says of the target images, and how often it is sure.
 
@@ -344,7 +358,7 @@ class AdaptationStep:
         Raises:
             ValueError: As `teacher_probabilities`.
         """
-        confidence, classes = self.teacher_probabilities().max(dim=1)
+        confidence, classes = self.teacher_best()
         self.show("teacher's label", classes)
         self.show("teacher's confidence", confidence)
         return classes, (confidence > threshold).float().mean()

@@ -95,9 +95,7 @@ class ModeWeightTerm(AdaptationTerm):
         labels = resize_labels(batch.labels, embeddings.shape[2:])
         modes, source_counts = _modes_of_pixels(embeddings, labels, head)
         embeddings = step.teacher_head_output(self.head)
-        classes = resize_labels(
-            step.teacher_probabilities().argmax(dim=1), tuple(embeddings.shape[2:])
-        )
+        classes = resize_labels(step.teacher_best()[1], tuple(embeddings.shape[2:]))
         _, target_counts = _modes_of_pixels(embeddings, classes, step.teacher_head(self.head))
         self._counts_of_step = torch.stack([source_counts, target_counts])
 
