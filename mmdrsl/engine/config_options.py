@@ -57,6 +57,7 @@ _KEYS = {
         *("lr_mult", "decay_mult", "custom_keys", "norm_decay_mult", "bias_lr_mult"),
         *("bias_decay_mult", "dwconv_decay_mult", "dcn_offset_lr_mult", "flat_decay_mult"),
         *("bypass_duplicate", "num_layers", "layer_decay_rate", "decay_rate", "decay_type"),
+        "layer_decay",
     },
     "custom_keys": {"lr_mult", "decay_mult", "betas"},
     # Those that the Runner has by itself, to be switched off by None.

@@ -47,6 +47,7 @@ def overridden(cfg, **options):
         ("default_hooks.self_training.labeler.policy.lowest_threshold", 0.1),
         ("model.segmentor.test_cfg.stride", (8, 8)),
         ("optim_wrapper.paramwise_cfg.custom_keys.anything.lr_mult", 0.5),
+        ("optim_wrapper.paramwise_cfg.layer_decay", 0.9),
         # The Runner's own hook, switched off.
         ("default_hooks.runtime_info", None),
     ],
