@@ -113,9 +113,3 @@ def fingerprint(parts: Sequence[str]) -> str:
         64 hexadecimal digits.
     """
     return hashlib.sha256(json.dumps(list(parts)).encode()).hexdigest()
-
-
-def format_duration(seconds: float) -> str:
-    """Minutes and seconds, such as ``3 min 05 s``."""
-    minutes, rest = divmod(round(seconds), 60)
-    return f"{minutes} min {rest:02d} s" if minutes else f"{rest} s"
