@@ -31,6 +31,8 @@ class Pair:
         weights: File name in the folder ``weights`` of the data by network.
         rare_class_pixels: Pixels of a class from which on an image is drawn for it by rare class sampling.
         checkpoint_interval: Steps between two checkpoints.
+        capture_step: Largest difference of frame numbers within a capture run of the source; None where its images are
+            independent.
     """
 
     name: str
@@ -42,6 +44,7 @@ class Pair:
     weights: dict[str, str] = field(default_factory=dict)
     rare_class_pixels: int
     checkpoint_interval: int
+    capture_step: int | None = None
 
 
 def pair_names(configs: Path) -> list[str]:

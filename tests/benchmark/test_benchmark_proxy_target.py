@@ -8,11 +8,17 @@ from benchmark_data import CARLA_IDS, write_benchmark, write_images, write_list
 from PIL import Image
 
 from mmdrsl.benchmark.evaluation_set import read_evaluation_set
-from mmdrsl.benchmark.proxy_target import write_benchmark_proxy_target
+from mmdrsl.benchmark.plan import CONFIGS
+from mmdrsl.benchmark.proxy_target import write_benchmark_proxy_target as write_proxy_target
+from mmdrsl.engine.launch import read_config
 
 # Four runs: frame numbers within one differ by less than sixty.
 RUNS = [["000001", "000002", "000050"], ["000200", "000201"], ["000300"], ["000900", "000901"]]
 HELD_OUT = ["002000", "002001"]
+
+
+def write_benchmark_proxy_target(pair="carla2camvid", **options):
+    return write_proxy_target(pair=read_config(CONFIGS / f"_base_/pairs/{pair}.py"), **options)
 
 
 @pytest.fixture
@@ -81,7 +87,7 @@ def test_the_part_shown_has_the_least_sky_and_road(data, tmp_path):
     label[20:44, 72:] = 1
     Image.fromarray(label).save(data / "carla/labels/002000.png")
     out = write_benchmark_proxy_target(data=data, out_dir=tmp_path / "out", shown=0.5)
-    shown = read(out / "camvid/labels/B_002000.png")
+    shown = read(out / "camvid/labels/b_002000.png")
     assert (shown == 1).mean() == pytest.approx(24 * 24 / (32 * 48), abs=0.02)
     assert set(np.unique(shown)) == {0, 1, 3}
 
@@ -101,8 +107,32 @@ def test_what_is_wrong_is_said(data, tmp_path):
     with pytest.raises(FileExistsError, match="take a new folder"):
         write_benchmark_proxy_target(data=data, out_dir=data)
     write_list(data / "carla", "train", ["frame", *HELD_OUT])
-    with pytest.raises(ValueError, match="'frame'; expected frame numbers"):
+    with pytest.raises(ValueError, match="'frame'; expected names that end in a frame number"):
         write_benchmark_proxy_target(data=data, out_dir=tmp_path / "b")
     (data / "carla/heldout.txt").unlink()
     with pytest.raises(FileNotFoundError, match=r"heldout\.txt"):
         write_benchmark_proxy_target(data=data, out_dir=tmp_path / "c")
+
+
+def test_independent_images_of_another_pair(tmp_path):
+    data = tmp_path / "data"
+    numbers = [f"block_{number}" for number in range(1000, 1012)]
+    write_images(data / "streets", numbers, range(11), seed=3, suffix=".jpg")
+    write_list(data / "streets", "train_minus_heldout", numbers[2:])
+    write_list(data / "streets", "heldout", numbers[:2])
+    write_images(data / "cityscapes", ["bonn_0001"], range(19), seed=4, suffix=".jpg")
+    write_list(data / "cityscapes", "train", ["bonn_0001"])
+    for name in ("streets/classes.json", "cityscapes/classes.json", "common_classes.json"):
+        (data / name).write_text("{}")
+    out = write_benchmark_proxy_target("streets2cs", data=data, out_dir=tmp_path / "out", shown=1.0)
+    source = names(out / "streets/train_minus_heldout.txt")
+    target = names(out / "cityscapes/train.txt")
+    assert len(target) == 4
+    assert sorted(source + [name.split("_", 1)[1] for name in target]) == numbers[2:]
+    assert names(out / "cityscapes/val.txt") == ["b_block_1000", "a_block_1001"]
+    # Cityscapes' first train id that reads as each of the eleven classes.
+    train_id = np.full(256, 255)
+    train_id[:11] = [0, 1, 2, 3, 5, 6, 8, 10, 11, 13, 17]
+    for name in target:
+        raw = read(data / f"streets/labels/{name.split('_', 1)[1]}.png")
+        np.testing.assert_array_equal(read(out / f"cityscapes/labels/{name}.png"), train_id[raw])

@@ -94,6 +94,8 @@ benchmark = dict(
     folders=("carla", "camvid"),
     lists=("carla/classes.json", "carla/train.txt", "camvid/classes.json", "camvid/train.txt"),
     evaluation="camvid",
+    # Frames of one capture run follow each other by no more.
+    capture_step=60,
     # DAFormer's share of a crop would be 560: carla/train has that of signs in two images, of persons in eight.
     rare_class_pixels=100,
     checkpoint_interval=100,
