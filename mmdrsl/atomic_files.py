@@ -54,12 +54,12 @@ def replacing(path: Path) -> Iterator[Path]:
     try:
         yield temporary
         os.replace(temporary, path)
-    except (OSError, RuntimeError) as error:
-        if not is_disk_full(error):
-            raise
-        raise DiskFullError(path) from error
-    finally:
+    # An interruption, too, leaves nothing behind.
+    except BaseException as error:
         temporary.unlink(missing_ok=True)
+        if isinstance(error, OSError | RuntimeError) and is_disk_full(error):
+            raise DiskFullError(path) from error
+        raise
 
 
 def is_disk_full(error: BaseException) -> bool:

@@ -28,6 +28,12 @@ _ENDINGS = {"color": ".png", "overlay": ".jpg", "confidence": ".png", "labels": 
 _VIDEO = ".mp4"
 _OPACITY = 0.5
 _PNG = (cv2.IMWRITE_PNG_COMPRESSION, 1)
+# Areas of one color become no smaller by a filter, which takes most of the time; OpenCV 4.11 has no choice.
+_FLAT_PNG = (
+    (*_PNG, cv2.IMWRITE_PNG_FILTER, cv2.IMWRITE_PNG_FILTER_NONE)
+    if hasattr(cv2, "IMWRITE_PNG_FILTER")
+    else _PNG
+)
 _JPEG = (cv2.IMWRITE_JPEG_QUALITY, 95)
 
 
@@ -142,9 +148,8 @@ class OutputFolder:
         path = self._record_path(item)
         path.unlink(missing_ok=True)
         yield
-        path.parent.mkdir(parents=True, exist_ok=True)
         # As the file was when the run began: what changes while it is predicted is noticed by the next run.
-        write_atomically(path, json.dumps(self._records[item.name]))
+        _write(path, json.dumps(self._records[item.name]).encode())
 
     def _read_record(self, item: Input) -> dict[str, Any] | None:
         """Of which file the outputs are; None where nothing readable says so."""
@@ -188,7 +193,7 @@ class OutputFolder:
         """
         colors = color_bgr(prediction.labels, self.palette)
         contents = {
-            "color": _encoded(".png", colors, _PNG),
+            "color": _encoded(".png", colors, _FLAT_PNG),
             "overlay": _encoded(".jpg", overlay(prediction.image, colors), _JPEG),
             "labels": _indexed_png(prediction.labels, self.palette),
         }
@@ -196,10 +201,7 @@ class OutputFolder:
             contents["confidence"] = _encoded(".png", prediction.confidence, _PNG)
         with self.recording(prediction.key):
             for kind in self.kinds:
-                path = self.path(prediction.key, kind)
-                path.parent.mkdir(parents=True, exist_ok=True)
-                with replacing(path) as temporary:
-                    temporary.write_bytes(contents[kind])
+                _write(self.path(prediction.key, kind), contents[kind])
         return prediction
 
 
@@ -218,6 +220,17 @@ def _read_settings(marker: Path, expected: dict) -> dict:
     if not isinstance(found, dict) or (expected and expected.keys().isdisjoint(found)):
         raise ValueError(f"{marker} is not of a prediction: choose another folder for --out.")
     return found
+
+
+def _write(path: Path, content: bytes) -> None:
+    """Write a file whole; make its folder where there is none, which nearly always there is."""
+    try:
+        with replacing(path) as temporary:
+            temporary.write_bytes(content)
+    except FileNotFoundError:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with replacing(path) as temporary:
+            temporary.write_bytes(content)
 
 
 def _encoded(ending: str, picture: np.ndarray, options: Sequence[int]) -> bytes:

@@ -27,6 +27,13 @@ def make_input(root, name, content="image"):
     return Input(str(Path(name).with_suffix("")), path)
 
 
+def output_of(folder, labels):
+    """Write an image with these labels in place of the last one."""
+    item = Input(NAMES[1], Path("unused"))
+    folder.write_image(Prediction(item, np.zeros((*labels.shape, 3), np.uint8), labels, None))
+    return item
+
+
 @pytest.fixture
 def images(tmp_path):
     return [make_input(tmp_path / "images", f"{name}.png") for name in NAMES]
@@ -44,6 +51,15 @@ def output(images, tmp_path):
 def test_labels_are_read_as_they_were_written(output, images):
     np.testing.assert_array_equal(output.read_labels(images[0]), prediction(None).labels)
     assert not [path for path in output.root.rglob("*") if ".tmp" in path.name]
+
+
+def test_colors_of_areas_take_little_space(output):
+    labels = np.repeat(np.repeat(np.arange(32, dtype=np.uint8).reshape(4, 8) % 3, 32, 0), 32, 1)
+    item = output_of(output, labels)
+    path = output.path(item, "color")
+    drawn = cv2.imread(str(path))
+    np.testing.assert_array_equal(drawn[..., ::-1], np.array(PALETTE, np.uint8)[labels])
+    assert path.stat().st_size < drawn.size / 20
 
 
 def test_complete_is_what_has_all_outputs(output, images):
