@@ -96,6 +96,10 @@ def warmup_config(cfg: Config) -> Config | None:
     if not warmup.model.get("heads"):
         warmup.model.pop("heads_shape_warmup", None)
     warmup.train_dataloader.dataset.pop("target", None)
+    # Where a schedule does not say when it ends, MMEngine takes the end of the training, which is that of the run.
+    schedules = warmup.get("param_scheduler") or []
+    for schedule in [schedules] if isinstance(schedules, dict) else schedules:
+        schedule.setdefault("end", cfg.train_cfg.max_iters)
     warmup.train_cfg.max_iters = steps
     return warmup
 

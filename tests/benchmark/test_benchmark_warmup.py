@@ -5,12 +5,15 @@ import copy
 import pytest
 import torch
 from mmengine.config import Config
+from mmengine.hooks import Hook
+from mmengine.model import BaseModel
+from mmengine.runner import Runner
 from mmseg.registry import MODELS
 from training_steps import labeled_batch
 
 import mmdrsl
 from mmdrsl.benchmark.methods import built_in_methods, is_translated
-from mmdrsl.benchmark.pairs import DEFAULT_PAIR
+from mmdrsl.benchmark.pairs import DEFAULT_PAIR, pair_names
 from mmdrsl.benchmark.plan import CONFIGS
 from mmdrsl.benchmark.warmup import joined_warmup, warmup_config
 from mmdrsl.engine.adaptation_hook import AdaptationHook
@@ -87,9 +90,69 @@ def test_shared_warm_up_is_the_methods_own(usual, method):
     assert all(torch.equal(value, values[1][key]) for key, value in values[0].items())
     assert any(value.requires_grad for value in values[0].values())
     assert warmup.train_cfg.max_iters == 600
-    for key in ("optim_wrapper", "param_scheduler", "randomness"):
+    for key in ("optim_wrapper", "randomness"):
         assert warmup[key] == cfg[key]
     assert warmup.train_dataloader.dataset.source == cfg.train_dataloader.dataset.source
+
+
+class OneWeight(BaseModel):
+    """The least that a schedule can act on."""
+
+    def __init__(self):
+        super().__init__()
+        self.layer = torch.nn.Linear(1, 1)
+
+    def forward(self, inputs, mode="loss"):
+        return dict(loss=self.layer(inputs).mean())
+
+
+class Rates(Hook):
+    """Learning rate at each step."""
+
+    def __init__(self):
+        self.rates = {}
+
+    def before_train_iter(self, runner, batch_idx, data_batch=None):
+        (self.rates[runner.iter],) = runner.optim_wrapper.get_lr()["lr"]
+
+
+def rates_of(cfg, work_dir, **options):
+    rates = Rates()
+    runner = Runner(
+        model=OneWeight(),
+        work_dir=str(work_dir),
+        train_dataloader=dict(
+            dataset=[dict(inputs=torch.ones(1))] * 4,
+            sampler=dict(type="InfiniteSampler"),
+            batch_size=1,
+            collate_fn=dict(type="default_collate"),
+        ),
+        optim_wrapper=dict(optimizer=dict(type="SGD", lr=0.1)),
+        param_scheduler=cfg.param_scheduler,
+        train_cfg=dict(type="IterBasedTrainLoop", max_iters=cfg.train_cfg.max_iters),
+        default_hooks=dict(checkpoint=dict(type="CheckpointHook", by_epoch=False, interval=10**6)),
+        custom_hooks=[rates],
+        log_level="ERROR",
+        default_scope="mmseg",
+        experiment_name=f"{work_dir.parent.name}_{work_dir.name}",
+        **options,
+    )
+    runner.train()
+    return rates.rates
+
+
+@pytest.mark.parametrize("pair", ["carla2camvid", "scenes2scenes", "streets2cs"])
+def test_rates_after_a_warm_up_are_those_of_a_whole_run(pair, tmp_path):
+    assert pair in pair_names(CONFIGS)
+    cfg = read_config(CONFIGS / f"source_only/deeplabv3plus_{pair}.py")
+    warmup = warmup_config(cfg)
+    whole = rates_of(cfg, tmp_path / "whole")
+    begun = rates_of(warmup, tmp_path / "warmup")
+    checkpoint = tmp_path / f"warmup/iter_{warmup.train_cfg.max_iters}.pth"
+    goes_on = rates_of(cfg, tmp_path / "run", load_from=str(checkpoint), resume=True)
+    assert len(begun) + len(goes_on) == len(whole) == cfg.train_cfg.max_iters
+    assert {**begun, **goes_on} == whole
+    assert len(set(goes_on.values())) > len(goes_on) // 2
 
 
 def test_without_a_state_a_term_on_the_target_is_not_in_the_warm_up(plan):
