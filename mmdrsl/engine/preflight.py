@@ -19,7 +19,12 @@ from mmdrsl.datasets.unlabeled import WHOLE_IMAGE_PIPELINE
 from mmdrsl.engine.adaptation_hook import AdaptationHook
 from mmdrsl.engine.batch_mixtures import BatchMixture, batch_mixtures, draw_batch
 from mmdrsl.engine.model_access import unwrapped
-from mmdrsl.engine.run_checks import check_loop, check_participation, check_writable
+from mmdrsl.engine.run_checks import (
+    check_loop,
+    check_participation,
+    check_schedules,
+    check_writable,
+)
 from mmdrsl.models.adaptation_step import AdaptationProgress
 
 # Goes into checkpoints: the mixtures that were tried.
@@ -71,6 +76,7 @@ def run_preflight(runner: Runner) -> None:
     mixtures = batch_mixtures(runner)
     check_participation(runner, mixtures)
     check_writable(runner)
+    check_schedules(runner)
     _check_names(runner)
     tried = [list(mixture.kind) for mixture in mixtures]
     known = runner.message_hub.get_info(TRIED_KEY, [])

@@ -64,6 +64,27 @@ def check_writable(runner: Runner) -> None:
             ) from error
 
 
+def check_schedules(runner: Runner) -> None:
+    """Say where a resumed schedule ends elsewhere than the config's: MMEngine goes on with that of the checkpoint.
+
+    Args:
+        runner: A runner that trains, whose checkpoint is loaded.
+    """
+    entries, schedules = runner.cfg.get("param_scheduler") or [], runner.param_schedulers
+    entries = [entries] if isinstance(entries, dict) else entries
+    if not isinstance(schedules, list) or len(schedules) != len(entries):
+        return
+    for entry, schedule in zip(entries, schedules, strict=True):
+        wanted = runner.max_epochs if entry.get("by_epoch", True) else runner.max_iters
+        wanted = entry.get("end", wanted)
+        if schedule.end != wanted and not entry.get("convert_to_iter_based"):
+            runner.logger.warning(
+                f"The {entry['type']} of the checkpoint ends at {schedule.end}, that of the config at {wanted}: from "
+                f"{schedule.end} on its rate stays as it is. Resume with the length with which the run began, or "
+                "begin anew from its weights (load_from without resume)."
+            )
+
+
 def check_participation(runner: Runner, mixtures: Sequence[BatchMixture]) -> None:
     """Name parts of a config that never take part in the training.
 

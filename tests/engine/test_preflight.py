@@ -242,3 +242,23 @@ def test_compositions_are_those_of_the_sampler(share, batch_size):
         found.setdefault(sum(sample.domain == "target" for sample in batch), number)
     assert compositions(share, batch_size, 1200) == found
     assert compositions(share, batch_size, 1) == {min(found, key=found.get): 0}
+
+
+def test_a_schedule_that_a_checkpoint_ends_earlier_is_said(train, tmp_path):
+    options = {
+        "param_scheduler": [dict(type="PolyLR", power=1.0, by_epoch=False)],
+        "default_hooks.checkpoint.interval": 1,
+        "log_level": "WARNING",
+    }
+
+    def length(steps):
+        shares = [0.5] * (steps // 2)
+        return {"train_cfg.max_iters": steps, HOOK + "rounds": rounds(*shares, iterations=2)}
+
+    said = "The PolyLR of the checkpoint ends at 3, that of the config at {}"
+    train(tmp_path / "run", **options, **length(3))
+    assert said.format(3) not in log_of(tmp_path / "run")
+    runner = train(tmp_path / "run", **options, **length(5), resume=True)
+    assert said.format(5) in log_of(tmp_path / "run")
+    # It is so: the rate of the third step, the smallest, is that of the fifth.
+    assert runner.optim_wrapper.get_lr()["lr"][-1] == pytest.approx(0, abs=1e-12)
