@@ -112,7 +112,7 @@ def grid(cells: Sequence[str], columns: int) -> str:
     Returns:
         HTML.
     """
-    style = f"grid-template-columns: repeat({columns}, minmax(150px, 1fr))"
+    style = f"grid-template-columns: repeat({columns}, minmax(120px, 1fr))"
     return f'<div class="scroll"><div class="grid" style="{style}">{"".join(cells)}</div></div>'
 
 

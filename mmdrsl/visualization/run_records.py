@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from math import isfinite
 from pathlib import Path
 from typing import Any
@@ -119,6 +119,30 @@ def losses(run_dir: str | Path, starts: Mapping[str, int]) -> dict[str, dict[int
     Returns:
         Value by step for ``loss``, the total, and for every term's losses; steps that were done again count once.
     """
+    return _curves(
+        run_dir,
+        starts,
+        lambda name: name == "loss" or name.rpartition(".")[2].startswith("loss_"),
+    )
+
+
+def learning_rates(run_dir: str | Path, starts: Mapping[str, int]) -> dict[int, float]:
+    """The learning rate of a run, that of parameters without a factor of their own.
+
+    Args:
+        run_dir: Work folder of the run.
+        starts: Steps that were done when a process began, by the name of its log folder, oldest first.
+
+    Returns:
+        Value by step.
+    """
+    return _curves(run_dir, starts, lambda name: name == "base_lr").get("base_lr", {})
+
+
+def _curves(
+    run_dir: str | Path, starts: Mapping[str, int], wanted: Callable[[str], bool]
+) -> dict[str, dict[int, float]]:
+    """Finite values by step of all scalars whose names are wanted."""
     curves: dict[str, dict[int, float]] = {}
     records: dict[str, list[dict[str, Any]]] = {}
     for start, record in _scalars(Path(run_dir)):
@@ -129,8 +153,7 @@ def losses(run_dir: str | Path, starts: Mapping[str, int]) -> dict[str, dict[int
                 del values[step]
         for record in records.get(start, ()):
             for name, value in record.items():
-                is_loss = name == "loss" or name.rpartition(".")[2].startswith("loss_")
-                if is_loss and isinstance(value, int | float) and isfinite(value):
+                if wanted(name) and isinstance(value, int | float) and isfinite(value):
                     curves.setdefault(name, {})[record["step"]] = value
     return {name: values for name, values in curves.items() if values}
 

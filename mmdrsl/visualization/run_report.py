@@ -15,6 +15,7 @@ from mmdrsl.visualization.run_records import (
     coverage_per_round,
     evaluations,
     kept_share_per_round,
+    learning_rates,
     losses,
     scores_per_round,
 )
@@ -27,6 +28,7 @@ GROUPS = ("batch", "target", "validation")
 # Snapshots and evaluations that are shown, the first and the latest ones.
 _SHOWN = 5
 _IOU = "IoU."
+_WARMUP = "warm-up"
 _COLORS = ("#94a3b8", "#60a5fa", "#2563eb", "#f59e0b", "#ea580c", "#7c3aed", "#0d9488", "#be185d")
 
 
@@ -117,17 +119,18 @@ def render_run_report(work_dir: Path) -> str:
             f"{work_dir / FOLDER} has no {RECORD}: expected the work folder of a run that had a RunReportHook."
         )
     found = evaluations(work_dir, [start.timestamp for start in record.starts])
-    curves = losses(work_dir, {start.timestamp: start.first_step for start in record.starts})
+    starts = {start.timestamp: start.first_step for start in record.starts}
+    curves, rates = losses(work_dir, starts), learning_rates(work_dir, starts)
     snapshots = {group: read_snapshots(work_dir / FOLDER, group) for group in GROUPS}
     sections = [
         page.section("run", "What was run", "", _facts(record)),
         page.section("unknown", "What is not known", "", _unknown(record, work_dir, found, curves)),
         page.section(
             "losses",
-            "Losses",
-            "Mean of the last steps before each line of the log; the total is what is optimized. Dashed: a round "
-            "begins, where terms are added.",
-            _losses(record, curves),
+            "Losses and learning rate",
+            "Losses are means of the last steps before each line of the log; the total is what is optimized. Dashed: a "
+            "round begins, where terms are added.",
+            _losses(record, curves, rates),
         ),
         page.section("rounds", "Over the run", "", _rounds(record, work_dir, found)),
         page.section(
@@ -187,7 +190,8 @@ def phase_at(record: RunRecord, step: int) -> str:
     if len(record.phases) < 2:
         return ""
     if step in ends:
-        return f"end of the {ends[step][0]}" if ends[step][1] == 0 else f"end of {ends[step][0]}"
+        name = ends[step][0]
+        return f"end of the {name}" if name == _WARMUP else f"end of {name}"
     name = [name for name, begin in record.phases if begin < max(step, 1)][-1]
     return f"end of {name}" if step == record.max_steps else f"in {name}"
 
@@ -267,15 +271,21 @@ def _unknown(
     return "<ul>" + "".join(f"<li>{escape(line)}</li>" for line in lines) + "</ul>"
 
 
-def _losses(record: RunRecord, curves: Mapping[str, Mapping[int, float]]) -> str:
+def _losses(
+    record: RunRecord, curves: Mapping[str, Mapping[int, float]], rates: Mapping[int, float]
+) -> str:
     if not curves:
         return ""
     colors = {name: _COLORS[index % len(_COLORS)] for index, name in enumerate(curves)}
     colors["loss"] = "#111827"
     named = {("total" if name == "loss" else name): values for name, values in curves.items()}
     colors["total"] = colors["loss"]
-    figure = step_chart({"loss": named}, colors, marks=_marks(record), markers=False)
-    return page.chart(figure, "Curves of the losses")
+    panels: dict[str, Mapping[str, Mapping[int, float]]] = {"loss": named}
+    if rates:
+        panels["learning rate"] = {"rate": rates}
+        colors["rate"] = "#0d9488"
+    figure = step_chart(panels, colors, marks=_marks(record), markers=False)
+    return page.chart(figure, "Curves of the losses and of the learning rate")
 
 
 def _marks(record: RunRecord) -> list[int]:

@@ -12,6 +12,8 @@ from mmengine.config import Config
 from short_runs import CONFIG, ROOT, assert_equal, weights
 
 from mmdrsl.visualization.colors import color_labels
+from mmdrsl.visualization.run_records import learning_rates
+from mmdrsl.visualization.run_report import RunRecord, phase_at
 
 REPORT = {"default_hooks.report": dict(type="RunReportHook")}
 
@@ -85,6 +87,16 @@ def test_page_of_a_run_says_what_its_records_say(train, settings, tmp_path):
     assert not list(tmp_path.rglob(".*.tmp"))
 
 
+def test_phases_of_a_run_without_a_warm_up():
+    phases = [("round 1", 0), ("round 2", 140)]
+    record = RunRecord(
+        title="run", starts=(), facts=(), phases=phases, max_steps=440, finished_steps=440
+    )
+    assert phase_at(record, 140) == "end of round 1"
+    assert phase_at(record, 200) == "in round 2"
+    assert phase_at(record, 440) == "end of round 2"
+
+
 def test_weights_are_those_of_a_run_without_it(train, settings, tmp_path):
     reported = train(tmp_path / "with", **settings, **REPORT)
     plain = train(tmp_path / "without", **settings)
@@ -102,6 +114,11 @@ def test_resumed_run_goes_on_with_the_page(train, tmp_path):
     assert_equal(weights(resumed), weights(whole))
     page = page_of(resumed)
     assert "resumed at step 3" in page
+    first, second = sorted(path.parent.name for path in (tmp_path / "run").glob("*/vis_data"))
+    rates = learning_rates(tmp_path / "run", {first: 0, second: 3})
+    # AdamW's 2e-3 from a twentieth on, in 99 steps.
+    expected = [2e-3 * (0.05 + 0.95 * step / 99) for step in range(4)]
+    assert rates == {step: pytest.approx(rate) for step, rate in enumerate(expected, 1)}
     assert "How good the model is: there are no validation labels" in page
     assert "Step 1, end of the warm-up" in page
     assert "Step 4, end of round 2" in page
