@@ -15,10 +15,9 @@ import torch
 from mmengine.dataset import Compose, pseudo_collate
 from mmengine.runner import Runner, turn_on_activation_checkpointing
 
-from mmdrsl.datasets.unlabeled import WHOLE_IMAGE_PIPELINE
 from mmdrsl.engine.adaptation_hook import AdaptationHook
 from mmdrsl.engine.batch_mixtures import BatchMixture, batch_mixtures, draw_batch
-from mmdrsl.engine.model_access import unwrapped
+from mmdrsl.engine.model_access import labeling_pipeline, unwrapped
 from mmdrsl.engine.run_checks import (
     check_loop,
     check_participation,
@@ -202,7 +201,7 @@ def _try_prediction(runner: Runner, model: Any) -> None:
     loop: Any = runner.val_loop
     if loop is None:
         dataset = copy.copy(_images_to_predict(runner))
-        dataset.pipeline = Compose(WHOLE_IMAGE_PIPELINE)
+        dataset.pipeline = Compose(labeling_pipeline(runner))
         with torch.no_grad():
             model.test_step(pseudo_collate([dataset[0]]))
         return

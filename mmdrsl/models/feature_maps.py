@@ -203,20 +203,31 @@ def with_decoder_map(decode_head: nn.Module, features: Any) -> Iterator[FeatureM
     """
     maps = FeatureMaps(features)
 
-    def keep(_: nn.Module, inputs: tuple[Tensor, ...]) -> None:
+    read: list[Tensor] = []
+
+    def note(_: nn.Module, inputs: tuple[Tensor, ...]) -> None:
+        # `ANNHead` drops out earlier maps by the same module.
+        read[:] = inputs[:1]
+
+    def keep(_: nn.Module, __: tuple[Tensor, ...]) -> None:
         # `HRDAHead` classifies the whole images first, then windows of them.
         if maps.decoder is None:
-            maps.decoder = inputs[0]
+            maps.decoder = read[0]
 
     found = classifier_of(decode_head)
     if found is None:
         yield maps
         return
-    handle = found[1].register_forward_pre_hook(keep)
+    classifier, before = found
+    handles = [
+        before.register_forward_pre_hook(note),
+        classifier.register_forward_pre_hook(keep),
+    ]
     try:
         yield maps
     finally:
-        handle.remove()
+        for handle in handles:
+            handle.remove()
 
 
 def _run_head(head: nn.Module, *inputs: Any) -> tuple[Any, int | None]:

@@ -10,6 +10,7 @@ from mmengine.config import Config
 from short_runs import CONFIG, ROOT, assert_equal, weights
 
 from mmdrsl.datasets.samplers.two_domain_sampler import TwoDomainSampler
+from mmdrsl.engine import preflight
 from mmdrsl.engine.batch_mixtures import compositions
 from mmdrsl.engine.preflight import PreflightError, trial
 from mmdrsl.pseudo_labels.artifact import PseudoLabelArtifact
@@ -262,3 +263,21 @@ def test_a_schedule_that_a_checkpoint_ends_earlier_is_said(train, tmp_path):
     assert said.format(5) in log_of(tmp_path / "run")
     # It is so: the rate of the third step, the smallest, is that of the fifth.
     assert runner.optim_wrapper.get_lr()["lr"][-1] == pytest.approx(0, abs=1e-12)
+
+
+def test_images_are_predicted_as_they_will_be_for_labels(train, tmp_path, monkeypatch):
+    pipeline = [
+        dict(type="LoadImage"),
+        dict(type="Resize", scale=(96, 48)),
+        dict(type="PackSegInputs", meta_keys=("img_path", "ori_shape", "img_shape", "sample_id")),
+    ]
+    sizes = []
+    original = preflight.pseudo_collate
+
+    def noted(samples):
+        sizes.extend(sample["inputs"].shape[1:] for sample in samples)
+        return original(samples)
+
+    monkeypatch.setattr(preflight, "pseudo_collate", noted)
+    train(tmp_path / "run", **{"default_hooks.self_training.pipeline": pipeline})
+    assert sizes == [(48, 96)]

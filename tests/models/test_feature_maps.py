@@ -4,7 +4,13 @@ import pytest
 import torch
 from mmseg.registry import MODELS
 
-from mmdrsl.models.feature_maps import FeatureMaps, choose_map, decode, feature_maps
+from mmdrsl.models.feature_maps import (
+    FeatureMaps,
+    choose_map,
+    decode,
+    feature_maps,
+    with_decoder_map,
+)
 from mmdrsl.pseudo_labels.views import JointHeads
 
 CLASSES, CHANNELS = 5, 12
@@ -151,3 +157,23 @@ def test_drsl_head_embeds_what_its_classifier_reads():
     losses["loss_mode_metric"].backward()
     assert head.decode_head.convs[0].conv.weight.grad.abs().sum() > 0
     assert head.decode_head.conv_seg.weight.grad is None
+
+
+def test_decoder_map_of_a_head_that_drops_out_earlier_maps_too():
+    head = MODELS.build(
+        dict(
+            type="ANNHead",
+            in_channels=[8, 16],
+            in_index=[0, 1],
+            project_channels=4,
+            channels=6,
+            num_classes=3,
+            dropout_ratio=0.1,
+            align_corners=False,
+        )
+    ).eval()
+    features = (torch.randn(2, 8, 16, 16), torch.randn(2, 16, 16, 16))
+    with with_decoder_map(head, features) as maps:
+        scores = head(features)
+    assert maps.decoder.shape[1] == 6
+    assert torch.equal(head.conv_seg(maps.decoder), scores)

@@ -441,3 +441,26 @@ def test_when_heads_reach_the_backbone(shaping, round_number):
     reaches = any(p.grad is not None for p in model.segmentor.backbone.parameters())
     assert reaches is (shaping or round_number > 0)
     assert model.heads["mmdl"].representatives.grad.abs().sum() > 0
+
+
+def test_channels_last_leaves_a_head_contiguous_that_views_its_maps():
+    head = dict(
+        type="DMHead",
+        filter_sizes=(1, 3),
+        fusion=False,
+        in_channels=32,
+        in_index=3,
+        channels=8,
+        num_classes=CLASSES,
+        norm_cfg=dict(type="BN"),
+        align_corners=False,
+    )
+    segmentor = dict(plain_config(), decode_head=head)
+    terms = dict(source=TERMS["source"])
+    metas = [dict(ori_shape=(SIZE, SIZE), img_shape=(SIZE, SIZE))] * 2
+    found = []
+    for memory_format in ("contiguous", "channels_last"):
+        model = build(segmentor=segmentor, terms=terms, memory_format=memory_format).eval()
+        with torch.no_grad():
+            found.append(model.segmentor.encode_decode(torch.ones(2, 3, SIZE, SIZE), metas))
+    torch.testing.assert_close(found[0], found[1], rtol=1e-4, atol=1e-5)

@@ -16,9 +16,9 @@ from mmengine.runner import Runner
 from mmseg.registry import HOOKS
 
 from mmdrsl.atomic_files import write_atomically
-from mmdrsl.datasets.unlabeled import WHOLE_IMAGE_PIPELINE, UnlabelledDataset
+from mmdrsl.datasets.unlabeled import UnlabelledDataset
 from mmdrsl.engine.adaptation_hook import AdaptationHook
-from mmdrsl.engine.model_access import unwrapped
+from mmdrsl.engine.model_access import labeling_pipeline, unwrapped
 from mmdrsl.mmengine_private import has_training_loop
 from mmdrsl.versions import environment
 
@@ -150,7 +150,7 @@ class RunReportHook(AdaptationHook):
                     target,
                     model,
                     palette=record.palette,
-                    pipeline=_labeling_pipeline(runner),
+                    pipeline=labeling_pipeline(runner),
                     labels=self._labels_folder(runner),
                 )
                 self._show(runner, "target", rows, runner.iter)
@@ -232,12 +232,6 @@ class RunReportHook(AdaptationHook):
 
 def _phases(runner: Runner) -> tuple:
     return getattr(unwrapped(runner), "phases", ())
-
-
-def _labeling_pipeline(runner: Runner) -> Any:
-    """How target images are loaded where they are labeled; whole at their own size where nothing labels them."""
-    pipelines = (getattr(hook, "pipeline", None) for hook in runner.hooks)
-    return next((found for found in pipelines if found), WHOLE_IMAGE_PIPELINE)
 
 
 def describe_run(runner: Runner, starts: list) -> RunRecord:

@@ -38,6 +38,8 @@ MEMORY_FORMATS = {
     "contiguous": torch.contiguous_format,
     "channels_last": torch.channels_last,
 }
+# Of MMSegmentation's decode heads; they view their maps in another shape, which other layouts do not allow.
+_CONTIGUOUS_PARTS = ("DCM",)
 
 
 def _build_aside(cfg: dict) -> nn.Module:
@@ -207,6 +209,12 @@ class UDASegmentor(BaseSegmentor):
             return (inputs[0].contiguous(memory_format=memory_format), *inputs[1:])
 
         self.segmentor.backbone.register_forward_pre_hook(lay_out)
+        for part in self.segmentor.modules():
+            if type(part).__name__ in _CONTIGUOUS_PARTS:
+                part.to(memory_format=torch.contiguous_format)
+                part.register_forward_pre_hook(
+                    lambda _, inputs: (inputs[0].contiguous(), *inputs[1:])
+                )
 
     def init_weights(self) -> None:
         """Initialize the weights; refuse a backbone's weights that do not fit, where MMEngine would only warn.
