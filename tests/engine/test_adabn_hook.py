@@ -8,6 +8,7 @@ from mmengine.config import Config
 from short_runs import CONFIG, ROOT, assert_equal, weights
 
 from mmdrsl.checkpoints import read_checkpoint
+from mmdrsl.engine.hooks import AdaBNHook
 
 
 def statistics(work_dir, iteration, *, teacher=False):
@@ -16,7 +17,7 @@ def statistics(work_dir, iteration, *, teacher=False):
     return {name: value for name, value in own.items() if "running_" in name}
 
 
-# Runs of which the statistics after the warm-up of one step are looked at.
+# Runs of which the student's statistics after the warm-up of one step are looked at.
 SHORT = {
     "train_cfg.max_iters": 2,
     "default_hooks.self_training.rounds": [dict(iterations=1, portion=0.5, target_share=0.5)],
@@ -52,7 +53,11 @@ def test_rounds_under_frozen_statistics_of_the_target(train, tmp_path):
 
 
 def test_target_statistics_mixed_into_running_ones(train, tmp_path):
-    options = {"model.bn_mode": "joint", "default_hooks.checkpoint.interval": 1}
+    options = {
+        "model.bn_mode": "joint",
+        "default_hooks.checkpoint.interval": 1,
+        "default_hooks.teacher.evaluate": False,
+    }
     half = {
         "default_hooks.adabn.target_weight": 0.5,
     }
@@ -84,7 +89,11 @@ def test_statistics_of_images_as_they_are_labeled(train, tmp_path):
         dict(type="Resize", scale=(64, 32), keep_ratio=True),
         dict(type="PackSegInputs", meta_keys=("img_path", "ori_shape", "img_shape")),
     ]
-    options = {"default_hooks.checkpoint.interval": 1, **SHORT}
+    options = {
+        "default_hooks.checkpoint.interval": 1,
+        "default_hooks.teacher.evaluate": False,
+        **SHORT,
+    }
     train(tmp_path / "whole", **options)
     train(tmp_path / "small", **options, **{"default_hooks.adabn.pipeline": pipeline})
     whole, small = (statistics(tmp_path / name, 1) for name in ("whole", "small"))
@@ -100,6 +109,7 @@ def test_no_statistics_are_taken_before_evaluations_begin(train, tmp_path):
         "default_hooks.self_training.online": True,
         "train_cfg.val_interval": 1,
         "train_cfg.val_begin": 3,
+        "default_hooks.teacher.evaluate": False,
     }
     share = {
         "default_hooks.adabn.target_weight": 0.5,
@@ -176,3 +186,28 @@ def test_a_single_target_image_is_refused_before_the_first_step(train, tmp_path)
     with pytest.raises(ValueError, match="the target has 1 image: statistics"):
         train(tmp_path / "run", **options)
     assert not list((tmp_path / "run").glob("*.pth"))
+
+
+@pytest.mark.parametrize(
+    ("change", "student_at_the_round"),
+    [
+        ({}, False),
+        ({"default_hooks.self_training.label_with": "student"}, True),
+        ({"default_hooks.teacher.evaluate": False}, True),
+        ({"model.bn_mode": "frozen"}, True),
+    ],
+)
+def test_a_student_that_nobody_reads_waits_for_the_end(
+    train, tmp_path, monkeypatch, change, student_at_the_round
+):
+    taken = []
+
+    def take(hook, runner, model, networks):
+        of_teacher = networks is model.teacher.module
+        taken.append((runner.iter + 1, "teacher" if of_teacher else "student"))
+
+    monkeypatch.setattr(AdaBNHook, "_take", take)
+    train(tmp_path / "run", **change)
+    rounds = [*([(1, "student")] if student_at_the_round else []), (1, "teacher")]
+    assert [entry for entry in taken if entry[0] == 1] == rounds
+    assert [entry for entry in taken if entry[0] == 4] == [(4, "student"), (4, "teacher")]

@@ -32,9 +32,10 @@ class AdaBNHook(AdaptationHook):
     """Takes running statistics from target images, wholly or in part, for student and teacher.
 
     On target images alone this is AdaBN (Li et al. 2016). It acts before a model labels, before it is evaluated and at
-    the end of the run. Where batches are normalized by their own statistics, that changes what the model predicts and
-    what a checkpoint of that step holds, not how the weights learn. With ``model.bn_mode="frozen"`` each round
-    labels, trains and predicts under the statistics of its beginning, and an evaluation inside a round leaves them.
+    the end of the run; on a student whose teacher does both, at the end alone. Where batches are normalized by their
+    own statistics, that changes what the model predicts and what a checkpoint of that step holds, not how the weights
+    learn. With ``model.bn_mode="frozen"`` each round labels, trains and predicts under the statistics of its beginning,
+    and an evaluation inside a round leaves them.
 
     Args:
         target_weight: Weight of the target in the statistics, in (0, 1]. Below 1, the rest is what the layers hold at
@@ -153,13 +154,23 @@ class AdaBNHook(AdaptationHook):
                 for name, buffer in model.named_buffers()
                 if name.rpartition(".")[2] in ("running_mean", "running_var")
             }
-        self._take(runner, model, model.networks())
-        if model.teacher is not None and model.teacher.steps > 0:
+        has_teacher = model.teacher is not None and model.teacher.steps > 0
+        ends = finished == runner.train_loop.max_iters
+        if not has_teacher or ends or self._student_is_read(runner):
+            self._take(runner, model, model.networks())
+        if has_teacher:
             # A teacher is always in evaluation mode; this one call lets its layers take statistics.
             model.teacher.module.train()
             self._take(runner, model, model.teacher.module)
             model.teacher.eval()
         runner.message_hub.update_info(_CALIBRATED, finished)
+
+    @staticmethod
+    def _student_is_read(runner: Runner) -> bool:
+        """Whether the student labels, is evaluated, or trains under its running statistics."""
+        model = unwrapped(runner)
+        labels = any(getattr(hook, "label_with", None) == "student" for hook in runner.hooks)
+        return labels or not model.predict_with_teacher or model.bn_mode == "frozen"
 
     def _take(self, runner: Runner, model: UDASegmentor, networks: nn.ModuleDict) -> None:
         whole = target_batches(
