@@ -85,10 +85,7 @@ def _section(rows: list[Row]) -> list[str]:
         "",
         *main_table(rows),
         "",
-        f"Difference to {titles_of(rows).get(REFERENCE, REFERENCE)}, seed by seed:",
-        "",
-        *difference_table(rows),
-        "",
+        *_differences(rows, ", seed by seed"),
         "IoU per class:",
         "",
         *class_table(rows),
@@ -264,16 +261,17 @@ def _tables(rows: Sequence[Row], *, least_methods: int = 1) -> list[str]:
             continue
         tricks = f", tricks: {', '.join(own[0]['tricks'])}" if own[0]["tricks"] else ""
         lines += [f"On {own[0]['evaluation']['set']}{tricks}:", "", *main_table(own), ""]
-        differences = difference_table(own)
-        if len(differences) > len(_head([])):
-            lines += [
-                f"Difference to {titles_of(own).get(REFERENCE, REFERENCE)}:",
-                "",
-                *differences,
-                "",
-            ]
+        lines += _differences(own)
         lines += ["IoU per class:", "", *class_table(own), ""]
     return lines[:-1] if lines else main_table([])
+
+
+def _differences(rows: Sequence[Row], how: str = "") -> list[str]:
+    """The table of differences with its title; nothing where there is none to show."""
+    table = difference_table(rows)
+    if len(table) <= len(_head([])):
+        return []
+    return [f"Difference to {titles_of(rows).get(REFERENCE, REFERENCE)}{how}:", "", *table, ""]
 
 
 def _by_title(rows: Sequence[Row]) -> dict[str, list[Row]]:
