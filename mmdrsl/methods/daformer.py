@@ -16,6 +16,7 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 from mmengine.logging import MMLogger
+from mmengine.model import PretrainedInit
 from mmseg.registry import MODELS
 from torch import Tensor, nn
 
@@ -149,7 +150,7 @@ class FeatureDistanceTerm(AdaptationTerm):
     def _warn_of_random_weights(self, backbone: Any) -> None:
         given = getattr(backbone, "init_cfg", None) or []
         given = given if isinstance(given, list) else [given]
-        if not any(each.get("type") == "Pretrained" for each in given):
+        if not any(each.get("type") in ("Pretrained", PretrainedInit) for each in given):
             MMLogger.get_current_instance().warning(
                 "FeatureDistanceTerm keeps features near those of a backbone without init_cfg of type Pretrained: "
                 "random ones. Give weights, or set the term's weight to 0."

@@ -46,14 +46,14 @@ def shown_classes(dataset: BaseDataset, *, num_labels: int = NUM_LABELS) -> list
 
     Args:
         dataset: The labeled dataset.
-        num_labels: Labels to look at, evenly spaced over the dataset.
+        num_labels: Labels to look at, at most, evenly spaced over the dataset.
 
     Returns:
         The names, in the order of the classes.
     """
     names = list(dataset.metainfo["classes"])
     total: Any = 0
-    step = max(1, len(dataset) // num_labels)
+    step = -(-len(dataset) // num_labels)
     for index in range(0, len(dataset), step):
         total = total + count_label(dataset.get_data_info(index), len(names)).pixels[: len(names)]
     return [name for name, pixels in zip(names, total, strict=True) if pixels > 0]
