@@ -2,7 +2,8 @@
 
 python tools/train.py configs/drsl_mic/deeplabv3plus_streets2cs.py
 
-Not run here yet.
+Measured with seed 0 on one core in bfloat16 (docs/streets2cs.md): mean of Zurich and Frankfurt 36.2 (36.3,
+36.1). 19 minutes after a shared warm-up of 32, beside other work.
 """
 
 _base_ = [
