@@ -2,7 +2,8 @@
 
 python tools/train.py configs/self_training/deeplabv3plus_streets2cs.py
 
-Not run here yet.
+Measured with seed 0 on one core in bfloat16 (docs/streets2cs.md): mean of Zurich and Frankfurt 29.9 (29.6,
+30.3). 27 minutes after a shared warm-up of 32, beside other work.
 """
 
 _base_ = [
