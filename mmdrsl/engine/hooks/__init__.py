@@ -5,7 +5,7 @@ from .after_step_hook import AfterStepHook
 from .atomic_checkpoint_hook import AtomicCheckpointHook
 from .class_names_hook import ClassNamesHook
 from .finite_values_hook import FiniteValuesHook
-from .gradient_share_hook import GradientShareHook
+from .gradient_norm_hook import GradientNormHook
 from .mean_teacher_hook import MeanTeacherHook
 from .prediction_drawing_hook import PredictionDrawingHook
 from .preflight_hook import PreflightHook
@@ -23,7 +23,7 @@ __all__ = [
     "AtomicCheckpointHook",
     "ClassNamesHook",
     "FiniteValuesHook",
-    "GradientShareHook",
+    "GradientNormHook",
     "MeanTeacherHook",
     "PredictionDrawingHook",
     "PreflightHook",

@@ -17,13 +17,13 @@ from mmdrsl.models.segmentors.uda_segmentor import UDASegmentor
 
 
 @HOOKS.register_module()
-class GradientShareHook(AdaptationHook):
+class GradientNormHook(AdaptationHook):
     """Measures the gradient of every term by itself, on the batch of every n-th step, before the step is made.
 
     Logged as ``gradient_norm/<term>``: Euclidean norm of the gradient of the term's weighted losses with respect to all
-    trained weights of the segmentor's backbone and neck, which all heads share. A term whose norm is a hundredth of the
-    cross entropy's cannot matter, whatever its loss does. Weights, statistics and random draws of the training stay as
-    they are. This project's own.
+    trained weights of the segmentor's backbone and neck, which all heads share. Beside the cross entropy's norm it says
+    how much a term has to say there. Weights, statistics and random draws of the training stay as they are. This
+    project's own.
 
     Args:
         interval: Steps between two measurements, >= 1. Each costs a forward pass, and a backward pass for every term.
@@ -40,7 +40,7 @@ class GradientShareHook(AdaptationHook):
 
     def __init__(self, *, interval: int = 50) -> None:
         if interval < 1:
-            raise ValueError(f"GradientShareHook.interval must be >= 1, found {interval}.")
+            raise ValueError(f"GradientNormHook.interval must be >= 1, found {interval}.")
         self.interval = interval
 
     def before_train(self, runner: Runner) -> None:
@@ -52,7 +52,7 @@ class GradientShareHook(AdaptationHook):
         model = unwrapped(runner)
         if not isinstance(model, UDASegmentor):
             raise TypeError(
-                "GradientShareHook compares the terms of a UDASegmentor, found a model of type "
+                "GradientNormHook compares the terms of a UDASegmentor, found a model of type "
                 f"{type(model).__name__}: leave the hook out."
             )
 

@@ -9,10 +9,10 @@ import pytest
 import torch
 from short_runs import assert_equal, weights
 
-from mmdrsl.engine.hooks.gradient_share_hook import GradientShareHook, gradient_norms
+from mmdrsl.engine.hooks.gradient_norm_hook import GradientNormHook, gradient_norms
 
 DRSL = "configs/drsl/deeplabv3plus_scenes2scenes.py"
-HOOK = dict(type="GradientShareHook", interval=2)
+HOOK = dict(type="GradientNormHook", interval=2)
 # All pixels labeled, so that modes have pixels to align.
 OPTIONS = {
     "config": DRSL,
@@ -82,7 +82,7 @@ def test_heads_beside_the_warmup_have_no_gradient_there(train, tmp_path):
 
 def test_it_refuses():
     with pytest.raises(ValueError, match=r"interval must be >= 1, found 0"):
-        GradientShareHook(interval=0)
+        GradientNormHook(interval=0)
     plain = SimpleNamespace(model=torch.nn.Identity())
     with pytest.raises(TypeError, match=r"UDASegmentor, found a model of type Identity"):
-        GradientShareHook().before_train(plain)
+        GradientNormHook().before_train(plain)
