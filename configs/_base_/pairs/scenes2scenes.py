@@ -79,7 +79,7 @@ pair_model = dict(
     bn_mode="domain_specific",
 )
 default_hooks = dict(
-    # Half of the images: more of them change the statistics little and take a fifth of a round.
+    # Half of the images: passes over them are a good part of a round's time.
     adabn=dict(type="AdaBNHook", num_images=80),
     # About the mean of the last hundred steps; it labels and predicts.
     teacher=dict(
