@@ -53,7 +53,7 @@ def shown_classes(dataset: BaseDataset, *, num_labels: int = NUM_LABELS) -> list
     """
     names = list(dataset.metainfo["classes"])
     total: Any = 0
-    step = -(-len(dataset) // num_labels)
+    step = max(1, -(-len(dataset) // num_labels))
     for index in range(0, len(dataset), step):
         total = total + count_label(dataset.get_data_info(index), len(names)).pixels[: len(names)]
     return [name for name, pixels in zip(names, total, strict=True) if pixels > 0]
