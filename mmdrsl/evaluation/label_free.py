@@ -10,7 +10,6 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 import torch
-from scipy.stats import rankdata
 from torch import Tensor
 
 SCORES = {
@@ -63,6 +62,9 @@ def mean_ranks(scores: Sequence[Mapping[str, float]]) -> list[float]:
     Raises:
         ValueError: The models have no score in common.
     """
+    # Imported where it is used: it takes a tenth of the time that the library takes.
+    from scipy.stats import rankdata
+
     common = set.intersection(*(set(row) for row in scores))
     if not common:
         raise ValueError(f"no score is known of all {len(scores)} models.")

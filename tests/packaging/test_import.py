@@ -11,14 +11,21 @@ import pytest
 ROOT = Path(__file__).resolve().parents[2]
 TOOLS = sorted(str(path.relative_to(ROOT)) for path in (ROOT / "tools").rglob("*.py"))
 # Each takes as long to import as a good part of the library.
-HEAVY = ("torchvision", "torch._dynamo", "sklearn", "matplotlib", "onnx", "onnxruntime")
+HEAVY = (
+    "timm",
+    "scipy.optimize",
+    "torchvision",
+    "torch._dynamo",
+    "sklearn",
+    "matplotlib",
+    "onnx",
+    "onnxruntime",
+)
 # More than this share above the packages below is too much.
 LIMIT = 1.25
 # A copy of a process with the library in it shows what a tool adds.
-# Without timm, an extra that MMSegmentation imports wherever it is installed.
 HELP_OF_TOOLS = f"""
 import os, pathlib, runpy, sys
-sys.modules["timm"] = None
 import mmdrsl
 print("library", sorted(set({HEAVY}) & set(sys.modules)), flush=True)
 for tool in sorted(map(str, pathlib.Path("tools").rglob("*.py"))):

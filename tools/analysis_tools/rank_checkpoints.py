@@ -26,7 +26,6 @@ from mmengine.config import DictAction
 from mmengine.registry import init_default_scope
 from mmseg.registry import DATASETS
 from prettytable import PrettyTable
-from scipy.stats import spearmanr
 from torch import Tensor
 
 import mmdrsl  # noqa: F401 - registers everything before a config is built
@@ -159,6 +158,9 @@ def rank(args: argparse.Namespace) -> str:
         )
     correlations = {}
     if args.miou is not None and len(rows) > 2:
+        # Imported where it is used: `--help` needs none of it.
+        from scipy.stats import spearmanr
+
         columns = {"mean rank": [-row["mean_rank"] for row in rows]}
         for name in names:
             if all(name in row["scores"] for row in rows):
