@@ -1,10 +1,16 @@
 import pytest
 import torch
+from mmcv.cnn import ConvModule
 from mmengine.config import ConfigDict
 from mmengine.optim import build_optim_wrapper
 from tiny_adaptor import TERMS, batch, build
+from torch import nn
 
 from mmdrsl.engine import launch
+from mmdrsl.engine.optimizers.float32_convolutions import (
+    Float32Convolution,
+    use_float32_where_faster,
+)
 
 ONE = dict(type="OptimWrapper", optimizer=dict(type="SGD", lr=0.1))
 
@@ -48,6 +54,39 @@ def test_a_step_in_bfloat16_is_near_one_in_float32():
     assert loss != other_loss == pytest.approx(loss, rel=2e-2)
     # Normalization over few pixels amplifies rounding in gradients.
     assert torch.cosine_similarity(moved, other_moved, dim=0) > 0.85
+
+
+def convolutions():
+    return nn.Sequential(
+        nn.Conv2d(3, 8, 1),
+        nn.Conv2d(8, 8, 3, padding=1, groups=8),
+        nn.Conv2d(8, 8, 3, stride=2, padding=1, groups=8),
+        ConvModule(8, 8, 3, dilation=2, padding=2, groups=8),
+        nn.Conv2d(8, 8, 3, stride=2, padding=1, groups=2),
+    )
+
+
+def test_depthwise_convolutions_with_stride_or_dilation_run_in_float32():
+    torch.manual_seed(0)
+    model = convolutions()
+    use_float32_where_faster(model)
+    use_float32_where_faster(model)
+    chosen = [isinstance(module, Float32Convolution) for module in model]
+    assert chosen == [False, False, True, False, False]
+    assert isinstance(model[3].conv, Float32Convolution)
+    plain = convolutions()
+    plain.load_state_dict(model.state_dict())
+    images = torch.randn(2, 3, 16, 16)
+    assert torch.equal(model(images), plain(images))
+    hidden = plain[:2](images)
+    with torch.autocast("cpu", torch.bfloat16):
+        found = model[2](hidden.bfloat16())
+        rounded = plain[2](hidden.bfloat16())
+    assert found.dtype == rounded.dtype == torch.bfloat16
+    # Single precision throughout, and one rounding at the end.
+    assert torch.equal(found, plain[2](hidden.bfloat16().float()).bfloat16())
+    found.float().square().sum().backward()
+    assert model[2].weight.grad.dtype == torch.float32
 
 
 def test_one_optimizer_and_several(monkeypatch):

@@ -10,6 +10,8 @@ from mmengine.optim import OptimWrapper
 from mmseg.registry import OPTIM_WRAPPERS
 from torch import nn
 
+from .float32_convolutions import use_float32_where_faster
+
 
 @OPTIM_WRAPPERS.register_module()
 class CPUAmpOptimWrapper(OptimWrapper):
@@ -17,7 +19,8 @@ class CPUAmpOptimWrapper(OptimWrapper):
 
     Weights, gradients and optimizer stay in single precision, and nothing is scaled: bfloat16 has the range of single
     precision. Faster only on a CPU with instructions for it (AVX512-BF16, AMX). MMEngine's ``AmpOptimWrapper`` wants an
-    accelerator.
+    accelerator. Depthwise convolutions with a stride or a dilation run in single precision, see
+    `float32_convolutions`.
     """
 
     @contextmanager
@@ -27,5 +30,6 @@ class CPUAmpOptimWrapper(OptimWrapper):
         Args:
             model: What is trained.
         """
+        use_float32_where_faster(model)
         with super().optim_context(model), torch.autocast("cpu", torch.bfloat16):
             yield
