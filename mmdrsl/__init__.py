@@ -23,6 +23,7 @@ from .engine.run_checkpoint import load_into_run  # noqa: E402
 from .mmengine_private import (  # noqa: E402
     complete_hooks,
     let_parts_be_left_out,
+    make_parameter_groups_plain,
     replace_checkpoint_reading,
     write_checkpoints_whole,
 )
@@ -31,6 +32,7 @@ from .renamed import register_old_types  # noqa: E402
 
 let_parts_be_left_out()
 complete_hooks(missing_guards)
+make_parameter_groups_plain()
 check_registered()
 register_old_types()
 replace_checkpoint_reading(read_file, load_into_run, download)

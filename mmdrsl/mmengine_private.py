@@ -13,6 +13,7 @@ from mmengine.config import utils as config_utils
 from mmengine.dataset import BaseDataset
 from mmengine.hooks import Hook
 from mmengine.model import ImgDataPreprocessor
+from mmengine.optim import OptimWrapperDict
 from mmengine.runner import IterBasedTrainLoop, Runner
 from mmengine.runner import checkpoint as checkpoint_module
 from mmengine.runner import runner as runner_module
@@ -102,6 +103,24 @@ def complete_hooks(missing: Callable[[Runner], list[Hook]]) -> None:
             self.register_hook(hook)
 
     Runner.register_hooks = register_hooks
+
+
+def make_parameter_groups_plain() -> None:
+    """Let the optimizer of every run have plain dictionaries as groups of parameters.
+
+    MMEngine makes them of `ConfigDict`, at which ``torch.compile`` ends in an internal error (PyTorch 2.14).
+    """
+    build = Runner.build_optim_wrapper
+
+    @functools.wraps(build)
+    def build_optim_wrapper(self: Runner, *args: Any, **options: Any) -> Any:
+        built = build(self, *args, **options)
+        for wrapper in built.values() if isinstance(built, OptimWrapperDict) else [built]:
+            groups = wrapper.optimizer.param_groups
+            groups[:] = [dict(group) for group in groups]
+        return built
+
+    Runner.build_optim_wrapper = build_optim_wrapper
 
 
 def has_training_loop(runner: Runner) -> bool:

@@ -47,6 +47,16 @@ def test_accumulated_steps_change_weights_once():
     assert not torch.equal(model.segmentor.backbone.conv1.weight, before)
 
 
+@pytest.mark.slow
+def test_a_compiled_run_trains_as_a_plain_one(train, tmp_path):
+    """Dynamo captures every part of a step; its backend that generates no code keeps the numbers."""
+    plain = train(tmp_path / "plain")
+    compiled = train(tmp_path / "compiled", compile=dict(backend="eager"))
+    assert torch._dynamo.utils.counters["frames"]["ok"] > 0
+    for name, value in plain.model.state_dict().items():
+        torch.testing.assert_close(compiled.model.state_dict()[name], value, rtol=1e-4, atol=1e-4)
+
+
 REPORTED = {
     "default_hooks.report": dict(type="RunReportHook"),
     "default_hooks.logger.interval": 1,
