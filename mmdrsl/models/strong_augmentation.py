@@ -51,12 +51,12 @@ def strong_augmentation(
         colors = ((images * std + mean) / 255).clamp(0, 1)
         images = (torch.stack([transform(image) for image in colors]) * 255 - mean) / std
     if torch.rand(()) < blur_probability:
-        size = images.shape[2:]
-        kernel = [max(1, math.ceil(0.1 * side) // 2 * 2 + 1) for side in size]
-        images = torch.stack(
-            [
-                gaussian_blur(image, kernel[::-1], sigma=0.15 + float(torch.rand(())))
-                for image in images
-            ]
-        )
+        height, width = (max(1, math.ceil(0.1 * side) // 2 * 2 + 1) for side in images.shape[2:])
+        blurred = []
+        for image in images:
+            sigma = 0.15 + float(torch.rand(()))
+            # Along one axis after the other: the same filter by a fraction of the products.
+            rows = gaussian_blur(image, [width, 1], sigma)
+            blurred.append(gaussian_blur(rows, [1, height], sigma))
+        images = torch.stack(blurred)
     return images
