@@ -5,6 +5,8 @@ from __future__ import annotations
 import io
 import os
 import re
+import subprocess
+import sys
 import tempfile
 import threading
 import zlib
@@ -25,6 +27,7 @@ _JPEG_SCAN = 0xDA
 _SUSPICIOUS = bytes(64)
 _COMPLAINT = b"Corrupt JPEG data"
 _STANDARD_ERROR = 2
+_DECODE = "import sys, cv2, numpy; cv2.imdecode(numpy.frombuffer(sys.stdin.buffer.read(), numpy.uint8), -1)"
 _one_at_a_time = threading.Lock()
 _CUT_JPEG = (
     "{path} has no end-of-image marker ({length} bytes): the JPEG file is cut short or filled with zeros; restore it, "
@@ -112,12 +115,15 @@ def check_png_rows(compressed: bytes, size: tuple[int, int], bits: int, path: st
         raise ValueError(f"cannot decode {path}: it has {found} of {height} rows, restore the file")
 
 
-def check_jpeg(data: bytes, path: str) -> None:
+def check_jpeg(data: bytes, path: str) -> int:
     """Check that a JPEG file reaches its end-of-image marker; what follows that does not matter.
 
     Args:
         data: Content of the file.
         path: Name for messages.
+
+    Returns:
+        Where the marker ends.
 
     Raises:
         ValueError: If the marker is missing.
@@ -126,7 +132,7 @@ def check_jpeg(data: bytes, path: str) -> None:
     while (found := _JPEG_MARKER.search(data, position)) is not None:
         marker, position = data[found.end() - 1], found.end()
         if marker == _JPEG_END[1]:
-            return
+            return position
         if marker not in _JPEG_STANDALONE:
             # Pictures inside of a segment, such as a thumbnail, have ends of their own.
             position += max(2, int.from_bytes(data[position : position + 2], "big"))
@@ -137,7 +143,8 @@ def check_jpeg(data: bytes, path: str) -> None:
 def refusing_zeros(data: bytes, file_format: str, path: str) -> Iterator[None]:
     """Refuse a JPEG file with zeros in its middle, if the decoder that runs in the block complains of it.
 
-    The decoder only writes to the process's standard error, which is read where a file has long runs of zeros.
+    The decoder only writes to the process's standard error, which is read where a picture has long runs of zeros. Other
+    threads write there, too, so that a decoder in a process of its own has the last word.
 
     Args:
         data: Content of the file.
@@ -150,7 +157,7 @@ def refusing_zeros(data: bytes, file_format: str, path: str) -> Iterator[None]:
     Raises:
         ValueError: The decoder complained.
     """
-    if file_format not in ("JPEG", "MPO") or data.find(_SUSPICIOUS, _first_scan(data)) < 0:
+    if file_format not in ("JPEG", "MPO") or not _has_zeros(data, path):
         yield
         return
     with _one_at_a_time, tempfile.TemporaryFile() as said:
@@ -163,14 +170,30 @@ def refusing_zeros(data: bytes, file_format: str, path: str) -> Iterator[None]:
             os.close(kept)
         said.seek(0)
         lines = said.readlines()
-    complaints = [line for line in lines if line.startswith(_COMPLAINT)]
-    # Other threads may have written, too.
+    complaints = _complaints(lines) and _complaints(_decoder_says(data))
     os.write(_STANDARD_ERROR, b"".join(line for line in lines if line not in complaints))
     if complaints:
         raise ValueError(
             f"{path} is damaged in its middle ({complaints[0].decode().strip()}): restore the file, or leave it out "
             "with ann_file"
         )
+
+
+def _has_zeros(data: bytes, path: str) -> bool:
+    """Whether the compressed pixels of a JPEG file hold suspiciously many zeros; others may follow the picture."""
+    return data.find(_SUSPICIOUS, _first_scan(data), check_jpeg(data, path)) >= 0
+
+
+def _complaints(lines: list[bytes]) -> list[bytes]:
+    return [line for line in lines if line.startswith(_COMPLAINT)]
+
+
+def _decoder_says(data: bytes) -> list[bytes]:
+    """Lines that the decoder writes to standard error in a process of its own."""
+    done = subprocess.run(
+        [sys.executable, "-c", _DECODE], input=data, capture_output=True, check=False
+    )
+    return done.stderr.splitlines(keepends=True)
 
 
 def _first_scan(data: bytes) -> int:

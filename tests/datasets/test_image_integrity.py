@@ -135,6 +135,31 @@ def test_plain_areas_and_zeros_in_the_head_of_a_jpeg(tmp_path):
         assert LoadImage().transform({"img_path": str(path)})["img"].shape == (512, 512, 3)
 
 
+def test_zeros_behind_a_jpeg_whose_last_bytes_are_odd(tmp_path):
+    data = encode(SMOOTH, ".jpg")
+    path = tmp_path / "photo.jpg"
+    # Decoders pass over these bytes with the words that they have for damage.
+    path.write_bytes(data[:-2] + b"\x11\x22\x33\x44" + data[-2:] + bytes(4096))
+    assert LoadImage().transform({"img_path": str(path)})["img"].shape == SMOOTH.shape
+
+
+def test_words_of_another_thread_refuse_no_jpeg(tmp_path, monkeypatch, capfd):
+    path = tmp_path / "photo.jpg"
+    plain = np.full((512, 512, 3), 128, np.uint8)
+    plain[:8] = 100
+    Image.fromarray(plain).save(path, "JPEG", optimize=True)
+    decode = cv2.imdecode
+    words = b"Corrupt JPEG data: 4 extraneous bytes before marker 0xd9\n"
+
+    def beside_another_thread(*arguments):
+        os.write(2, words)
+        return decode(*arguments)
+
+    monkeypatch.setattr(cv2, "imdecode", beside_another_thread)
+    assert LoadImage().transform({"img_path": str(path)})["img"].shape == (512, 512, 3)
+    assert words.decode() in capfd.readouterr().err
+
+
 def test_tiff_with_a_damaged_middle(tmp_path):
     data = encode(SMOOTH, ".tif")
     path = tmp_path / "a.tif"
