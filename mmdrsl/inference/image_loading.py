@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
 from mmengine.config import Config
 from mmengine.dataset import Compose
@@ -14,6 +15,7 @@ from mmseg.registry import TRANSFORMS
 from torch import Tensor
 
 _OF_LABELS = ("LoadLabels", "LoadPseudoLabels", "LoadAnnotations")
+_STOCK_LOADER, _STOCK_KEYS = "LoadImageFromFile", {"type", "backend_args"}
 
 
 @dataclass(frozen=True)
@@ -39,6 +41,9 @@ class LoadedImage:
 class ImageLoader:
     """Loads images as the test of a config does.
 
+    A plain ``LoadImageFromFile``, as exported configs have it, gives way to `LoadImage`, which gives the same pixels
+    and refuses what is no photograph.
+
     Args:
         pipeline: The test's transforms: one that loads an image, others, ``PackSegInputs`` or ``TestTimeAug`` last.
 
@@ -53,6 +58,8 @@ class ImageLoader:
                 f"The test pipeline begins with {first['type']}, expected a transform that loads an image, such as "
                 "LoadImage."
             )
+        if first["type"] == _STOCK_LOADER and first.keys() <= _STOCK_KEYS:
+            first = dict(type="LoadImage")
         self._read = TRANSFORMS.build(first)
         self._transform = Compose(without_labels(rest))
 
@@ -75,13 +82,22 @@ class ImageLoader:
             size = source.shape[:2]
             results.update(img=source, img_shape=size, ori_shape=size)
         else:
-            results = self._read({**results, "img_path": str(source)})
+            results = self._read_file({**results, "img_path": str(source)})
         image = results["img"]
         packed: Any = self._transform(results)
         inputs, samples = packed["inputs"], packed["data_samples"]
         several = isinstance(inputs, list)
         views = zip(inputs, samples, strict=True) if several else [(inputs, samples)]
         return LoadedImage(key, image, list(views))
+
+    def _read_file(self, results: dict[str, Any]) -> Any:
+        try:
+            return self._read(results)
+        except (AssertionError, cv2.error) as error:
+            raise ValueError(
+                f"cannot decode the image {results['img_path']} ({error}): it is empty, cut short, damaged or of an "
+                "unknown format; restore it or leave it out"
+            ) from error
 
 
 def without_labels(transforms: Sequence[Any]) -> list[Any]:

@@ -111,3 +111,32 @@ def test_a_pipeline_that_loads_no_image_is_refused(pipeline, message):
     config = Config(dict(training_config(), test_pipeline=pipeline))
     with pytest.raises(ValueError, match=message):
         Predictor(cfg=config, network=SimpleNamespace())
+
+
+def loaded_from(path, loader):
+    config = Config(dict(training_config(), test_pipeline=[loader, *PIPELINE[1:]]))
+    return Predictor(cfg=config, network=SimpleNamespace()).load("key", path).image
+
+
+STOCK = dict(type="LoadImageFromFile")
+
+
+@pytest.mark.parametrize("loader", [STOCK, dict(STOCK, backend_args=None)])
+def test_the_loader_of_exported_configs_refuses_what_is_no_photograph(images, tmp_path, loader):
+    photo, depth, transparent = (tmp_path / f"{name}.png" for name in ("photo", "depth", "clear"))
+    cv2.imwrite(str(photo), images[0])
+    cv2.imwrite(str(depth), images[0][..., 0].astype(np.uint16))
+    cv2.imwrite(str(transparent), cv2.cvtColor(images[0], cv2.COLOR_BGR2BGRA) // 2)
+    np.testing.assert_array_equal(loaded_from(photo, loader), images[0])
+    with pytest.raises(ValueError, match=r"depth.png is .* a mask or a depth map"):
+        loaded_from(depth, loader)
+    with pytest.raises(ValueError, match=r"clear.png has .* transparent pixels"):
+        loaded_from(transparent, loader)
+
+
+@pytest.mark.parametrize("loader", [STOCK, dict(STOCK, to_float32=True)])
+@pytest.mark.parametrize("content", [b"", b"damaged"], ids=["empty", "damaged"])
+def test_an_image_that_cannot_be_read_is_named(tmp_path, loader, content):
+    (tmp_path / "a.png").write_bytes(content)
+    with pytest.raises(ValueError, match=r"a\.png"):
+        loaded_from(tmp_path / "a.png", loader)
