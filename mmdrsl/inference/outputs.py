@@ -125,6 +125,8 @@ class OutputFolder:
                     "another folder for --out"
                     + (", or remove this one." if others else ", or give --overwrite.")
                 )
+            # Its columns may be other classes, and none of its rows has outputs that stay.
+            self.shares_path.unlink(missing_ok=True)
         for item in inputs:
             if overwrite:
                 for path in (self._record_path(item), *self._paths_of_name(item)):

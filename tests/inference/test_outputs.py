@@ -89,6 +89,19 @@ def test_settings_are_not_mixed(output, images, tmp_path):
     assert not any(output.is_complete(item) for item in images)
 
 
+def test_overwriting_by_a_network_of_other_classes_begins_new_shares(output, images):
+    def note(classes):
+        shares = Shares(output.shares_path, classes)
+        shares.add(images[0].name, np.array([[0]], np.uint8))
+        shares.save()
+
+    note(CLASSES)
+    output.begin(SETTINGS, images, overwrite=True)
+    assert output.shares_path.is_file()
+    output.begin(dict(teacher=True), images, overwrite=True)
+    note(CLASSES[:2])
+
+
 def test_overwriting_removes_the_outputs_of_its_inputs_alone(output, images):
     output.begin(SETTINGS, images[:1], overwrite=True)
     output.begin(SETTINGS, images)
