@@ -55,7 +55,8 @@ def find_inputs(given: Sequence[str], *, out: Path) -> list[Input]:
     Raises:
         FileNotFoundError: There is no such file or folder, or no match of a pattern.
         PermissionError: A folder cannot be read.
-        ValueError: A file is neither image nor video, a folder holds none, or two inputs have one name.
+        ValueError: A file is neither image nor video, a folder holds none, two inputs have one name, or a name is not
+            UTF-8.
     """
     own, found = out.resolve(), dict[str, Input]()
     for text in given:
@@ -69,6 +70,7 @@ def find_inputs(given: Sequence[str], *, out: Path) -> list[Input]:
                 f"{text} holds no image or video: expected files ending in {_endings()}, outside of {out}."
             )
         for name, path in paths:
+            _check_name(name, path)
             known = found.setdefault(name, Input(name, path))
             if known.path.resolve() != path.resolve():
                 raise ValueError(
@@ -110,6 +112,17 @@ def _named_by(text: str) -> Iterator[tuple[str, Path]]:
     if others:
         message = left_out_message(text, others, (*IMAGE_SUFFIXES, *VIDEO_SUFFIXES))
         print_log(message, logger="current", level=logging.WARNING)
+
+
+def _check_name(name: str, path: Path) -> None:
+    """Refuse a name that no table can hold."""
+    try:
+        name.encode()
+    except UnicodeEncodeError as error:
+        raise ValueError(
+            f"The name of {str(path)!a} is not UTF-8, which the table of shares is written in: rename the file or "
+            "its folder."
+        ) from error
 
 
 def _matches(pattern: str) -> list[str]:

@@ -1,3 +1,4 @@
+import os
 from pathlib import Path
 
 import pytest
@@ -24,6 +25,12 @@ def test_files_folders_and_patterns(folder):
     assert names("data/a") == [("1", False), ("drive", True), ("sub/2", False)]
     assert names("data/*/1.png") == [("a/1", False), ("b/1", False)]
     assert names("data/a/**/*.*") == [("1", False), ("drive", True), ("sub/2", False)]
+
+
+def test_a_name_that_is_not_utf_8_is_refused(folder):
+    Path("data/b", os.fsdecode(b"caf\xe9.png")).touch()
+    with pytest.raises(ValueError, match=r"'data/b/caf\\udce9.png' is not UTF-8.*: rename"):
+        find_inputs(["data/b"], out=Path("out"))
 
 
 def test_an_input_that_is_given_twice_is_one(folder):
