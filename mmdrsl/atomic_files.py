@@ -69,9 +69,14 @@ def is_disk_full(error: BaseException) -> bool:
     return any(name in str(error) for name in _TORCH_WRITER)
 
 
-def remove_leftovers(folder: Path) -> None:
-    """Remove what `replacing` left below a folder where a kill came; nobody else may be writing there."""
-    for path in folder.rglob(".*.tmp"):
+def remove_leftovers(folder: Path, *, pattern: str = "**/.*.tmp") -> None:
+    """Remove what `replacing` left in a folder where a kill came.
+
+    Args:
+        folder: The folder.
+        pattern: Which of its files; nobody else may be writing these.
+    """
+    for path in folder.glob(pattern):
         if _TEMPORARY.fullmatch(path.name):
             path.unlink(missing_ok=True)
 

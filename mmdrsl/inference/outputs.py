@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import shutil
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -13,9 +14,10 @@ import cv2
 import numpy as np
 from PIL import Image
 
-from mmdrsl.atomic_files import replacing, write_atomically
+from mmdrsl.atomic_files import remove_leftovers, replacing, write_atomically
 from mmdrsl.datasets.validation import files_below
 from mmdrsl.inference.inputs import Input
+from mmdrsl.inference.overlay_video import TEMPORARY_PREFIX
 from mmdrsl.inference.predictor import Prediction
 from mmdrsl.visualization.colors import Palette
 
@@ -94,6 +96,8 @@ class OutputFolder:
     def begin(self, settings: dict, inputs: Sequence[Input], *, overwrite: bool = False) -> None:
         """Make the folder, or check that it holds predictions of the same settings and the same files.
 
+        What a killed run was writing is removed: the caller writes the folder alone.
+
         Args:
             settings: What the predictions depend on, as plain types of JSON.
             inputs: What will be predicted.
@@ -133,8 +137,18 @@ class OutputFolder:
                     path.unlink(missing_ok=True)
             else:
                 self._check_record(item)
+        self._remove_leftovers()
         self.root.mkdir(parents=True, exist_ok=True)
         write_atomically(marker, json.dumps(settings, indent=1))
+
+    def _remove_leftovers(self) -> None:
+        # Other folders in the root may be another writer's.
+        for name in (_SETTINGS, _SHARES):
+            remove_leftovers(self.root, pattern=f".{name}.*.tmp")
+        for kind in (*_ENDINGS, _RECORDS):
+            remove_leftovers(self.root / kind)
+        for folder in list((self.root / "overlay").rglob(f"{TEMPORARY_PREFIX}*")):
+            shutil.rmtree(folder)
 
     def is_complete(self, item: Input) -> bool:
         """Whether all outputs of an input, which `begin` was given, are there."""

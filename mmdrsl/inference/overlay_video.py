@@ -20,6 +20,8 @@ _PAPER, _INK = 255, (20, 20, 20)
 # What OpenCV's own builds can encode everywhere.
 _CODEC = "mp4v"
 _USUAL_RATE = 25.0
+TEMPORARY_PREFIX = ".video_"
+"""Beginning of the name of a folder in which a video is made."""
 
 
 def video_length_and_rate(path: Path) -> tuple[int, float]:
@@ -87,7 +89,7 @@ def replacing_video(
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     # OpenCV finds the container by the ending, so that the temporary name lies in a folder of its own.
-    with tempfile.TemporaryDirectory(dir=path.parent, prefix=".video_") as folder:
+    with tempfile.TemporaryDirectory(dir=path.parent, prefix=TEMPORARY_PREFIX) as folder:
         made = Path(folder, path.name)
         writer = cv2.VideoWriter()
         given = 0

@@ -127,7 +127,12 @@ class PredictionRun:
             ):
                 self._predict_images(images, pool, bar)
                 for item, (_, rate) in videos.items():
-                    self._predict_video(item, rate, pool, bar)
+                    try:
+                        self._predict_video(item, rate, pool, bar)
+                    # An interruption, too, leaves no rows of a video that is not there.
+                    except BaseException:
+                        self.shares.discard({item.name})
+                        raise
         finally:
             self.shares.save()
         return len(kept)

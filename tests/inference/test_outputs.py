@@ -77,6 +77,22 @@ def test_a_folder_that_no_prediction_made_is_left_alone(images, tmp_path):
         OutputFolder(tmp_path, palette=PALETTE).begin({}, images, overwrite=True)
 
 
+def test_what_a_killed_run_was_writing_is_removed(output, images):
+    left = [
+        ".shares.csv.12-34.tmp",
+        "labels/sub/.a.png.12-34.tmp",
+        ".inputs/.b.json.12-34.tmp",
+        "overlay/sub/.video_abc/drive.mp4",
+    ]
+    other = output.root / "another/.iter_10.pth.12-34.tmp"
+    for path in (*(output.root / name for name in left), other):
+        path.parent.mkdir(exist_ok=True)
+        path.touch()
+    output.begin(SETTINGS, images)
+    assert all(map(output.is_complete, images))
+    assert [path for path in output.root.rglob(".*") if path.name != ".inputs"] == [other]
+
+
 def test_settings_are_not_mixed(output, images, tmp_path):
     output.begin(SETTINGS, images[:1])
     other = dict(teacher=True)

@@ -126,6 +126,19 @@ def test_a_video_that_is_cut_short_is_no_output(inputs, tmp_path):
     assert not (tmp_path / "out/overlay/drive.mp4").exists()
 
 
+def test_a_video_that_fails_leaves_no_shares(inputs, tmp_path, monkeypatch):
+    def frames(video):
+        for number in range(40):
+            yield number, np.zeros((48, 64, 3), np.uint8)
+        raise ValueError(f"cannot read {video} to its end")
+
+    monkeypatch.setattr("mmdrsl.inference.prediction_run.read_frames", frames)
+    with pytest.raises(ValueError, match=r"drive.avi to its end"):
+        run(inputs, tmp_path / "out")
+    rows = (tmp_path / "out/shares.csv").read_text().splitlines()[1:]
+    assert [row.split(",")[0] for row in rows] == ["a", "b", "c"]
+
+
 def test_lost_shares_come_from_the_label_maps(inputs, tmp_path):
     run(inputs, tmp_path / "out")
     (tmp_path / "out/shares.csv").unlink()
