@@ -19,7 +19,11 @@ _COLUMN = 120
 _PAPER, _INK = 255, (20, 20, 20)
 # What OpenCV's own builds can encode everywhere.
 _CODEC = "mp4v"
+# The codec counts time in fractions of a second of at most this denominator; OpenCV takes up to three digits.
+_FINEST_TIME = 65535
+_DIGITS = (3, 2, 1)
 _USUAL_RATE = 25.0
+_RATES = (0.01, 1000)
 TEMPORARY_PREFIX = ".video_"
 """Beginning of the name of a folder in which a video is made."""
 
@@ -31,7 +35,7 @@ def video_length_and_rate(path: Path) -> tuple[int, float]:
         path: The file.
 
     Returns:
-        Number of frames, 0 where it is unknown, and the rate.
+        Number of frames, 0 where it is unknown, and the rate, the usual one where none makes sense.
 
     Raises:
         ValueError: OpenCV cannot open the file.
@@ -44,7 +48,17 @@ def video_length_and_rate(path: Path) -> tuple[int, float]:
     count, rate = capture.get(cv2.CAP_PROP_FRAME_COUNT), capture.get(cv2.CAP_PROP_FPS)
     capture.release()
     # Some containers announce nonsense, such as NaN.
-    return int(count) if count > 0 else 0, rate if 0 < rate <= 1000 else _USUAL_RATE
+    slowest, fastest = _RATES
+    return int(count) if count > 0 else 0, rate if slowest <= rate <= fastest else _USUAL_RATE
+
+
+def _encodable(rate: float) -> float:
+    """The nearest rate (frames per second, at most 1000) that the codec can hold."""
+    return next(
+        round(rate, digits)
+        for digits in _DIGITS
+        if round(rate, digits) * 10**digits <= _FINEST_TIME
+    )
 
 
 def legend(classes: Sequence[str], palette: Palette, width: int) -> np.ndarray:
@@ -76,7 +90,7 @@ def replacing_video(
 
     Args:
         path: The file, which ends in .mp4.
-        rate: Frames per second.
+        rate: Frames per second, rounded to what the codec can hold.
         classes: Names.
         palette: RGB color (0..255) per class.
 
@@ -86,6 +100,7 @@ def replacing_video(
     Raises:
         OSError: OpenCV cannot write the file.
         DiskFullError: The video lacks frames, as it does where the disk is full.
+        ValueError: The frames change their size.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     # OpenCV finds the container by the ending, so that the temporary name lies in a folder of its own.
@@ -93,21 +108,28 @@ def replacing_video(
         made = Path(folder, path.name)
         writer = cv2.VideoWriter()
         given = 0
+        first: tuple[int, ...] | None = None
 
         def write(frame: np.ndarray) -> None:
+            nonlocal given, first
+            first = first or frame.shape
+            if frame.shape != first:
+                raise ValueError(
+                    f"cannot write {path}: the frames change size from {first[1]}x{first[0]} to "
+                    f"{frame.shape[1]}x{frame.shape[0]}, expected one size. Convert the video to one, or leave it out."
+                )
             picture = np.vstack([frame, legend(classes, palette, frame.shape[1])])
             # The codec takes even sizes alone.
             down, right = picture.shape[0] % 2, picture.shape[1] % 2
             picture = np.pad(picture, ((0, down), (0, right), (0, 0)), mode="edge")
             size = (picture.shape[1], picture.shape[0])
             code = cv2.VideoWriter.fourcc(*_CODEC)
-            if not writer.isOpened() and not writer.open(str(made), code, rate, size):
+            if not writer.isOpened() and not writer.open(str(made), code, _encodable(rate), size):
                 raise OSError(
                     f"OpenCV cannot write an mp4 of {size[0]}x{size[1]} pixels into {path.parent}: check the disk, or "
                     "install opencv-python with FFmpeg."
                 )
             writer.write(picture)
-            nonlocal given
             given += 1
 
         try:

@@ -227,8 +227,8 @@ def test_a_legend_has_every_class():
     assert len(legend(CLASSES, PALETTE, 60)) == 3 * len(drawn)
 
 
-def write(path, frames, error=None):
-    with replacing_video(path, rate=12.5, classes=CLASSES, palette=PALETTE) as add:
+def write(path, frames, error=None, rate=12.5):
+    with replacing_video(path, rate=rate, classes=CLASSES, palette=PALETTE) as add:
         for frame in frames:
             add(frame)
         if error is not None:
@@ -244,6 +244,38 @@ def test_a_video_of_odd_size(tmp_path):
     assert first.shape[1] == 64
     assert np.abs(second[:40, :60].astype(int) - 60).mean() < 6
     assert [file.name for file in path.parent.iterdir()] == ["drive.mp4"]
+
+
+@pytest.mark.parametrize(
+    ("rate", "written"),
+    [(66.667, 66.67), (100.1234, 100.12), (700.123, 700.1), (29.97002997, 29.97), (1000, 1000)],
+)
+def test_a_rate_that_the_codec_cannot_hold_is_rounded(tmp_path, rate, written):
+    write(tmp_path / "drive.mp4", [np.zeros((48, 64, 3), np.uint8)] * 2, rate=rate)
+    assert video_length_and_rate(tmp_path / "drive.mp4") == (2, pytest.approx(written, abs=1e-4))
+
+
+@pytest.mark.parametrize("rate", [0.0004, 0.0, np.nan, 1e6])
+def test_a_rate_that_makes_no_sense_becomes_the_usual_one(monkeypatch, rate):
+    class Capture:
+        def __init__(self, path):
+            self.announced = {cv2.CAP_PROP_FRAME_COUNT: 3, cv2.CAP_PROP_FPS: rate}
+            self.get = self.announced.get
+
+        def isOpened(self):  # noqa: N802 - OpenCV's name
+            return True
+
+        def release(self):
+            pass
+
+    monkeypatch.setattr(cv2, "VideoCapture", Capture)
+    assert video_length_and_rate(Path("drive.mp4")) == (3, 25)
+
+
+def test_frames_that_change_their_size_are_refused(tmp_path):
+    frames = [np.zeros((48, width, 3), np.uint8) for width in (64, 32)]
+    with pytest.raises(ValueError, match=r"drive.mp4: .* change size from 64x48 to 32x48"):
+        write(tmp_path / "drive.mp4", frames)
 
 
 def test_a_video_that_fails_leaves_nothing(tmp_path):
