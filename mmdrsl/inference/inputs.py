@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import glob
 import logging
 import os
@@ -19,6 +20,10 @@ from mmdrsl.datasets.left_out import (
 )
 from mmdrsl.datasets.validation import files_below, refuse_unread
 from mmdrsl.datasets.video import VIDEO_SUFFIXES
+
+SETTINGS, RECORDS = "settings.json", ".inputs"
+"""What each folder of predictions holds: a file that says what made them, and a folder of a small file for each input,
+so that noting one costs the same however many there are."""
 
 
 @dataclass(frozen=True)
@@ -43,7 +48,8 @@ def find_inputs(given: Sequence[str], *, out: Path) -> list[Input]:
     """Find the images and videos.
 
     A file is named by itself, a file of a folder by its path below the folder, a match of a pattern by its path below
-    the part without wildcards. Images and videos of other endings are counted in a warning.
+    the part without wildcards. Images and videos of other endings and outputs of earlier predictions are left out and
+    counted in a warning.
 
     Args:
         given: Files, folders with their sub-folders, and patterns such as ``data/**/*.png``.
@@ -60,11 +66,7 @@ def find_inputs(given: Sequence[str], *, out: Path) -> list[Input]:
     """
     own, found = out.resolve(), dict[str, Input]()
     for text in given:
-        paths = [
-            (name, path)
-            for name, path in _named_by(text)
-            if not path.resolve().is_relative_to(own) or path == Path(text)
-        ]
+        paths = list(_named_by(text, own))
         if not paths:
             raise ValueError(
                 f"{text} holds no image or video: expected files ending in {_endings()}, outside of {out}."
@@ -80,8 +82,8 @@ def find_inputs(given: Sequence[str], *, out: Path) -> list[Input]:
     return list(found.values())
 
 
-def _named_by(text: str) -> Iterator[tuple[str, Path]]:
-    """Names and paths of what one argument means."""
+def _named_by(text: str, own: Path) -> Iterator[tuple[str, Path]]:
+    """Names and paths of what one argument means; what a folder or pattern has in the folder `own` is left out."""
     path = Path(text)
     if path.is_file():
         if not _is_input(path):
@@ -103,8 +105,22 @@ def _named_by(text: str) -> Iterator[tuple[str, Path]]:
         raise FileNotFoundError(
             f"There is no file in {text}, or it does not exist: give images, videos, folders, or a pattern in quotes."
         )
+    files = [file for file in files if not file.resolve().is_relative_to(own)]
+    holds_predictions = functools.cache(_holds_predictions)
+    outputs = {
+        file
+        for file in files
+        if _is_input(file)
+        and any(holds_predictions(folder / place) for place in file.relative_to(folder).parents)
+    }
+    if outputs:
+        message = (
+            f"{len(outputs)} files in {text} are not taken, since they are outputs of an earlier prediction. Name them "
+            "or the folder they lie in to predict them"
+        )
+        print_log(message, logger="current", level=logging.WARNING)
     for file in files:
-        if _is_input(file):
+        if _is_input(file) and file not in outputs:
             yield file.relative_to(folder).with_suffix("").as_posix(), file
     others = count_endings(
         file.name for file in files if file.suffix.lower() in OTHER_IMAGE_SUFFIXES
@@ -136,6 +152,10 @@ def _matches(pattern: str) -> list[str]:
             except OSError as error:
                 refuse_unread(error)
     return sorted(glob.glob(pattern, recursive=True))
+
+
+def _holds_predictions(folder: Path) -> bool:
+    return (folder / SETTINGS).is_file() and (folder / RECORDS).is_dir()
 
 
 def _is_input(path: Path) -> bool:

@@ -16,15 +16,12 @@ from PIL import Image
 
 from mmdrsl.atomic_files import remove_leftovers, replacing, write_atomically
 from mmdrsl.datasets.validation import files_below
-from mmdrsl.inference.inputs import Input
+from mmdrsl.inference.inputs import RECORDS, SETTINGS, Input
 from mmdrsl.inference.overlay_video import TEMPORARY_PREFIX
 from mmdrsl.inference.predictor import Prediction
 from mmdrsl.visualization.colors import Palette
 
-_SETTINGS = "settings.json"
 _SHARES = "shares.csv"
-# A small file for each input, so that noting one costs the same however many there are.
-_RECORDS = ".inputs"
 # Folder of an image's outputs, ending of their names; the labels are written last.
 _ENDINGS = {"color": ".png", "overlay": ".jpg", "confidence": ".png", "labels": ".png"}
 _VIDEO = ".mp4"
@@ -86,7 +83,7 @@ class OutputFolder:
         return self.root / kind / f"{item.name}{_VIDEO if item.is_video else _ENDINGS[kind]}"
 
     def _record_path(self, item: Input) -> Path:
-        return self.root / _RECORDS / f"{item.name}.json"
+        return self.root / RECORDS / f"{item.name}.json"
 
     def _paths_of_name(self, item: Input) -> list[Path]:
         """Every output that an image or a video of this name may have."""
@@ -110,12 +107,12 @@ class OutputFolder:
                 input's name; or its settings are not of a prediction.
         """
         self._records = {item.name: _record_of(item) for item in inputs}
-        marker = self.root / _SETTINGS
+        marker = self.root / SETTINGS
         if not marker.is_file():
             strange = [kind for kind in (*_ENDINGS, _SHARES) if (self.root / kind).exists()]
             if strange:
                 raise FileExistsError(
-                    f"{self.root} holds {', '.join(strange)} and no {_SETTINGS}, so that no prediction made them: "
+                    f"{self.root} holds {', '.join(strange)} and no {SETTINGS}, so that no prediction made them: "
                     "choose another folder for --out."
                 )
         elif _read_settings(marker, settings) != settings:
@@ -143,9 +140,9 @@ class OutputFolder:
 
     def _remove_leftovers(self) -> None:
         # Other folders in the root may be another writer's.
-        for name in (_SETTINGS, _SHARES):
+        for name in (SETTINGS, _SHARES):
             remove_leftovers(self.root, pattern=f".{name}.*.tmp")
-        for kind in (*_ENDINGS, _RECORDS):
+        for kind in (*_ENDINGS, RECORDS):
             remove_leftovers(self.root / kind)
         for folder in list((self.root / "overlay").rglob(f"{TEMPORARY_PREFIX}*")):
             shutil.rmtree(folder)

@@ -3,7 +3,7 @@ from pathlib import Path
 
 import pytest
 
-from mmdrsl.inference import find_inputs
+from mmdrsl.inference import find_inputs, inputs
 
 
 @pytest.fixture
@@ -41,6 +41,33 @@ def test_outputs_are_no_inputs(folder):
     Path("data/a/out/color").mkdir(parents=True)
     Path("data/a/out/color/1.png").touch()
     assert names("data/a", out="data/a/out") == [("1", False), ("drive", True), ("sub/2", False)]
+
+
+@pytest.mark.parametrize("given", ["data/a", "data/a/**/*.*"])
+def test_outputs_of_an_earlier_prediction_are_no_inputs(folder, given):
+    made = Path("data/a/earlier/overlay/sub")
+    made.mkdir(parents=True)
+    (made / "2.jpg").touch()
+    Path("data/a/earlier/settings.json").touch()
+    # A folder that has its settings by chance.
+    assert ("earlier/overlay/sub/2", False) in names(given)
+    Path("data/a/earlier/.inputs").mkdir()
+    assert names(given) == [("1", False), ("drive", True), ("sub/2", False)]
+    assert names(given, out="data/a/earlier") == names(given)
+    assert names("data/a/earlier/overlay") == [("sub/2", False)]
+
+
+def test_outputs_that_are_left_out_are_counted(folder, monkeypatch):
+    said = []
+    monkeypatch.setattr(inputs, "print_log", lambda message, **_: said.append(message))
+    for name in ("color/1.png", "overlay/1.jpg", "settings.json", ".inputs/1.json"):
+        path = Path("data/b/earlier", name)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch()
+    assert names("data/b") == [("1", False)]
+    assert names("data/b", out="data/b/earlier") == [("1", False)]
+    (message,) = said
+    assert message.startswith("2 files in data/b are not taken, since they are outputs")
 
 
 @pytest.mark.parametrize(
