@@ -57,19 +57,25 @@ def settings_of(cfg: Config, checkpoint: str | Path, options: dict) -> dict[str,
 
     Args:
         cfg: The config.
-        checkpoint: The checkpoint.
+        checkpoint: The checkpoint, as `read_checkpoint` takes it.
         options: Network, augmentation and windows by name.
 
     Returns:
-        Options, hash of the checkpoint's file, hash of the config's model and test pipeline.
+        Options, hash of the checkpoint's file or address, hash of the config's model and test pipeline.
     """
     tta = bool(options.get("tta"))
     described = f"{Config(dict(model=cfg.model, pipeline=pipeline_of(cfg, tta=tta))).to_dict()}"
     return {
-        "checkpoint": file_hash(Path(checkpoint)),
+        "checkpoint": _checkpoint_hash(str(checkpoint)),
         "config": hashlib.sha256(described.encode()).hexdigest(),
         **options,
     }
+
+
+def _checkpoint_hash(checkpoint: str) -> str:
+    if "://" in checkpoint:
+        return hashlib.sha256(checkpoint.encode()).hexdigest()
+    return file_hash(Path(checkpoint).expanduser())
 
 
 class PredictionRun:

@@ -4,12 +4,24 @@ from types import SimpleNamespace
 import cv2
 import numpy as np
 import pytest
+from mmengine.config import Config
 from network_files import write_video
 
-from mmdrsl.inference import Input, OutputFolder, Prediction, PredictionRun
+from mmdrsl.atomic_files import file_hash
+from mmdrsl.inference import Input, OutputFolder, Prediction, PredictionRun, settings_of
 from mmdrsl.inference.prediction_run import ahead
 
 PALETTE = ((128, 64, 128), (0, 0, 142), (70, 130, 180))
+
+
+def test_checkpoints_are_told_apart_by_file_or_address(tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    (tmp_path / "a.pth").write_bytes(b"weights")
+    cfg = Config(dict(model=dict(type="A"), test_pipeline=[dict(type="LoadImage")]))
+    given = ["~/a.pth", tmp_path / "a.pth", "https://a.org/a.pth", "https://a.org/b.pth"]
+    hashes = [settings_of(cfg, checkpoint, {})["checkpoint"] for checkpoint in given]
+    assert hashes[0] == hashes[1] == file_hash(tmp_path / "a.pth")
+    assert len(set(hashes)) == 3
 
 
 def test_work_ahead_is_bounded_and_in_order():
