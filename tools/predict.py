@@ -74,6 +74,10 @@ def parse_args(arguments: Sequence[str] | None) -> argparse.Namespace:
         parser.error("--tta and --scales exclude each other: leave one out")
     if args.scales is not None and min(args.scales) <= 0:
         parser.error(f"--scales must be positive, found {args.scales}")
+    if args.scales is not None and args.batch_size > 1:
+        parser.error(
+            "--batch-size has no effect with --scales, which take one image at a time: leave it out"
+        )
     if args.batch_size < 1:
         parser.error(f"--batch-size must be at least 1, found {args.batch_size}")
     if args.stride is not None and args.window is None:

@@ -79,7 +79,7 @@ def read_header(file: BinaryIO, path: str) -> ImageHeader:
     except (UnidentifiedImageError, OSError, SyntaxError, ValueError) as error:
         raise ValueError(
             f"cannot read the header of {path} ({length} bytes): the file is damaged or no image; restore it, or leave "
-            "it out with ann_file"
+            "it out (ann_file of a data set)"
         ) from error
     if max(size) > MAX_SIDE:
         raise ValueError(

@@ -31,7 +31,7 @@ _DECODE = "import sys, cv2, numpy; cv2.imdecode(numpy.frombuffer(sys.stdin.buffe
 _one_at_a_time = threading.Lock()
 _CUT_JPEG = (
     "{path} has no end-of-image marker ({length} bytes): the JPEG file is cut short or filled with zeros; restore it, "
-    "or leave it out with ann_file"
+    "or leave it out (ann_file of a data set)"
 )
 
 
@@ -175,7 +175,7 @@ def refusing_zeros(data: bytes, file_format: str, path: str) -> Iterator[None]:
     if complaints:
         raise ValueError(
             f"{path} is damaged in its middle ({complaints[0].decode().strip()}): restore the file, or leave it out "
-            "with ann_file"
+            "(ann_file of a data set)"
         )
 
 

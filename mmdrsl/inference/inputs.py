@@ -76,8 +76,8 @@ def find_inputs(given: Sequence[str], *, out: Path) -> list[Input]:
             known = found.setdefault(name, Input(name, path))
             if known.path.resolve() != path.resolve():
                 raise ValueError(
-                    f"The outputs of {known.path} and {path} would both be named {name}: predict them with two "
-                    "values of --out, or give a folder that holds both."
+                    f"The outputs of {known.path} and {path} would both be named {name}: "
+                    f"{_how_to_tell_apart(known.path, path)}."
                 )
     return list(found.values())
 
@@ -128,6 +128,13 @@ def _named_by(text: str, own: Path) -> Iterator[tuple[str, Path]]:
     if others:
         message = left_out_message(text, others, (*IMAGE_SUFFIXES, *VIDEO_SUFFIXES))
         print_log(message, logger="current", level=logging.WARNING)
+
+
+def _how_to_tell_apart(first: Path, second: Path) -> str:
+    if first.parent != second.parent:
+        return "predict them with two values of --out, or give a folder that holds both"
+    patterns = [str(path.with_name(f"*{path.suffix}")) for path in (first, second)]
+    return f"predict them by two patterns, {patterns[0]!r} and {patterns[1]!r}, with two values of --out"
 
 
 def _check_name(name: str, path: Path) -> None:

@@ -74,13 +74,20 @@ def test_outputs_that_are_left_out_are_counted(folder, monkeypatch):
     "given", [("data/a", "data/b"), ("data/a/1.png", "data/b/1.png"), ("data/a/1.*", "data/b")]
 )
 def test_equal_names_name_both_files(folder, given):
-    with pytest.raises(ValueError, match=r"of data/a/1.png and data/b/1.png would both be named 1"):
+    with pytest.raises(
+        ValueError,
+        match=r"of data/a/1.png and data/b/1.png would both be named 1: .* a folder that holds both",
+    ):
         find_inputs(given, out=Path("out"))
 
 
 def test_an_image_and_a_video_of_one_name(folder):
     Path("data/b/1.avi").touch()
-    with pytest.raises(ValueError, match=r"data/b/1.avi and data/b/1.png would both be named 1"):
+    with pytest.raises(
+        ValueError,
+        match=r"data/b/1.avi and data/b/1.png would both be named 1: predict them by two patterns, "
+        r"'data/b/\*.avi' and 'data/b/\*.png', with two values of --out",
+    ):
         find_inputs(["data/b"], out=Path("out"))
 
 

@@ -134,6 +134,12 @@ def test_the_loader_of_exported_configs_refuses_what_is_no_photograph(images, tm
         loaded_from(transparent, loader)
 
 
+def test_what_leaves_an_image_out_is_said_to_be_of_a_data_set(tmp_path):
+    (tmp_path / "a.png").write_bytes(b"damaged")
+    with pytest.raises(ValueError, match=r"restore it, or leave it out \(ann_file of a data set\)"):
+        loaded_from(tmp_path / "a.png", PIPELINE[0])
+
+
 @pytest.mark.parametrize("loader", [STOCK, dict(STOCK, to_float32=True)])
 @pytest.mark.parametrize("content", [b"", b"damaged"], ids=["empty", "damaged"])
 def test_an_image_that_cannot_be_read_is_named(tmp_path, loader, content):

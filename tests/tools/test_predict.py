@@ -257,6 +257,7 @@ def test_what_is_wrong_is_named(checkpoint, validation, tmp_path, capsys, change
     [
         (["--tta", "--scales", "1"], "exclude each other"),
         (["--scales", "0"], "--scales must be positive"),
+        (["--scales", "1", "--batch-size", "2"], "--batch-size has no effect with --scales"),
         (["--batch-size", "0"], "--batch-size must be at least 1"),
         (["--stride", "8", "8"], "--stride is an option of --window"),
         (["--window", "8", "8", "--stride", "9", "8"], "--stride must be in 1..window"),

@@ -184,7 +184,7 @@ class LoadImage(BaseTransform):
         if image is None or image.size == 0:
             raise ValueError(
                 f"cannot decode the image {path} ({encoded.size} bytes): it is cut short, damaged "
-                "or of an unknown format; restore it or leave it out with ann_file"
+                "or of an unknown format; restore it, or leave it out (ann_file of a data set)"
             )
         if header.alpha:
             _check_opaque(encoded, path)
@@ -289,7 +289,9 @@ def turned_message(paths: Sequence[str], orientation: int) -> str:
 def _read_bytes(path: str) -> bytes:
     """Read a file, refusing missing and empty ones by name."""
     if not Path(path).is_file():
-        raise FileNotFoundError(f"no file {path}: restore it, or leave it out with ann_file")
+        raise FileNotFoundError(
+            f"no file {path}: restore it, or leave it out (ann_file of a data set)"
+        )
     data = Path(path).read_bytes()
     if not data:
         raise ValueError(f"the file {path} is empty (0 bytes): restore it")
