@@ -1,11 +1,12 @@
 """Predict images and videos with a trained segmentor.
 
-python tools/predict.py CONFIG CHECKPOINT INPUT... --out DIR [--teacher] [--confidence] [--tta | --scales S...]
-    [--window H W [--stride H W]] [--batch-size N] [--device DEVICE] [--overwrite]
+python tools/predict.py CONFIG CHECKPOINT INPUT... --out DIR [--network {student,teacher}] [--confidence]
+    [--tta | --scales S...] [--window H W [--stride H W]] [--batch-size N] [--device DEVICE] [--overwrite]
 
 INPUT is an image, a video, a folder, or a pattern in quotes. DIR gets labels/, color/ and overlay/, an mp4 in overlay/
-for a video, and shares.csv. CONFIG and CHECKPOINT are those of a training, or an exported pair. Started again after an
-interruption the tool picks up where it stopped. See docs/predict.md.
+for a video, and shares.csv. CONFIG and CHECKPOINT are those of a training, or an exported pair. The network is the one
+that tools/test.py takes, unless --network names another. Started again after an interruption the tool picks up where it
+stopped. See docs/predict.md.
 """
 
 from __future__ import annotations
@@ -28,6 +29,7 @@ from mmdrsl.engine.config_options import override
 from mmdrsl.engine.launch import MISTAKES, add_trust_option, describe, read_config
 from mmdrsl.engine.tool_end import writing
 from mmdrsl.inference import (
+    Network,
     OutputFolder,
     PredictionRun,
     Predictor,
@@ -46,8 +48,18 @@ def parse_args(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("checkpoint", help="its checkpoint")
     parser.add_argument("inputs", nargs="+", help="images, videos, folders, patterns in quotes")
     parser.add_argument("--out", type=Path, required=True, help="folder of the outputs")
-    parser.add_argument(
-        "--teacher", action="store_true", help="predict with the averaged copy of a training"
+    network = parser.add_mutually_exclusive_group()
+    network.add_argument(
+        "--network",
+        choices=("student", "teacher"),
+        help="the trained network or its averaged copy; by default the one that the config's test takes",
+    )
+    network.add_argument(
+        "--teacher",
+        action="store_const",
+        const="teacher",
+        dest="network",
+        help="the same as --network teacher",
     )
     parser.add_argument(
         "--confidence", action="store_true", help="write the labels' probability as 8-bit PNG, too"
@@ -104,6 +116,18 @@ def hooks_before_tests(cfg: Config) -> list[str]:
     ]
 
 
+def which_network(network: Network, *, asked: bool, checkpoint: str) -> str:
+    """Say which network of a training predicts, and why."""
+    name = "averaged teacher" if network.is_teacher else "student"
+    if asked:
+        reason = "as the command line says"
+    elif network.is_teacher:
+        reason = "as in the test of this config; --network student takes the student"
+    else:
+        reason = f"since {checkpoint} holds no teacher that a training has updated"
+    return f"predict: the {name} predicts, {reason}"
+
+
 def predict(args: argparse.Namespace) -> None:
     """Predict what is not complete."""
     inputs = find_inputs(args.inputs, out=args.out)
@@ -116,7 +140,7 @@ def predict(args: argparse.Namespace) -> None:
     network = load_network(
         cfg,
         args.checkpoint,
-        teacher=args.teacher,
+        teacher=None if args.network is None else args.network == "teacher",
         window=window,
         device=args.device or get_device(),
     )
@@ -124,7 +148,7 @@ def predict(args: argparse.Namespace) -> None:
     predictor = Predictor(cfg=cfg, network=network, tta=args.tta, views=views)
     output = OutputFolder(args.out, palette=network.palette, confidence=args.confidence)
     options = dict(
-        teacher=args.teacher,
+        teacher=network.is_teacher,
         tta=args.tta,
         scales=args.scales,
         window=args.window,
@@ -132,11 +156,9 @@ def predict(args: argparse.Namespace) -> None:
     )
     settings = settings_of(cfg, args.checkpoint, options)
     output.begin(settings, inputs, overwrite=args.overwrite)
-    if evaluates_teacher(cfg) and not args.teacher:
-        print(
-            "predict: the test of this config evaluates the averaged teacher, this prediction uses the student; give "
-            "--teacher for the teacher."
-        )
+    # Of a config without a teacher there is one network.
+    if evaluates_teacher(cfg) or args.network is not None:
+        print(which_network(network, asked=args.network is not None, checkpoint=args.checkpoint))
     for hook in hooks_before_tests(cfg):
         print(
             f"predict: {hook} acts before a test alone; tools/test.py --show-dir predicts with it"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,7 +13,7 @@ from mmseg.registry import MODELS
 from mmdrsl.checkpoint_weights import SEGMENTOR_PREFIX, load_weights, predicts, weights_of
 from mmdrsl.checkpoints import read_checkpoint
 from mmdrsl.inference.sliding_window import add_in_place
-from mmdrsl.models.segmentors.export import class_names, segmentor_weights
+from mmdrsl.models.segmentors.export import class_names, exports_teacher, segmentor_weights
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -25,11 +24,13 @@ class Network:
         model: The config's model in evaluation mode on its device.
         classes: Names; the index is the label.
         palette: RGB color (0..255) per class.
+        is_teacher: Whether it is the averaged copy of a training.
     """
 
     model: Any
     classes: tuple[str, ...]
     palette: tuple[tuple[int, ...], ...]
+    is_teacher: bool = False
 
     @property
     def segmentor(self) -> Any:
@@ -41,7 +42,7 @@ def load_network(
     cfg: Config,
     checkpoint: str | Path,
     *,
-    teacher: bool = False,
+    teacher: bool | None = False,
     window: dict | None = None,
     device: str = "cpu",
 ) -> Network:
@@ -52,7 +53,8 @@ def load_network(
     Args:
         cfg: Config of a training, or an exported one.
         checkpoint: Its checkpoint.
-        teacher: Predict with the averaged copy that a training checkpoint holds.
+        teacher: Predict with the averaged copy that a training checkpoint holds; None takes the network that the
+            config's test takes.
         window: ``dict(mode="slide", crop_size=(h, w), stride=(h, w))`` in pixels; None keeps the config's test_cfg.
         device: PyTorch's name of a device.
 
@@ -67,13 +69,15 @@ def load_network(
     place = _find_device(device)
     loaded = read_checkpoint(checkpoint)
     state = weights_of(loaded, checkpoint)
+    teacher = exports_teacher(cfg, state, teacher)
     if teacher or any(name.startswith(SEGMENTOR_PREFIX) for name in state):
         state = segmentor_weights(state, teacher=teacher, source=checkpoint)
     try:
         model = MODELS.build(cfg.model)
     except TypeError as error:
         raise TypeError(f"{error}: correct the config or --cfg-options.") from error
-    network = _named(cfg, model, loaded, checkpoint)
+    classes, palette = class_names(cfg, loaded, num_classes=model.num_classes, source=checkpoint)
+    network = Network(model=model, classes=classes, palette=palette, is_teacher=teacher)
     segmentor = network.segmentor
     if segmentor.out_channels < 2:
         raise ValueError(
@@ -97,9 +101,3 @@ def _find_device(name: str) -> torch.device:
             f"There is no device {name!r} ({reason}): give cpu, or cuda:N of a GPU that PyTorch sees."
         ) from error
     return device
-
-
-def _named(cfg: Config, model: Any, loaded: Mapping[str, Any], source: str | Path) -> Network:
-    """Give a model the names and colors of its classes."""
-    classes, palette = class_names(cfg, loaded, num_classes=model.num_classes, source=source)
-    return Network(model=model, classes=classes, palette=palette)

@@ -21,11 +21,16 @@ def training(tmp_path):
     return cfg, tmp_path / "training.pth", model
 
 
-@pytest.mark.parametrize("teacher", [False, True])
-def test_weights_of_student_and_teacher(training, teacher):
+@pytest.mark.parametrize(
+    ("teacher", "evaluate", "taken"),
+    [(False, True, False), (True, False, True), (None, False, False), (None, True, True)],
+)
+def test_weights_of_student_and_teacher(training, teacher, evaluate, taken):
     cfg, path, model = training
+    cfg.custom_hooks = [dict(type="MeanTeacherHook", evaluate=evaluate)]
     network = load_network(cfg, path, teacher=teacher)
-    expected = model.networks(of_teacher=teacher)["segmentor"].state_dict()
+    assert network.is_teacher is taken
+    expected = model.networks(of_teacher=taken)["segmentor"].state_dict()
     found = network.segmentor.state_dict()
     assert found.keys() == expected.keys()
     assert all(torch.equal(found[name], value) for name, value in expected.items())
@@ -72,6 +77,14 @@ def test_a_checkpoint_that_does_not_fit_is_refused(training, tmp_path):
         ValueError, match=r"other.pth does not fit .* 1 missing \(decode_head.conv_seg.bias\)"
     ):
         load_network(cfg, tmp_path / "other.pth")
+
+
+def test_the_test_takes_the_student_where_no_teacher_was_updated(training, tmp_path):
+    cfg, _, model = training
+    cfg.custom_hooks = [dict(type="MeanTeacherHook", evaluate=True)]
+    model.teacher.steps.fill_(0)
+    torch.save(dict(state_dict=model.state_dict()), tmp_path / "early.pth")
+    assert not load_network(cfg, tmp_path / "early.pth", teacher=None).is_teacher
 
 
 def test_a_teacher_that_is_not_there_is_refused(training, tmp_path):

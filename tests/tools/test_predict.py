@@ -13,6 +13,7 @@ import pytest
 from mmengine.config import Config
 from PIL import Image
 
+from mmdrsl.inference import Network
 from mmdrsl.models.segmentors.export import export_segmentor
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -21,6 +22,7 @@ import predict  # noqa: E402
 from network_files import write_checkpoint, write_video  # noqa: E402
 
 CONFIG = str(ROOT / "configs/drsl/deeplabv3plus_scenes2scenes.py")
+STUDENT = ("--network", "student")
 OF_STUDENT = "default_hooks.teacher.evaluate=False"
 SLIDE = [
     "model.segmentor.test_cfg.mode=slide",
@@ -81,7 +83,7 @@ def check_equal(found, expected):
 def test_labels_of_the_teacher_are_those_of_the_test_tool(
     checkpoint, validation, tmp_path, monkeypatch
 ):
-    run(CONFIG, checkpoint, *validation, "--out", tmp_path / "out", "--teacher")
+    run(CONFIG, checkpoint, *validation, "--out", tmp_path / "out")
     found = label_maps(tmp_path / "out/labels")
     check_equal(found, labels_of_the_test_tool(checkpoint, tmp_path, monkeypatch))
 
@@ -98,7 +100,7 @@ def test_labels_of_the_teacher_are_those_of_the_test_tool(
 def test_labels_of_the_student_are_those_of_the_test_tool(
     predicted, checkpoint, validation, tmp_path, monkeypatch, flags, test_flags, test_options
 ):
-    run(CONFIG, checkpoint, *validation, "--out", tmp_path / "out", *flags)
+    run(CONFIG, checkpoint, *validation, "--out", tmp_path / "out", *STUDENT, *flags)
     expected = labels_of_the_test_tool(
         checkpoint, tmp_path, monkeypatch, OF_STUDENT, *test_options, flags=test_flags
     )
@@ -109,9 +111,7 @@ def test_labels_of_the_student_are_those_of_the_test_tool(
 
 
 def test_an_exported_pair_predicts_the_same(checkpoint, validation, tmp_path):
-    exported = export_segmentor(
-        Config.fromfile(CONFIG), checkpoint, tmp_path / "plain", teacher=False
-    )
+    exported = export_segmentor(Config.fromfile(CONFIG), checkpoint, tmp_path / "plain")
     run(CONFIG, checkpoint, *validation, "--out", tmp_path / "a")
     run(*exported, *validation, "--out", tmp_path / "b")
     check_equal(label_maps(tmp_path / "b/labels"), label_maps(tmp_path / "a/labels"))
@@ -124,7 +124,7 @@ def predicted(scenes_root, checkpoint, validation, tmp_path_factory):
     images = [cv2.imread(str(path)) for path in validation]
     write_video(root / "drive.avi", images * 3, rate=8)
     inputs = [scenes_root / "camera/leftImg8bit/val", root / "drive.avi"]
-    command = [CONFIG, checkpoint, *inputs, "--out", root / "out", "--confidence"]
+    command = [CONFIG, checkpoint, *inputs, "--out", root / "out", "--confidence", *STUDENT]
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("MMDRSL_SCENES", str(scenes_root))
         run(*command)
@@ -213,7 +213,8 @@ def test_another_image_of_the_same_name_is_refused(checkpoint, validation, tmp_p
     command = [CONFIG, checkpoint, "--out", tmp_path / "out"]
     run(*command, tmp_path / "a")
     assert (
-        "predict: the test of this config evaluates the averaged teacher" in capsys.readouterr().out
+        "predict: the averaged teacher predicts, as in the test of this config"
+        in capsys.readouterr().out
     )
     before = times(tmp_path / "out")
     run(*command, tmp_path / "b", status=1)
@@ -226,7 +227,7 @@ def test_another_image_of_the_same_name_is_refused(checkpoint, validation, tmp_p
 
 
 def test_other_settings_are_refused(predicted, capsys):
-    run(*predicted, "--teacher", status=1)
+    run(*predicted[: -len(STUDENT)], "--teacher", status=1)
     error = capsys.readouterr().err
     assert error.splitlines()[-1].startswith("predict: ")
     assert "of another checkpoint or of other options" in error
@@ -253,8 +254,29 @@ def test_what_is_wrong_is_named(checkpoint, validation, tmp_path, capsys, change
 
 
 @pytest.mark.parametrize(
+    ("is_teacher", "asked", "said"),
+    [
+        (True, False, "the averaged teacher predicts, as in the test of this config; --network"),
+        (False, False, "the student predicts, since a.pth holds no teacher that a training has"),
+        (False, True, "the student predicts, as the command line says"),
+    ],
+)
+def test_the_network_that_predicts_is_named(is_teacher, asked, said):
+    network = Network(model=None, classes=(), palette=(), is_teacher=is_teacher)
+    line = predict.which_network(network, asked=asked, checkpoint="a.pth")
+    assert line.startswith(f"predict: {said}")
+
+
+@pytest.mark.parametrize("flag", [["--teacher"], ["--network", "teacher"]])
+def test_two_ways_to_ask_for_the_teacher(flag):
+    args = predict.parse_args([CONFIG, "a.pth", "a.png", "--out", "out", *flag])
+    assert args.network == "teacher"
+
+
+@pytest.mark.parametrize(
     ("flags", "message"),
     [
+        (["--teacher", "--network", "student"], "not allowed with argument"),
         (["--tta", "--scales", "1"], "exclude each other"),
         (["--scales", "0"], "--scales must be positive"),
         (["--scales", "1", "--batch-size", "2"], "--batch-size has no effect with --scales"),
