@@ -126,12 +126,13 @@ def _figures(metrics: Mapping[str, float]) -> str:
 
 def _data(cfg: Config) -> list[tuple[str, str, str]]:
     rows = []
-    training = cfg.get("train_dataloader", {}).get("dataset", {})
+    # None where a run trains or tests nothing.
+    training = (cfg.get("train_dataloader") or {}).get("dataset", {})
     for role in ("source", "target"):
         rows += [(role, *entry) for entry in _datasets(training.get(role, {}))]
     if not rows:
         rows += [("training", *entry) for entry in _datasets(training)]
-    tested = cfg.get("test_dataloader", {}).get("dataset", {})
+    tested = (cfg.get("test_dataloader") or {}).get("dataset", {})
     return rows + [("test", *entry) for entry in _datasets(tested)]
 
 

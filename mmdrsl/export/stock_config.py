@@ -100,7 +100,7 @@ def stock_config(
         test_pipeline=pipeline,
         test_dataloader=dict(
             batch_size=1,
-            num_workers=cfg.get("test_dataloader", {}).get("num_workers", 0),
+            num_workers=(cfg.get("test_dataloader") or {}).get("num_workers", 0),
             persistent_workers=False,
             sampler=dict(type="DefaultSampler", shuffle=False),
             dataset=dataset,
@@ -187,7 +187,8 @@ def stock_pipeline(transforms: Sequence[Any], *, labels: bool) -> list[Any]:
 
 def _stock_dataset(cfg: Config, metainfo: Mapping[str, Any]) -> tuple[dict[str, Any], str | None]:
     """Config of the test images, with labels where MMSegmentation reads them, and why not where it does not."""
-    own = dict(cfg.get("test_dataloader", {}).get("dataset", {}))
+    # None where a run tests nothing.
+    own = dict((cfg.get("test_dataloader") or {}).get("dataset", {}))
     kind = DATASETS.get(own["type"]) if own else None
     if kind is not None and kind.__module__.partition(".")[0] in STOCK_PACKAGES:
         return own, None

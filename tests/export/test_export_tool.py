@@ -11,6 +11,8 @@ import pytest
 import torch
 from mmseg.apis import inference_model, init_model
 
+from mmdrsl.engine.launch import read_config
+
 safetensors = pytest.importorskip("safetensors")
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.append(str(ROOT / "tests" / "inference"))
@@ -37,9 +39,11 @@ def checkpoint(scenes_root, tmp_path_factory):
     return path
 
 
-def export(checkpoint, out, scenes_root, monkeypatch, *options):
+def export(checkpoint, out, scenes_root, monkeypatch, *options, config=CONFIG):
     monkeypatch.setenv("MMDRSL_SCENES", str(scenes_root))
-    monkeypatch.setattr(sys, "argv", [TOOL, CONFIG, str(checkpoint), "--out", str(out), *options])
+    monkeypatch.setattr(
+        sys, "argv", [TOOL, str(config), str(checkpoint), "--out", str(out), *options]
+    )
     runpy.run_path(TOOL, run_name="__main__")
     return (out / "README.md").read_text()
 
@@ -71,6 +75,16 @@ def test_figures_of_the_teacher_are_none_of_the_student(
     assert "no evaluation of this network at this step" in card
     assert "| 0 | road | 128, 64, 128 | - |" in card
     assert not (tmp_path / "segmentor.safetensors").exists()
+
+
+def test_a_run_without_data_loaders(checkpoint, scenes_root, tmp_path, monkeypatch):
+    cfg = read_config(CONFIG)
+    cfg.test_pipeline = cfg.test_dataloader.dataset.pipeline
+    cfg.train_dataloader = cfg.test_dataloader = cfg.test_evaluator = None
+    cfg.dump(tmp_path / "run.py")
+    out = tmp_path / "plain"
+    card = export(checkpoint, out, scenes_root, monkeypatch, config=tmp_path / "run.py")
+    assert "## Data\n\n| role | dataset | folder |\n| --- | --- | --- |\n\nLicenses" in card
 
 
 @pytest.mark.slow

@@ -186,6 +186,16 @@ def test_imports_only_what_the_network_needs(indexed, model, imports):
     assert bool(imports) == ("mmdrsl, which must" in found.text())
 
 
+def test_nothing_is_tested(indexed):
+    cfg = indexed.copy()
+    cfg.test_pipeline = cfg.test_dataloader.dataset.pipeline
+    cfg.test_dataloader = cfg.test_evaluator = None
+    found = stock_config(cfg, **named(indexed))
+    assert "no test set" in found.text()
+    assert found.cfg.test_dataloader.dataset.pipeline == found.cfg.test_pipeline
+    assert "test_evaluator" not in found.cfg
+
+
 def test_losses_of_this_library_give_way(indexed):
     cfg = indexed.copy()
     cfg.model.segmentor.decode_head.loss_decode = dict(type="WeightedCrossEntropyLoss")
