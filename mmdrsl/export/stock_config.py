@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from os.path import relpath
@@ -11,6 +12,7 @@ from typing import Any
 
 import numpy as np
 from mmengine.config import Config
+from mmseg.datasets import BaseSegDataset
 from mmseg.registry import DATASETS, METRICS, MODELS, TRANSFORMS
 
 from mmdrsl.datasets.label_spaces import get_label_space
@@ -190,11 +192,17 @@ def _stock_dataset(cfg: Config, metainfo: Mapping[str, Any]) -> tuple[dict[str, 
     # None where a run tests nothing.
     own = dict((cfg.get("test_dataloader") or {}).get("dataset", {}))
     kind = DATASETS.get(own["type"]) if own else None
-    if kind is not None and kind.__module__.partition(".")[0] in STOCK_PACKAGES:
-        return own, None
     found: dict[str, Any] = dict(type="BaseSegDataset", metainfo=metainfo, test_mode=True)
     if "data_root" in own:
         found["data_root"] = own["data_root"]
+    if kind is not None and _is_stock_dataset(kind):
+        named = {**kind.METAINFO, **(own.get("metainfo") or {})}
+        if list(named.get("classes") or ()) == metainfo["classes"]:
+            return own, None
+        found["data_prefix"] = dict(img_path=own.get("data_prefix", {}).get("img_path", ""))
+        found["img_suffix"] = own.get("img_suffix", _usual_suffix(kind))
+        found |= {key: own[key] for key in ("ann_file", "indices") if key in own}
+        return found, f"The classes of {own['type']} are not the model's, or in another order."
     if kind is None or not issubclass(kind, LabelledImageDataset):
         prefix = own.get("data_prefix", {}).get("img_path", "")
         found["data_prefix"] = dict(img_path=prefix if isinstance(prefix, str) else prefix[0])
@@ -202,6 +210,14 @@ def _stock_dataset(cfg: Config, metainfo: Mapping[str, Any]) -> tuple[dict[str, 
             f"The test set is a {own['type']}." if own else "The training's config has no test set."
         )
         return found, reason
+    if own.get("file_patterns") or kind.FILE_PATTERNS:
+        # An ending alone would take other files, too.
+        del found["data_root"]
+        found["data_prefix"] = dict(img_path="")
+        return (
+            found,
+            f"{kind.__name__} finds files by file_patterns, so that no image is named here.",
+        )
     dataset = DATASETS.build(dict(own, lazy_init=True, pipeline=[]))
     folders = {key: relpath(path, dataset.data_root) for key, path in dataset.data_prefix.items()}
     found["data_prefix"] = dict(img_path=folders["img_path"])
@@ -226,6 +242,17 @@ def _stock_dataset(cfg: Config, metainfo: Mapping[str, Any]) -> tuple[dict[str, 
     found["data_prefix"]["seg_map_path"] = folders["seg_map_path"]
     found["seg_map_suffix"] = dataset.seg_map_suffix
     return found, None
+
+
+def _is_stock_dataset(kind: type) -> bool:
+    """Whether a dataset is MMSegmentation's, of images and labels in two folders."""
+    return kind.__module__.partition(".")[0] in STOCK_PACKAGES and issubclass(kind, BaseSegDataset)
+
+
+def _usual_suffix(kind: type) -> str:
+    """End of the image names of a stock dataset whose config gives none."""
+    usual = inspect.signature(BaseSegDataset).parameters["img_suffix"]
+    return str(inspect.signature(kind).parameters.get("img_suffix", usual).default)
 
 
 def _names_files(dataset: LabelledImageDataset) -> bool:

@@ -1,5 +1,6 @@
 """The exported pair works where there is MMSegmentation and nothing of this library."""
 
+import copy
 import json
 import os
 import re
@@ -169,6 +170,44 @@ def test_a_list_of_files_with_endings_keeps_the_images(indexed, tmp_path):
     assert "endings" in found.unread_labels
     images = DATASETS.build(found.cfg.test_dataloader.dataset)
     assert [Path(images.get_data_info(i)["img_path"]).name for i in range(len(images))] == names
+
+
+def test_patterns_of_names_are_left_out(indexed):
+    cfg = copy.deepcopy(indexed)
+    cfg.test_dataloader.dataset.file_patterns = dict(img_path="*.png", seg_map_path="*.png")
+    found = stock_config(cfg, **named(cfg))
+    assert "file_patterns" in found.text().split('"""')[1]
+    dataset = found.cfg.test_dataloader.dataset
+    assert "data_root" not in dataset
+    assert dataset.data_prefix == dict(img_path="")
+
+
+def test_a_wrapper_around_datasets_is_left_out(indexed):
+    cfg = copy.deepcopy(indexed)
+    cfg.test_pipeline = cfg.test_dataloader.dataset.pipeline
+    cfg.test_dataloader.dataset = dict(type="ConcatDataset", datasets=[])
+    found = stock_config(cfg, **named(indexed))
+    assert "ConcatDataset" in found.unread_labels
+    assert found.cfg.test_dataloader.dataset.type == "BaseSegDataset"
+
+
+def test_a_stock_dataset_stays_where_its_classes_are_the_models(indexed):
+    cfg = copy.deepcopy(indexed)
+    pipeline = cfg.test_dataloader.dataset.pipeline
+    folders = dict(img_path="images", seg_map_path="labels")
+    stock = dict(type="CityscapesDataset", data_root="x", data_prefix=folders, pipeline=pipeline)
+    cfg.test_dataloader.dataset = stock
+    classes, palette = named(indexed).values()
+    kept = stock_config(cfg, classes=classes, palette=palette)
+    assert kept.unread_labels is None
+    assert kept.cfg.test_dataloader.dataset.data_prefix == folders
+    found = stock_config(cfg, classes=classes[::-1], palette=palette[::-1])
+    assert "CityscapesDataset" in found.unread_labels
+    dataset = found.cfg.test_dataloader.dataset
+    assert dataset.type == "BaseSegDataset"
+    assert dataset.metainfo.classes == list(classes[::-1])
+    assert dataset.data_prefix == dict(img_path="images")
+    assert dataset.img_suffix == "_leftImg8bit.png"
 
 
 @pytest.mark.parametrize(
