@@ -21,6 +21,8 @@ from mmdrsl.inference.image_loading import pipeline_of, without_labels
 from mmdrsl.models.backbones.plain_vit import MERGED_TUNING
 from mmdrsl.models.segmentors.completion import complete_segmentor, heads_of
 
+WRITTEN_BY = "written by `mmdrsl export`"
+"""In the header of every exported config."""
 STOCK_PACKAGES = ("mmseg", "mmcv", "mmengine", "torch")
 _REGISTRIES = (MODELS, TRANSFORMS, DATASETS, METRICS)
 # By this library's transform: MMSegmentation's.
@@ -64,7 +66,7 @@ class StockConfig:
                 f"{self.unread_labels} MMSegmentation cannot read the test labels, so that neither their folder nor an "
                 "evaluator is here: `mmdrsl test` evaluates with the config of the training."
             )
-        lines = ["Segmentor for inference and test, written by `mmdrsl export`.", "", needs]
+        lines = [f"Segmentor for inference and test, {WRITTEN_BY}.", "", needs]
         return '"""' + "\n".join([*lines, *wrap(labels, 110), '"""', "", self.cfg.pretty_text])
 
 

@@ -12,6 +12,7 @@ import torch
 from mmseg.apis import inference_model, init_model
 
 from mmdrsl.engine.launch import read_config
+from mmdrsl.export.stock_config import WRITTEN_BY
 
 safetensors = pytest.importorskip("safetensors")
 ROOT = Path(__file__).resolve().parents[2]
@@ -75,6 +76,36 @@ def test_figures_of_the_teacher_are_none_of_the_student(
     assert "no evaluation of this network at this step" in card
     assert "| 0 | road | 128, 64, 128 | - |" in card
     assert not (tmp_path / "segmentor.safetensors").exists()
+
+
+def test_an_export_replaces_all_of_an_earlier_one(checkpoint, scenes_root, tmp_path, monkeypatch):
+    (tmp_path / "config.py").write_text(f'"""A segmentor, {WRITTEN_BY}."""\n')
+    for name in ("README.md", "segmentor.onnx", "segmentor.safetensors", "notes.txt"):
+        (tmp_path / name).write_text("earlier")
+    card = export(checkpoint, tmp_path, scenes_root, monkeypatch)
+    assert card != "earlier"
+    left = {path.name for path in tmp_path.iterdir()}
+    assert left == {"README.md", "config.py", "notes.txt", "segmentor.pth"}
+
+
+@pytest.mark.parametrize("name", ["config.py", "README.md"])
+def test_files_of_other_origin_stay(checkpoint, scenes_root, tmp_path, monkeypatch, capsys, name):
+    (tmp_path / name).write_text("# mine")
+    with pytest.raises(SystemExit):
+        export(checkpoint, tmp_path, scenes_root, monkeypatch)
+    assert f"holds {name} of another origin" in capsys.readouterr().err
+    assert [path.name for path in tmp_path.iterdir()] == [name]
+    assert (tmp_path / name).read_text() == "# mine"
+
+
+def test_the_given_config_stays(checkpoint, scenes_root, tmp_path, monkeypatch, capsys):
+    config = tmp_path / "config.py"
+    text = f'"""Once {WRITTEN_BY}."""\n_base_ = {CONFIG!r}\n'
+    config.write_text(text)
+    with pytest.raises(SystemExit):
+        export(checkpoint, tmp_path, scenes_root, monkeypatch, config=config)
+    assert "holds config.py of another origin" in capsys.readouterr().err
+    assert config.read_text() == text
 
 
 def test_a_run_without_data_loaders(checkpoint, scenes_root, tmp_path, monkeypatch):

@@ -27,6 +27,7 @@ from mmdrsl.engine.tool_end import writing
 from mmdrsl.export.model_card import ExportedSegmentor, model_card
 from mmdrsl.export.onnx_file import write_onnx
 from mmdrsl.export.safetensors_file import write_safetensors
+from mmdrsl.export.stock_config import WRITTEN_BY
 from mmdrsl.inference.network import load_network
 from mmdrsl.models.segmentors.export import export_segmentor, exports_teacher
 
@@ -73,6 +74,30 @@ def main() -> None:
         print(f"Wrote {path}: {what}")
 
 
+def check_folder(out: Path, config: str) -> None:
+    """Refuse a folder whose files an export would replace and no export wrote.
+
+    Args:
+        out: The folder; it may be missing.
+        config: File of the config of the training.
+
+    Raises:
+        FileExistsError: It holds the config of the training, or a config or README.md of other origin.
+    """
+    earlier = out / "config.py"
+    is_exported = (
+        earlier.is_file()
+        and not earlier.samefile(config)
+        and WRITTEN_BY in earlier.read_text(encoding="utf-8", errors="replace")
+    )
+    found = [name for name in ("config.py", "README.md") if (out / name).exists()]
+    if found and not is_exported:
+        raise FileExistsError(
+            f"{out} holds {' and '.join(found)} of another origin, expected a new folder or one of an earlier export: "
+            "give another --out."
+        )
+
+
 def export(cfg: Config, args: argparse.Namespace) -> dict[Path, str]:
     """Write all files.
 
@@ -82,9 +107,16 @@ def export(cfg: Config, args: argparse.Namespace) -> dict[Path, str]:
 
     Returns:
         What each file is, by its path.
+
+    Raises:
+        FileExistsError: As `check_folder`.
     """
+    check_folder(args.out, args.config)
     asked = None if args.network is None else args.network == "teacher"
     config, weights = export_segmentor(cfg, args.checkpoint, args.out, teacher=asked)
+    # Those of an earlier export would be of other weights.
+    for name in ("README.md", "segmentor.onnx", "segmentor.safetensors"):
+        (args.out / name).unlink(missing_ok=True)
     files = {config: "config for MMSegmentation", weights: "weights for MMSegmentation"}
     network = load_network(Config.fromfile(config), weights)
     if args.safetensors:
