@@ -12,6 +12,8 @@ from pathlib import Path
 
 import torch
 import torch.nn.functional as F
+from mmengine.config import ConfigDict
+from mmseg.structures import SegDataSample
 from torch import Tensor, nn
 
 from mmdrsl.atomic_files import DiskFullError, replacing
@@ -54,6 +56,9 @@ class ImageToLabels(nn.Module):
 
     Args:
         network: The network in evaluation mode on the CPU.
+
+    Raises:
+        ValueError: Its test pads images to one size.
     """
 
     mean: Tensor
@@ -68,7 +73,13 @@ class ImageToLabels(nn.Module):
         one = torch.ones(3, 1, 1)
         self.register_buffer("mean", getattr(preprocessor, "mean", 0 * one).clone())
         self.register_buffer("std", getattr(preprocessor, "std", one).clone())
-        self.divisor = int((preprocessor.test_cfg or {}).get("size_divisor") or 1)
+        padding = preprocessor.test_cfg or {}
+        if padding.get("size") is not None:
+            raise ValueError(
+                f"data_preprocessor.test_cfg pads to size={padding['size']}; an ONNX file pads to multiples of "
+                "size_divisor only: give model.data_preprocessor.test_cfg=dict(size_divisor=...), or leave --onnx out."
+            )
+        self.divisor = int(padding.get("size_divisor") or 1)
         self.padding = float(preprocessor.pad_val)
 
     def forward(self, image: Tensor) -> tuple[Tensor, Tensor]:
@@ -87,12 +98,9 @@ class ImageToLabels(nn.Module):
         if self.divisor > 1:
             padding = (0, -width % self.divisor, 0, -height % self.divisor)
             image = F.pad(image, padding, value=self.padding)
-        logits = F.interpolate(
-            self.segmentor(image),
-            size=image.shape[2:],
-            mode="bilinear",
-            align_corners=self.segmentor.align_corners,
-        )[:, :, :height, :width]
+        size = image.shape[2:]
+        logits = self.segmentor.encode_decode(image, [dict(ori_shape=size, img_shape=size)])
+        logits = logits[:, :, :height, :width]
         return logits.argmax(dim=1).to(torch.uint8), logits
 
 
@@ -113,7 +121,7 @@ def write_onnx(network: Network, path: Path, *, size: Sequence[int]) -> OnnxFile
         DiskFullError: The disk is full.
         ImportError: A package of the extra ``export`` is missing.
         ValueError: The network cannot be written as ONNX, or onnxruntime labels more than one pixel in a thousand
-            differently.
+            unlike the model's test of whole images.
     """
     _check_packages()
     model = ImageToLabels(network).eval()
@@ -131,7 +139,7 @@ def write_onnx(network: Network, path: Path, *, size: Sequence[int]) -> OnnxFile
         try:
             with _quiet(), replacing(path) as temporary:
                 _write(model, example, dynamic, temporary, network)
-                agreement = min(_agreement(model, temporary, images) for images in others)
+                agreement = min(_agreement(network, temporary, images) for images in others)
                 if agreement < LEAST_AGREEMENT:
                     raise ValueError(
                         f"onnxruntime and PyTorch agree on {100 * agreement:.2f} % of pixels"
@@ -181,17 +189,32 @@ def _write(
     program.save(path)
 
 
-def _agreement(model: ImageToLabels, path: Path, images: Tensor) -> float:
-    """Share of equal labels."""
+def _agreement(network: Network, path: Path, images: Tensor) -> float:
+    """Share of pixels that onnxruntime labels as the model's test does."""
     import onnxruntime
 
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 3
     session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
     labels = session.run(["labels"], {"image": images.numpy()})[0]
-    with torch.no_grad():
-        expected = model(images)[0]
+    expected = _labels_of_test(network, images)
     return float((torch.from_numpy(labels) == expected).float().mean())
+
+
+@torch.no_grad()
+def _labels_of_test(network: Network, images: Tensor) -> Tensor:
+    """Labels (N, H, W) that the model's test step gives whole images."""
+    size = tuple(images.shape[2:])
+    samples = [SegDataSample(metainfo=dict(ori_shape=size, img_shape=size)) for _ in images]
+    configured = network.segmentor.test_cfg
+    network.segmentor.test_cfg = ConfigDict(configured, mode="whole")
+    try:
+        # It takes blue, green, red.
+        batch = dict(inputs=list(images.flip(1)), data_samples=samples)
+        found = network.model.test_step(batch)
+    finally:
+        network.segmentor.test_cfg = configured
+    return torch.stack([sample.pred_sem_seg.data[0] for sample in found])
 
 
 def _images(number: int, size: Sequence[int], *, seed: int) -> Tensor:

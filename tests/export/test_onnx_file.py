@@ -7,7 +7,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from mmengine.config import Config
+from mmengine.config import Config, ConfigDict
+from mmseg.models.segmentors import EncoderDecoder
 from mmseg.registry import MODELS
 from mmseg.structures import SegDataSample
 
@@ -30,9 +31,10 @@ NETWORKS = (
 )  # fmt: skip
 
 
-def tiny(**preprocessor):
+def tiny(*, kind="EncoderDecoder", head=None, **preprocessor):
     torch.manual_seed(0)
-    cfg = plain_model()
+    cfg = dict(plain_model(), type=kind)
+    cfg["decode_head"] = head or cfg["decode_head"]
     cfg["data_preprocessor"].update(preprocessor)
     model = MODELS.build(cfg).eval()
     with torch.no_grad():
@@ -127,43 +129,66 @@ def test_preprocessing_inside_is_that_of_the_test(preprocessor):
     np.testing.assert_array_equal(labels.numpy(), expected_labels(network, images))
 
 
-class Fixed(torch.nn.Module):
-    """A classifier for images of the size that it is traced with."""
+def test_padding_to_one_size_is_refused():
+    with pytest.raises(ValueError, match=r"pads to size=\(64, 64\).*size_divisor"):
+        ImageToLabels(tiny(test_cfg=dict(size=(64, 64))))
 
-    align_corners = False
 
-    def forward(self, image):
-        height, width = map(int, image.shape[2:])
-        return image.reshape(-1, 3, height, width) @ torch.eye(width)
+def test_a_head_of_several_outputs(tmp_path):
+    head = dict(type="DAHead", in_channels=32, channels=8, pam_channels=4, num_classes=3)
+    network = tiny(head=head)
+    written = write_onnx(network, tmp_path / "net.onnx", size=(64, 64))
+    assert written.dynamic == ("batch", "height", "width")
+    check_agreement(network, written.path, (2, 72, 40))
+
+
+class Fixed(EncoderDecoder):
+    """Of one image size; a pixel's label depends on the whole row."""
+
+    def encode_decode(self, inputs, batch_img_metas):
+        height, width = map(int, inputs.shape[2:])
+        return inputs.reshape(-1, 3, height, width) - inputs.mean(dim=3, keepdim=True)
 
 
 class Refused(Fixed):
-    def forward(self, image):
+    def encode_decode(self, inputs, batch_img_metas):
         raise NotImplementedError("no way")
 
 
-def with_segmentor(segmentor):
-    network = tiny()
-    network.model.segmentor = segmentor
-    return network
+class Mirrored(Fixed):
+    def predict(self, inputs, data_samples=None):
+        return super().predict(inputs.flip(3), data_samples)
 
 
 def test_fixed_size_is_said(tmp_path):
-    written = write_onnx(with_segmentor(Fixed()), tmp_path / "net.onnx", size=(32, 48))
+    written = write_onnx(tiny(kind=Fixed), tmp_path / "net.onnx", size=(32, 48))
     assert written.dynamic == ("batch",)
     assert "fixed size 32 x 48 (H x W)" in written.describe()
 
 
+def test_windows_stay_outside(tmp_path):
+    network = tiny(kind=Fixed)
+    windows = ConfigDict(mode="slide", crop_size=(16, 16), stride=(16, 16))
+    network.model.test_cfg = windows
+    assert write_onnx(network, tmp_path / "net.onnx", size=(32, 48)).agreement >= 0.999
+    assert network.model.test_cfg is windows
+
+
+def test_another_test_step_is_refused(tmp_path):
+    with pytest.raises(ValueError, match=r"Mirrored cannot be written .*PyTorch agree on"):
+        write_onnx(tiny(kind=Mirrored), tmp_path / "net.onnx", size=(32, 48))
+
+
 def test_what_cannot_be_written_is_refused(tmp_path):
     with pytest.raises(ValueError, match=r"Refused cannot be written as ONNX.*no way"):
-        write_onnx(with_segmentor(Refused()), tmp_path / "net.onnx", size=(32, 48))
+        write_onnx(tiny(kind=Refused), tmp_path / "net.onnx", size=(32, 48))
     assert not list(tmp_path.iterdir())
 
 
 def test_disagreement_is_refused(tmp_path, monkeypatch):
     monkeypatch.setattr(onnx_file, "LEAST_AGREEMENT", 1.1)
     with pytest.raises(ValueError, match=r"agree on 100.00 % of pixels"):
-        write_onnx(with_segmentor(Fixed()), tmp_path / "net.onnx", size=(32, 48))
+        write_onnx(tiny(kind=Fixed), tmp_path / "net.onnx", size=(32, 48))
     assert not list(tmp_path.iterdir())
 
 
