@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import os.path
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 
 from mmdrsl.datasets.file_patterns import FilePatterns
 
 _BORDERS = "/_-. "
+# Images, and labels, whose nearest names suggest namings.
+_SAMPLES = 10
+# Namings that are tried, those that were suggested most often: chance suggests each once.
+_TRIED = 32
 
 
 @dataclass(frozen=True)
@@ -41,50 +46,113 @@ class Naming:
             return None
         return image[: -len(self.img_suffix)] + self.seg_map_suffix
 
+    def pairs(self, images: Iterable[str], labels: Iterable[str]) -> dict[str, str]:
+        """Labels of the images that have one.
+
+        Args:
+            images: Paths of images below their folder.
+            labels: Paths of label files below theirs.
+
+        Returns:
+            Image to label.
+        """
+        existing = set(labels)
+        return {
+            image: label
+            for image in images
+            if (label := self.label_name(image)) is not None and label in existing
+        }
+
 
 def find_namings(images: Sequence[str], labels: Sequence[str]) -> list[Naming]:
     """Find the ways to name labels after images by which most images have one.
+
+    Names that are equal up to their endings come first, whatever else is alike.
 
     Args:
         images: Paths of images below their folder.
         labels: Paths of label files below theirs.
 
     Returns:
-        The ways, without those under which fewer images have a label than under others; empty where no label resembles
-        an image. Several where images have several label files each.
+        The ways, without those under which fewer images have a label than under others; empty where less than half of
+        the images and less than half of the labels are paired, as chance does it. Several where images have several
+        label files each.
     """
-    existing = set(labels)
-    found = {
-        naming: sum(naming.label_name(image) in existing for image in images)
-        for naming in _candidates(images[0], labels)
-    }
-    most = max(found.values(), default=0)
-    return [naming for naming, count in found.items() if count == most > 0]
+    for candidates in (_equal_stems, _nearest):
+        found = {naming: naming.pairs(images, labels) for naming in candidates(images, labels)}
+        most = max(map(len, found.values()), default=0)
+        namings: list[Naming] = []
+        paired: set[str] = set()
+        # A label belongs to one image: to that whose name differs least.
+        for naming in sorted(found, key=_length):
+            if len(found[naming]) == most and paired.isdisjoint(found[naming].values()):
+                namings.append(naming)
+                paired.update(found[naming].values())
+        if most and (2 * most >= len(images) or 2 * len(paired) >= len(labels)):
+            return namings
+    return []
 
 
-def _candidates(image: str, labels: Sequence[str]) -> list[Naming]:
-    """Namings under which the labels nearest to an image are its own, those of equal beginnings first."""
-    stem, ending = os.path.splitext(image)
-    beginnings: dict[Naming, int] = {}
-    endings: dict[Naming, int] = {}
+def _length(naming: Naming) -> int:
+    """Length of what differs between images and labels."""
+    return len("".join(naming.patterns or (naming.img_suffix, naming.seg_map_suffix)))
+
+
+def _equal_stems(images: Sequence[str], labels: Sequence[str]) -> set[Naming]:
+    """Endings of images and labels that are equal up to there."""
+    endings: dict[str, set[str]] = {}
     for label in labels:
-        other, label_ending = os.path.splitext(label)
-        if stem == other:
-            return [Naming(ending, label_ending)]
-        begin = _cut_back(_common(stem, other), stem, other)
-        # A suffix is a part of a file's name.
-        if begin and "/" not in image[len(begin) :] + label[len(begin) :]:
-            naming = Naming(image[len(begin) :], label[len(begin) :])
-            beginnings[naming] = len(begin)
-        end = _common(stem[::-1], other[::-1])[::-1]
-        if end:
-            endings[_by_ending(image, label, end)] = len(end)
-    return [
-        naming
-        for lengths in (beginnings, endings)
-        for naming, length in lengths.items()
-        if length == max(lengths.values())
-    ]
+        stem, ending = os.path.splitext(label)
+        endings.setdefault(stem, set()).add(ending)
+    return {
+        Naming(ending, other)
+        for stem, ending in map(os.path.splitext, images)
+        for other in endings.get(stem, ())
+    }
+
+
+def _nearest(images: Sequence[str], labels: Sequence[str]) -> list[Naming]:
+    """Namings under which a label nearest to an image, or an image nearest to a label, is its own."""
+    suggested: Counter[Naming] = Counter()
+    for alike, make in ((_equal_beginning, _by_beginning), (_equal_ending, _by_ending)):
+        for image in _spread(images):
+            suggested.update(make(image, label) for label in _most_alike(image, labels, alike))
+        for label in _spread(labels):
+            suggested.update(make(image, label) for image in _most_alike(label, images, alike))
+    return [naming for naming, _ in suggested.most_common(_TRIED)]
+
+
+def _spread(names: Sequence[str]) -> list[str]:
+    """At most `_SAMPLES` names, evenly spread."""
+    count = min(_SAMPLES, len(names))
+    return [names[index * len(names) // count] for index in range(count)]
+
+
+def _most_alike(name: str, others: Sequence[str], alike: Callable[[str, str], str]) -> list[str]:
+    """The names whose part equal to that of a name is longest."""
+    lengths = [len(alike(name, other)) for other in others]
+    longest = max(lengths, default=0)
+    return [other for other, length in zip(others, lengths, strict=True) if length == longest > 0]
+
+
+def _equal_beginning(first: str, second: str) -> str:
+    """What two names have in common at their beginning; empty where folders differ."""
+    stem, other = (os.path.splitext(name)[0] for name in (first, second))
+    begin = _cut_back(_common(stem, other), stem, other)
+    # A suffix is a part of a file's name.
+    return "" if "/" in first[len(begin) :] + second[len(begin) :] else begin
+
+
+def _equal_ending(first: str, second: str) -> str:
+    """What the stems of two names have in common at their end."""
+    stem, other = (os.path.splitext(name)[0] for name in (first, second))
+    return _common(stem[::-1], other[::-1])[::-1]
+
+
+def _by_beginning(image: str, label: str) -> Naming:
+    """Suffixes for names that are equal at their beginning, such as 7_rgb.png and 7_seg.png."""
+    begin = len(_equal_beginning(image, label))
+    return Naming(image[begin:], label[begin:])
 
 
 def _common(first: str, second: str) -> str:
@@ -103,8 +171,9 @@ def _cut_back(begin: str, stem: str, other: str) -> str:
     return begin[: last + 1]
 
 
-def _by_ending(image: str, label: str, end: str) -> Naming:
+def _by_ending(image: str, label: str) -> Naming:
     """Patterns for names that are equal at their end, such as rgb/7.png and seg/7.png, rgb_7.png and ss_7.png."""
+    end = _equal_ending(image, label)
     end = end.lstrip(_BORDERS) or end
     heads = []
     for name in (image, label):

@@ -1,3 +1,5 @@
+import time
+
 import pytest
 
 from mmdrsl.new_pair.file_names import find_namings
@@ -40,3 +42,42 @@ def test_the_naming_that_covers_most_images_is_taken():
 
 def test_names_without_anything_in_common():
     assert find_namings(["x.png", "z.png"], ["u.png", "w.png"]) == []
+
+
+@pytest.mark.parametrize("first", [0, 20, 150])
+@pytest.mark.parametrize(
+    ("image", "label"),
+    [
+        ("frame_{:04}.jpg", "frame_{:04}.png"),
+        ("frame_{:04}_rgb.jpg", "frame_{:04}_seg.png"),
+        ("rgb_{:04}.png", "ss_{:04}.png"),
+        ("{:04}/rgb/1.png", "{:04}/seg/1.png"),
+    ],
+)
+def test_images_without_label_do_not_get_those_of_others(image, label, first):
+    images = [image.format(index) for index in range(200)]
+    labels = [label.format(index) for index in range(first, 200)]
+    (naming,) = find_namings(images, labels)
+    assert naming.pairs(images, labels) == dict(zip(images[first:], labels, strict=True))
+
+
+def test_a_naming_of_few_by_chance_is_none():
+    images = [f"{letter}_x.jpg" for letter in "abcdefgh"]
+    assert find_namings(images, ["a_y.png", *(f"{index}.png" for index in range(8))]) == []
+
+
+def test_several_labels_of_few_images_are_all_named():
+    images = [f"a_{index:03}.jpg" for index in range(100)]
+    kinds = (".png", "_color.png", "_ids.png")
+    labels = [f"a_{index:03}{kind}" for index in range(20) for kind in kinds]
+    namings = find_namings(images, labels)
+    assert {naming.label_name("a_7.jpg") for naming in namings} == {"a_7" + kind for kind in kinds}
+
+
+def test_thousands_of_files_take_seconds():
+    images = [f"frame_{index:05}_rgb.jpg" for index in range(4000)]
+    labels = [f"frame_{index:05}_seg.png" for index in range(2000, 4000)]
+    start = time.process_time()
+    (naming,) = find_namings(images, labels)
+    assert time.process_time() - start < 5
+    assert naming.label_name("frame_1_rgb.jpg") == "frame_1_seg.png"
