@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import colorsys
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +20,7 @@ Value = int | tuple[int, int, int]
 _CITYSCAPES = LABEL_SPACES["cityscapes19"]
 _KNOWN_COLORS = dict(zip(_CITYSCAPES.classes, _CITYSCAPES.palette, strict=True))
 _IGNORED = "ignored"
+_INTEGER = re.compile("[0-9]+")
 EXPECTED = (
     "expected a YAML or JSON file such as\n  ids: {0: road, 1: car, 255: ignored}\nor\n"
     '  colors: {"128,64,128": road, "0,0,142": car}\nwhere names that are "ignored" count nowhere'
@@ -53,12 +55,29 @@ class PairClasses:
         return set(self.table.get("ids", self.table.get("colors", {})))
 
 
+class _Loader(yaml.SafeLoader):
+    """Takes keys as they are written, each once: YAML reads 010 as 8, and drops all but the last of equal ones."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[str, Any]:
+        """Make a dictionary of a mapping."""
+        content: dict[str, Any] = {}
+        for key, value in node.value:
+            name = key.value
+            if not isinstance(name, str) or name in content:
+                problem = "comes twice" if isinstance(name, str) else "is no id, color or word"
+                raise yaml.constructor.ConstructorError(
+                    None, None, f"the key {name!r} {problem}", key.start_mark
+                )
+            content[name] = self.construct_object(value, deep=deep)
+        return content
+
+
 def read_classes(path: Path) -> PairClasses:
     """Read the classes of a pair.
 
     Args:
         path: YAML or JSON with ``ids`` (id to name) or ``colors`` (color as "red,green,blue" to name). The classes are
-            the names in the order in which they come, without ``ignored``.
+            the names in the order in which they come, without ``ignored`` (in upper or lower case).
 
     Returns:
         The classes.
@@ -70,14 +89,19 @@ def read_classes(path: Path) -> PairClasses:
     if not path.is_file():
         raise FileNotFoundError(f"no file of classes {path}: {EXPECTED}")
     try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        # A subclass of the safe loader.
+        content = yaml.load(path.read_text(encoding="utf-8"), _Loader)
+    except (yaml.YAMLError, ValueError) as error:
         raise ValueError(f"{path} cannot be read ({error}): {EXPECTED}") from error
     keys = set(content) if isinstance(content, dict) else None
     if keys not in ({"ids"}, {"colors"}) or not isinstance(next(iter(content.values())), dict):
         raise ValueError(f"{path} has {sorted(map(str, keys or []))}: {EXPECTED}")
     kind, entries = next(iter(content.items()))
-    names = {value: str(name) for value, name in entries.items()}
+    names = _checked_names(path, entries)
+    if kind == "ids":
+        wrong = [value for value in names if not _INTEGER.fullmatch(value)]
+        if wrong:
+            raise ValueError(f"{path} has the ids {wrong}, which are no integers: {EXPECTED}")
     classes = tuple(dict.fromkeys(name for name in names.values() if name != _IGNORED))
     if len(classes) < 2:
         raise ValueError(
@@ -91,7 +115,32 @@ def read_classes(path: Path) -> PairClasses:
     except ValueError as error:
         raise ValueError(f"{path}: {error}") from error
     table[kind] = dict(checked.colors if kind == "colors" else checked.ids)
+    if len(table[kind]) < len(names):
+        raise ValueError(
+            f"{path} has {len(names)} {kind}, of which {len(table[kind])} differ, expected each once however it is "
+            f"written: remove the repeated ones of {list(names)}"
+        )
     return PairClasses(table, classes, _palette(classes, table.get("colors", {})))
+
+
+def _checked_names(path: Path, entries: Mapping[str, Any]) -> dict[str, str]:
+    """The names without spaces around them; what is ignored in lower case."""
+    names = {}
+    spelled: dict[str, str] = {}
+    for value, given in entries.items():
+        if not isinstance(given, str) or not given.strip():
+            raise ValueError(
+                f"{path} names {value} {given!r}, expected a word (YAML reads no, off and null as something else): put "
+                "quotes around it"
+            )
+        name = _IGNORED if given.strip().lower() == _IGNORED else given.strip()
+        if spelled.setdefault(name.lower(), name) != name:
+            raise ValueError(
+                f"{path} has the names {spelled[name.lower()]!r} and {name!r}, expected one spelling for each class: "
+                "write both alike, or name them apart"
+            )
+        names[value] = name
+    return names
 
 
 def _palette(

@@ -43,12 +43,42 @@ def test_colors_of_yaml_and_json(tmp_path):
         "", "[]", "a: 1", "ids: []", "ids: {0: road}", "ids: {0: road, 1: road}", "ids: {x: road, 1: car}",
         "ids: {0: road, 70000: car}", "colors: {'1,2': road, '1,2,3': car}", "ids: {0: road", "\x00",
         "ids: {0: road, 1: car}\ncolors: {'1,2,3': car}", "ids: {0: road, 1: ignored}",
+        "ids: {0: road, 1: car}\nids: {0: sky, 1: car}", "ids: {[1]: road, 1: car}", "ids: {0: 2001-99-99}",
     ],
 )  # fmt: skip
 def test_anything_else_names_the_file(tmp_path, text):
     path = written(tmp_path, text)
     with pytest.raises(ValueError, match=str(path)):
         read_classes(path)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("ids: {0: road, 1: car, 0: sky}", "'0' comes twice"),
+        ("ids: {0: road, 1: car, '0': sky}", "'0' comes twice"),
+        ("ids: {10: road, 1: car, 010: sky}", "3 ids, of which 2 differ"),
+        ("colors: {'1,2,3': road, '1,2,4': car, '1, 2, 3': sky}", "3 colors, of which 2 differ"),
+        ("ids: {0: road, 1: no}", "names 1 False.*put quotes around it"),
+        ("ids: {0: road, 1: off, 2: car}", "put quotes around it"),
+        ("ids: {0: road, 1: null, 2: car}", "put quotes around it"),
+        ("ids: {0: road, 1: ' ', 2: car}", "put quotes around it"),
+        ("ids: {0: road, 1.5: sky, 2: car}", r"\['1.5'\], which are no integers"),
+        ("ids: {0: road, -1: sky, 2: car}", "no integers"),
+        ("ids: {0: road, 1: Road, 2: car}", "'road' and 'Road'"),
+    ],
+)
+def test_what_would_be_read_otherwise_is_refused(tmp_path, text, message):
+    with pytest.raises(ValueError, match=message):
+        read_classes(written(tmp_path, text))
+
+
+def test_names_and_ids_are_taken_as_they_are_meant(tmp_path):
+    classes = read_classes(
+        written(tmp_path, "ids: {'3': ' road ', 010: 'no', 4: Ignored, 5: IGNORED}")
+    )
+    assert classes.table["ids"] == {3: "road", 10: "no", 4: "ignored", 5: "ignored"}
+    assert classes.classes == ("road", "no")
 
 
 def test_no_file(tmp_path):
