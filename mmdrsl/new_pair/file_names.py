@@ -42,26 +42,33 @@ class Naming:
         """Name of an image's label; None where the image does not fit."""
         if self.patterns is not None:
             return FilePatterns(self.options()["file_patterns"]).label_name(image)
-        if not image.endswith(self.img_suffix):
+        if not image.lower().endswith(self.img_suffix.lower()):
             return None
         return image[: -len(self.img_suffix)] + self.seg_map_suffix
 
     def pairs(self, images: Iterable[str], labels: Iterable[str]) -> dict[str, str]:
-        """Labels of the images that have one.
+        """Labels of the images that have one; endings in upper and lower case are alike, as for the datasets.
 
         Args:
             images: Paths of images below their folder.
             labels: Paths of label files below theirs.
 
         Returns:
-            Image to label.
+            Image to label as it is spelled.
         """
-        existing = set(labels)
+        suffix = self.seg_map_suffix if self.patterns is None else self.patterns[1]
+        end = len(suffix.rpartition("*")[2])
+        spelled = {_lower_end(label, end): label for label in labels}
         return {
-            image: label
+            image: spelled[key]
             for image in images
-            if (label := self.label_name(image)) is not None and label in existing
+            if (label := self.label_name(image)) is not None
+            and (key := _lower_end(label, end)) in spelled
         }
+
+
+def _lower_end(name: str, end: int) -> str:
+    return name[:-end] + name[-end:].lower()
 
 
 def find_namings(images: Sequence[str], labels: Sequence[str]) -> list[Naming]:
@@ -81,15 +88,14 @@ def find_namings(images: Sequence[str], labels: Sequence[str]) -> list[Naming]:
     for candidates in (_equal_stems, _nearest):
         found = {naming: naming.pairs(images, labels) for naming in candidates(images, labels)}
         most = max(map(len, found.values()), default=0)
-        namings: list[Naming] = []
-        paired: set[str] = set()
-        # A label belongs to one image: to that whose name differs least.
+        namings: dict[frozenset[str], Naming] = {}
+        # Labels belong to the images whose names differ least.
         for naming in sorted(found, key=_length):
-            if len(found[naming]) == most and paired.isdisjoint(found[naming].values()):
-                namings.append(naming)
-                paired.update(found[naming].values())
-        if most and (2 * most >= len(images) or 2 * len(paired) >= len(labels)):
-            return namings
+            if len(found[naming]) == most > 0:
+                namings.setdefault(frozenset(found[naming].values()), naming)
+        paired = frozenset().union(*namings)
+        if namings and (2 * most >= len(images) or 2 * len(paired) >= len(labels)):
+            return list(namings.values())
     return []
 
 
@@ -98,17 +104,18 @@ def _length(naming: Naming) -> int:
     return len("".join(naming.patterns or (naming.img_suffix, naming.seg_map_suffix)))
 
 
-def _equal_stems(images: Sequence[str], labels: Sequence[str]) -> set[Naming]:
+def _equal_stems(images: Sequence[str], labels: Sequence[str]) -> list[Naming]:
     """Endings of images and labels that are equal up to there."""
-    endings: dict[str, set[str]] = {}
+    endings: dict[str, list[str]] = {}
     for label in labels:
         stem, ending = os.path.splitext(label)
-        endings.setdefault(stem, set()).add(ending)
-    return {
+        endings.setdefault(stem, []).append(ending)
+    namings = (
         Naming(ending, other)
         for stem, ending in map(os.path.splitext, images)
         for other in endings.get(stem, ())
-    }
+    )
+    return list(dict.fromkeys(namings))
 
 
 def _nearest(images: Sequence[str], labels: Sequence[str]) -> list[Naming]:

@@ -81,3 +81,15 @@ def test_thousands_of_files_take_seconds():
     (naming,) = find_namings(images, labels)
     assert time.process_time() - start < 5
     assert naming.label_name("frame_1_rgb.jpg") == "frame_1_seg.png"
+
+
+@pytest.mark.parametrize(
+    ("images", "labels"),
+    [
+        (["1.JPG", "2.jpg", "3.jpg"], ["1.png", "2.PNG", "3.png"]),
+        (["rgb_1.PNG", "rgb_2.png", "rgb_3.png"], ["ss_1.png", "ss_2.PNG", "ss_3.png"]),
+    ],
+)
+def test_endings_in_upper_and_lower_case_are_alike(images, labels):
+    (naming,) = find_namings(images, labels)
+    assert naming.pairs(images, labels) == dict(zip(images, labels, strict=True))
