@@ -71,7 +71,9 @@ def _lower_end(name: str, end: int) -> str:
     return name[:-end] + name[-end:].lower()
 
 
-def find_namings(images: Sequence[str], labels: Sequence[str]) -> list[Naming]:
+def find_namings(
+    images: Sequence[str], labels: Sequence[str], *, one_folder: bool = False
+) -> list[Naming]:
     """Find the ways to name labels after images by which most images have one.
 
     Names that are equal up to their endings come first, whatever else is alike.
@@ -79,6 +81,8 @@ def find_namings(images: Sequence[str], labels: Sequence[str]) -> list[Naming]:
     Args:
         images: Paths of images below their folder.
         labels: Paths of label files below theirs.
+        one_folder: Whether both are in one folder, where each may contain the other; no file is then both an image and
+            a label.
 
     Returns:
         The ways, without those under which fewer images have a label than under others; empty where less than half of
@@ -87,6 +91,12 @@ def find_namings(images: Sequence[str], labels: Sequence[str]) -> list[Naming]:
     """
     for candidates in (_equal_stems, _nearest):
         found = {naming: naming.pairs(images, labels) for naming in candidates(images, labels)}
+        if one_folder:
+            found = {
+                naming: pairs
+                for naming, pairs in found.items()
+                if pairs.keys().isdisjoint(pairs.values())
+            }
         most = max(map(len, found.values()), default=0)
         namings: dict[frozenset[str], Naming] = {}
         # Labels belong to the images whose names differ least.
@@ -94,7 +104,10 @@ def find_namings(images: Sequence[str], labels: Sequence[str]) -> list[Naming]:
             if len(found[naming]) == most > 0:
                 namings.setdefault(frozenset(found[naming].values()), naming)
         paired = frozenset().union(*namings)
-        if namings and (2 * most >= len(images) or 2 * len(paired) >= len(labels)):
+        # In one folder, the paired ones are among both.
+        other = most if one_folder else 0
+        enough = 2 * most >= len(images) - other or 2 * len(paired) >= len(labels) - other
+        if namings and enough:
             return list(namings.values())
     return []
 
@@ -136,8 +149,8 @@ def _spread(names: Sequence[str]) -> list[str]:
 
 
 def _most_alike(name: str, others: Sequence[str], alike: Callable[[str, str], str]) -> list[str]:
-    """The names whose part equal to that of a name is longest."""
-    lengths = [len(alike(name, other)) for other in others]
+    """The other names whose part equal to that of a name is longest."""
+    lengths = [len(alike(name, other)) if other != name else 0 for other in others]
     longest = max(lengths, default=0)
     return [other for other, length in zip(others, lengths, strict=True) if length == longest > 0]
 

@@ -25,6 +25,10 @@ LABELS_READ = 40
 MOST_VALUES = 256
 
 
+class NoClassesError(ValueError):
+    """A file is readable, but no label that a dataset takes."""
+
+
 @dataclass(frozen=True)
 class Images:
     """Images of a folder.
@@ -154,31 +158,42 @@ def look_at_labeled(images: Path, labels: Path) -> Labeled:
         raise ValueError(
             f"{labels} has several labels for each image: {kinds}. Move those that are not meant into another folder."
         )
-    existing = set(pngs)
-    labeled = [name for name in pictures.names if naming.label_name(name) in existing]
-    chosen = Images(images, labeled, pictures.size)
-    return Labeled(chosen, labels, naming, len(pictures.names) - len(labeled), pixels)
+    paired = naming.pairs(pictures.names, pngs)
+    chosen = Images(images, list(paired), pictures.size)
+    without = set(pictures.names) - paired.keys() - (set(paired.values()) if same else set())
+    return Labeled(chosen, labels, naming, len(without), pixels)
 
 
 def _usable(
     images: Images, labels: Path, names: Sequence[str], same: bool
 ) -> dict[Naming, Counter[Value]]:
-    """Namings whose labels hold classes, and pixels of each class."""
-    others = [name for name in names if not same or name not in images.names]
+    """Namings whose labels hold classes, and pixels of each class; an error where only others fit."""
     found = {}
-    for naming in find_namings(images.names, others) if others else []:
-        existing = set(others)
-        paired = [label for name in images.names if (label := naming.label_name(name)) in existing]
-        pixels: Counter[Value] = Counter()
-        for label in _some(paired):
-            pixels.update(values_of(labels / label))
-            if len(pixels) > MOST_VALUES:
-                break
-        if len(pixels) <= MOST_VALUES:
-            found[naming] = pixels
+    reasons = []
+    for naming in find_namings(images.names, names, one_folder=same):
+        paired = list(naming.pairs(images.names, names).values())
+        try:
+            found[naming] = _pixels([labels / name for name in _some(paired)])
+        except NoClassesError as error:
+            reasons.append(f"labels are named by {naming.options()}, but {error}")
+    if reasons and not found:
+        raise ValueError("; ".join(reasons))
     # Copies of the ids in color are for people.
     of_ids = {n: p for n, p in found.items() if not any(isinstance(v, tuple) for v in p)}
     return of_ids or found
+
+
+def _pixels(paths: Sequence[Path]) -> Counter[Value]:
+    """Pixels of each id or color of label files."""
+    pixels: Counter[Value] = Counter()
+    for path in paths:
+        pixels.update(values_of(path))
+        if len(pixels) > MOST_VALUES:
+            raise NoClassesError(
+                f"{path} and those before it have more than {MOST_VALUES} ids or colors, as pictures, smoothed colors "
+                "and instance maps have: give the files of class ids"
+            )
+    return pixels
 
 
 def values_of(path: Path) -> Counter[Value]:
@@ -191,8 +206,16 @@ def values_of(path: Path) -> Counter[Value]:
         Pixels of each id, or of each color where the file is one of colors.
 
     Raises:
+        NoClassesError: The file is no PNG, has colors of 16 bits, or is gray with 2 or 4 bits.
         ValueError: The file cannot be read.
     """
+    with path.open("rb") as opened:
+        header = read_header(opened, str(path))
+    few_bits = header.bits in (2, 4) and not header.palette
+    if header.file_format != "PNG" or few_bits or (header.bits == 16 and header.channels > 1):
+        raise NoClassesError(
+            f"{path} is {header.describe()}, expected a PNG of 8 bits, or of 16 bits and one channel: save it as that"
+        )
     try:
         with Image.open(path) as file:
             pixels = np.asarray(
