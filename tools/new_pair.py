@@ -18,7 +18,7 @@ import sys
 from pathlib import Path
 
 import mmdrsl  # noqa: F401 - registers the datasets before a config is built
-from mmdrsl.atomic_files import replacing
+from mmdrsl.atomic_files import write_atomically
 from mmdrsl.datasets.inspection.config_domains import read_config
 from mmdrsl.datasets.inspection.domain_report import inspect_config
 from mmdrsl.datasets.inspection.page import render_page
@@ -102,6 +102,8 @@ def main() -> int:
         choices = choose(
             target.size, gigabytes=gpu_gigabytes(), model=args.model, method=args.method
         )
+        # A folder may hold other videos than the one that is given, and predictions later.
+        video_list = args.out / "target_videos.txt" if args.target.is_file() else None
         text = config_text(
             path=config,
             command=shlex.join(["mmdrsl", "new-pair", *sys.argv[1:]]),
@@ -111,10 +113,12 @@ def main() -> int:
             target=target,
             validation=found.get("--val"),
             target_labels=found.get("--target-labels"),
+            video_list=video_list,
         )
         args.out.mkdir(parents=True, exist_ok=True)
-        with replacing(config) as temporary:
-            temporary.write_text(text, encoding="utf-8")
+        if video_list is not None:
+            write_atomically(video_list, "\n".join(target.names) + "\n")
+        write_atomically(config, text)
         print(f"\n{config} is written.")
         for name, reason in choices.reasons.items():
             print(f"  {name} = {getattr(choices, name)}: {reason}")

@@ -28,6 +28,7 @@ def config_text(
     target: Images | Videos,
     validation: Labeled | None,
     target_labels: Labeled | None,
+    video_list: Path | None = None,
 ) -> str:
     """Write the config of a training.
 
@@ -40,6 +41,7 @@ def config_text(
         target: Unlabeled target images or videos.
         validation: Labeled images of the target for the evaluation; None for none.
         target_labels: Labeled images of the target that are learned from; None for none.
+        video_list: File that lists the target's videos; None takes all videos of the folder.
 
     Returns:
         Python.
@@ -109,7 +111,7 @@ def config_text(
         ]
         source_entry = "source=labeled_sets"
     lines += [
-        *_target(target),
+        *_target(target, video_list),
         "train_dataloader = dict(",
         f"    # {_sentence(why['batch_size'])}",
         f"    batch_size={choices.batch_size},",
@@ -218,7 +220,7 @@ def _labeled(name: str, found: Labeled, pipeline: str, *, test_mode: bool = Fals
     return [*lines, f"    pipeline={pipeline},", ")"]
 
 
-def _target(target: Images | Videos) -> list[str]:
+def _target(target: Images | Videos, video_list: Path | None) -> list[str]:
     """The unlabeled target."""
     if isinstance(target, Images):
         head = [
@@ -233,9 +235,11 @@ def _target(target: Images | Videos) -> list[str]:
             '    type="VideoDataset",',
             "    every=10,",
         ]
+    listed = [] if video_list is None else [f"    ann_file={os.path.abspath(video_list)!r},"]
     return [
         *head,
         f"    data_root={str(target.folder.resolve())!r},",
+        *listed,
         "    label_space=label_space,",
         '    pipeline=[dict(type="LoadImage"), dict(type="LoadPseudoLabels"), *augmentation],',
         ")",

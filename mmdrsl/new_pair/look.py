@@ -243,9 +243,14 @@ def look_at_target(path: Path) -> Images | Videos:
 
     Raises:
         FileNotFoundError: There is nothing.
-        ValueError: It holds neither images nor videos, or a video cannot be opened.
+        ValueError: It holds neither images nor videos, or a video cannot be opened or has another ending.
     """
     if path.is_file():
+        if not path.name.lower().endswith(VIDEO_SUFFIXES):
+            raise ValueError(
+                f"the target {path} is a file whose ending is none of {', '.join(VIDEO_SUFFIXES)}: give a video with "
+                "such an ending, or a folder of images or videos"
+            )
         return _videos(path.parent, [path.name])
     if not path.is_dir():
         raise FileNotFoundError(f"no target {path}: give a folder of images or videos, or a video")

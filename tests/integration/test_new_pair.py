@@ -1,5 +1,7 @@
 """From folders to a training: the tool on made files, and what it says where something is wrong."""
 
+from pathlib import Path
+
 import cv2
 import numpy as np
 import pytest
@@ -70,6 +72,8 @@ def test_the_config_of_all_parts_builds(data):
     init_default_scope("mmseg")
     cfg = Config.fromfile(data / "mine" / "config.py")
     assert cfg.train_dataloader.dataset.target.type == "VideoDataset"
+    videos = cfg.train_dataloader.dataset.target.ann_file
+    assert Path(videos).read_text() == "drive.mp4\n"
     assert cfg.train_dataloader.dataset.source.type == "LabeledSets"
     assert cfg.default_hooks.self_training.online
     assert cfg.default_hooks.teacher.type == "MeanTeacherHook"

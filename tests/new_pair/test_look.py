@@ -3,7 +3,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from mmdrsl.new_pair.look import look_at_labeled, values_of
+from mmdrsl.new_pair.look import look_at_labeled, look_at_target, values_of
 
 RNG = np.random.default_rng(0)
 LABEL = np.arange(24, dtype=np.uint8).reshape(4, 6) // 12
@@ -83,3 +83,10 @@ def test_ids_of_one_channel_are_counted(tmp_path, bits):
     if bits == 1:
         Image.fromarray(LABEL.astype(bool)).save(path)
     assert values_of(path) == {0: 12, 1: 12}
+
+
+def test_a_target_file_that_is_no_video(tmp_path):
+    path = tmp_path / "frame.png"
+    path.touch()
+    with pytest.raises(ValueError, match=r"frame.png is a file whose ending is none of \.mp4"):
+        look_at_target(path)
