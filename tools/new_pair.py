@@ -122,7 +122,12 @@ def main() -> int:
         print(f"\n{config} is written.")
         for name, reason in choices.reasons.items():
             print(f"  {name} = {getattr(choices, name)}: {reason}")
-        reports = inspect_config(read_config(str(config)))
+        try:
+            reports = inspect_config(read_config(str(config)))
+        except Exception:
+            config.unlink()
+            print(f"{config} is removed, since it cannot be used.", file=sys.stderr)
+            raise
     except (OSError, ValueError) as error:
         print(f"new_pair: {error}", file=sys.stderr)
         return 2

@@ -9,6 +9,7 @@ from typing import Any
 
 from mmengine.config import Config, ConfigDict
 
+from mmdrsl.datasets.label_spaces import LABEL_SPACES
 from mmdrsl.installation import configs_folder
 from mmdrsl.new_pair.choices import Choices
 from mmdrsl.new_pair.class_file import PairClasses
@@ -46,6 +47,9 @@ def config_text(
     Returns:
         Python.
     """
+    label_space = dict(classes.label_space)
+    if label_space["name"] in LABEL_SPACES:
+        label_space["name"] = f"pair_{label_space['name']}"
     bases = {
         "models": choices.model,
         "pairs": "street_pair",
@@ -69,18 +73,17 @@ def config_text(
         'dict(type="PackSegInputs", meta_keys=("img_path", "ori_shape", "img_shape", "sample_id"))',
     ]
     lines = [
-        f'"""{choices.model}, {choices.method}: a pair of your own, made by this command.',
+        f'"""{choices.model}, {choices.method}: a pair of your own. Change what you like: this file is yours."""',
         "",
-        command,
-        "",
-        f"Then: mmdrsl train {path}. Not run yet. Change what you like: this file is yours.",
-        '"""',
+        "# Made by this command; not run yet.",
+        # Comments, since a path may hold what ends or changes a string.
+        *(f"# {line}" for line in command.splitlines()),
         "",
         "_base_ = [",
         *base_lines,
         "]",
         f"# Network: {why['model']}. Method: {why['method']}. Schedule: {why['schedule']}.",
-        f"label_space = {_mapping(classes.label_space)}",
+        f"label_space = {_mapping(label_space)}",
         "# What the label files store.",
         f"table = {_mapping(classes.table)}",
         f"# {_sentence(why['scale'])}",
@@ -151,9 +154,12 @@ def config_text(
 
 
 def _base(path: Path, folder: str, name: str) -> str:
-    """Path of a base, relative where the config lies beside the checkout's configs."""
+    """Path of a base, relative where the config lies beside the checkout's configs.
+
+    MMEngine takes ``..`` as text, so links stay as they are.
+    """
     base = configs_folder() / "_base_" / folder / f"{name}.py"
-    relative = Path(os.path.relpath(base, path.parent.resolve()))
+    relative = Path(os.path.relpath(base, os.path.abspath(path.parent)))
     return relative.as_posix() if relative.parts.count("..") < 4 else str(base)
 
 

@@ -8,9 +8,10 @@ from mmengine.registry import init_default_scope
 from mmseg.registry import DATASETS
 
 import mmdrsl  # noqa: F401 - registers the datasets
+from mmdrsl.datasets.label_spaces import get_label_space
 from mmdrsl.new_pair.choices import choose
 from mmdrsl.new_pair.class_file import read_classes
-from mmdrsl.new_pair.config_text import config_text
+from mmdrsl.new_pair.config_text import _base, config_text
 from mmdrsl.new_pair.file_names import Naming
 from mmdrsl.new_pair.look import Images, Labeled, Videos
 
@@ -64,3 +65,24 @@ def test_other_videos_of_the_folder_are_left_out(written, tmp_path, monkeypatch)
     assert [info["sample_id"] for info in map(dataset.get_data_info, range(len(dataset)))] == [
         "drive.mp4/000000"
     ]
+
+
+def test_a_folder_named_like_a_built_in_label_space(written):
+    space = get_label_space(written(out="street10").label_space)
+    assert (space.name, space.classes) == ("pair_street10", ("ground", "vehicle"))
+
+
+def test_no_command_breaks_the_file(written):
+    command = "mmdrsl new-pair --out 'C:\\Users\nraise SystemExit' '\"\"\"'"
+    assert "ground" in written(command=command).label_space.classes
+
+
+def test_bases_are_found_from_a_linked_folder(tmp_path, monkeypatch):
+    (tmp_path / "checkout" / "configs" / "_base_" / "models").mkdir(parents=True)
+    (tmp_path / "far" / "away").mkdir(parents=True)
+    (tmp_path / "checkout" / "mine").symlink_to(tmp_path / "far" / "away")
+    monkeypatch.setattr(
+        "mmdrsl.new_pair.config_text.configs_folder", lambda: tmp_path / "checkout" / "configs"
+    )
+    base = _base(tmp_path / "checkout" / "mine" / "config.py", "models", "small")
+    assert base == "../configs/_base_/models/small.py"

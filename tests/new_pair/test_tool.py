@@ -1,0 +1,46 @@
+"""The tool in this process, with made files."""
+
+import runpy
+import sys
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+TOOL = Path(__file__).resolve().parents[2] / "tools" / "new_pair.py"
+
+
+@pytest.fixture
+def tool(tmp_path, monkeypatch):
+    """Run the tool; return its exit status."""
+    for folder in ("rgb", "seg", "target"):
+        (tmp_path / folder).mkdir()
+    label = np.zeros((64, 64), np.uint8)
+    label[32:] = 4
+    for name in ("rgb/0.jpg", "seg/0.png", "target/0.jpg"):
+        cv2.imwrite(str(tmp_path / name), label)
+    (tmp_path / "classes.yaml").write_text("ids: {0: ground, 4: vehicle}")
+    monkeypatch.chdir(tmp_path)
+    main = runpy.run_path(str(TOOL))["main"]
+
+    def run(*options, source=("rgb", "seg"), **replaced):
+        for name, value in replaced.items():
+            monkeypatch.setitem(main.__globals__, name, value)
+        command = [
+            *("new_pair", "--source", *source, "--target", "target", "--out", "my pair"),
+            *("--classes", "classes.yaml", *options),
+        ]
+        monkeypatch.setattr(sys, "argv", command)
+        return main()
+
+    return run
+
+
+def test_a_config_that_cannot_be_used_is_removed(tool, capsys):
+    def fail(config):
+        raise ValueError("no such class")
+
+    assert tool(inspect_config=fail) == 2
+    assert not Path("my pair/config.py").exists()
+    assert "my pair/config.py is removed" in capsys.readouterr().err
