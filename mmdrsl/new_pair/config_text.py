@@ -127,6 +127,7 @@ def config_text(
         "test_pipeline = [",
         *(f"    {each}," for each in test_pipeline),
         "]",
+        *(_views(choices.scale) if large else []),
     ]
     if validation is None:
         lines += [
@@ -224,6 +225,30 @@ def _labeled(name: str, found: Labeled, pipeline: str, *, test_mode: bool = Fals
     if test_mode:
         lines.append("    test_mode=True,")
     return [*lines, f"    pipeline={pipeline},", ")"]
+
+
+def _views(scale: tuple[int, int]) -> list[str]:
+    """The views of ``--tta`` at street_pair.py's ratios of the size at which images are tested."""
+    sizes = [tuple(round(ratio * side) for side in scale) for ratio in (0.75, 1.0, 1.25)]
+    return [
+        "tta_pipeline = [",
+        '    dict(type="LoadImage"),',
+        "    dict(",
+        '        type="TestTimeAug",',
+        "        transforms=[",
+        "            [",
+        *(f'                dict(type="Resize", scale={size}, keep_ratio=True),' for size in sizes),
+        "            ],",
+        "            [",
+        '                dict(type="RandomFlip", prob=0.0, direction="horizontal"),',
+        '                dict(type="RandomFlip", prob=1.0, direction="horizontal"),',
+        "            ],",
+        '            [dict(type="LoadLabels")],',
+        '            [dict(type="PackSegInputs")],',
+        "        ],",
+        "    ),",
+        "]",
+    ]
 
 
 def _target(target: Images | Videos, video_list: Path | None) -> list[str]:

@@ -86,3 +86,11 @@ def test_bases_are_found_from_a_linked_folder(tmp_path, monkeypatch):
     )
     base = _base(tmp_path / "checkout" / "mine" / "config.py", "models", "small")
     assert base == "../configs/_base_/models/small.py"
+
+
+def test_views_of_large_images_follow_the_size_of_the_tests(written):
+    cfg = written(size=(1280, 1024))
+    sizes = [view.scale for view in cfg.tta_pipeline[1].transforms[0]]
+    assert cfg.test_pipeline[1].scale == (320, 256)
+    assert sizes == [(240, 192), (320, 256), (400, 320)]
+    assert cfg.tta_pipeline[1].transforms[1:] == cfg.multi_scale_tta[1].transforms[1:]
