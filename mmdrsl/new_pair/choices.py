@@ -9,6 +9,8 @@ import torch
 
 # A crop is a multiple of this, since backbones divide their input by up to 32.
 _STEP = 32
+# Beginnings of the names of models on transformers, which SGD trains badly.
+_TRANSFORMERS = ("segformer_", "daformer_", "hrda_", "dinov2_")
 _SHORT_CPU, _SHORT_GPU = 256, 512
 
 
@@ -20,6 +22,8 @@ class Choices:
         model: Name of a file in ``configs/_base_/models``.
         method: Name of a file in ``configs/_base_/methods``.
         schedule: Name of a file in ``configs/_base_/schedules``.
+        transformer_optimizer: Whether the optimizer is that of ``transformer_optimizer.py`` there, in place of the
+            schedule's.
         scale: Width and height that images are brought to, before a random factor.
         crop: Height and width of a training image.
         batch_size: Images per step, of both domains.
@@ -29,6 +33,7 @@ class Choices:
     model: str
     method: str
     schedule: str
+    transformer_optimizer: bool
     scale: tuple[int, int]
     crop: tuple[int, int]
     batch_size: int
@@ -80,18 +85,29 @@ def choose(
     chosen_model = model or ("deeplabv3plus_small" if gigabytes is None else "deeplabv3plus_r50")
     chosen_method = method or "drsl"
     schedule = "scenes2scenes" if gigabytes is None else "full_sets"
+    transformer = gigabytes is not None and chosen_model.startswith(_TRANSFORMERS)
     if gigabytes is None and chosen_method in ("drsl", "drsl_mic"):
         # The modes begin within a short warm-up.
         chosen_method += "_short"
     shrunk = "as they are" if factor == 1 else f"{1 / factor:.2g} times smaller"
+    if model:
+        why_model = "as given"
+    elif gigabytes is None:
+        why_model = f"for {where}"
+    else:
+        why_model = (
+            f"for {where}; its backbone starts from random weights: convert ImageNet weights with mmdrsl "
+            "convert-backbone, then set type='Pretrained' and checkpoint in model.segmentor.backbone.init_cfg"
+        )
     reasons = {
-        "model": "as given" if model else f"for {where}",
+        "model": why_model,
         "method": "as given" if method else "the method of this project",
-        "schedule": f"1,080 steps, for {where}"
-        if gigabytes is None
-        else f"35,000 steps, for {where}",
+        "schedule": f"{'1,080' if gigabytes is None else '35,000'} steps, for {where}"
+        + ("; AdamW of transformer_optimizer.py, for a transformer" if transformer else ""),
         "scale": f"target images of {width} x {height} are used {shrunk}: a shorter side of {min(scale)} for {where}",
         "crop": f"the largest multiple of {_STEP} that fits{' into this memory' if smaller else ''}",
         "batch_size": f"half of them target images in a round; for {where}",
     }
-    return Choices(chosen_model, chosen_method, schedule, scale, (side, side), batch, reasons)
+    return Choices(
+        chosen_model, chosen_method, schedule, transformer, scale, (side, side), batch, reasons
+    )

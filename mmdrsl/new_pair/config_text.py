@@ -57,6 +57,13 @@ def config_text(
         "methods": choices.method,
     }
     base_lines = [f"    {_base(path, folder, name)!r}," for folder, name in bases.items()]
+    optimizer = []
+    if choices.transformer_optimizer:
+        base_lines.append(f"    {_base(path, 'schedules', 'transformer_optimizer')!r},")
+        optimizer = [
+            "optim_wrapper = _base_.transformer_optim_wrapper",
+            "param_scheduler = _base_.transformer_param_scheduler",
+        ]
     why = choices.reasons
     width, height = choices.scale
     large = max(target.size) > max(choices.scale)
@@ -83,6 +90,7 @@ def config_text(
         *base_lines,
         "]",
         f"# Network: {why['model']}. Method: {why['method']}. Schedule: {why['schedule']}.",
+        *optimizer,
         f"label_space = {_mapping(label_space)}",
         "# What the label files store.",
         f"table = {_mapping(classes.table)}",

@@ -1,6 +1,10 @@
 import pytest
+from mmengine.config import Config
 
+from mmdrsl.installation import configs_folder
 from mmdrsl.new_pair.choices import choose
+
+MODELS = configs_folder() / "_base_" / "models"
 
 
 @pytest.mark.parametrize("size", [(1920, 1080), (1280, 720), (640, 480), (96, 64), (720, 1280)])
@@ -20,6 +24,23 @@ def test_what_is_given_stays():
     choices = choose((640, 480), gigabytes=None, model="segformer_b0", method="mic")
     assert (choices.model, choices.method) == ("segformer_b0", "mic")
     assert choices.reasons["model"] == "as given"
+
+
+@pytest.mark.parametrize("path", sorted(MODELS.glob("*.py")), ids=lambda path: path.stem)
+def test_transformers_have_their_optimizer_on_a_gpu(path):
+    backbone = Config.fromfile(path).model.segmentor.get("backbone", {}).get("type")
+    expected = backbone in ("MixVisionTransformer", "PlainViT")
+    for gigabytes in (None, 24.0):
+        choices = choose((640, 480), gigabytes=gigabytes, model=path.stem, method=None)
+        assert choices.transformer_optimizer == (expected and gigabytes is not None)
+        assert choices.transformer_optimizer == ("AdamW of" in choices.reasons["schedule"])
+
+
+def test_random_weights_are_said():
+    reasons = choose((640, 480), gigabytes=24.0, model=None, method=None).reasons
+    assert (
+        "random weights: convert ImageNet weights with mmdrsl convert-backbone" in reasons["model"]
+    )
 
 
 def test_images_that_are_too_small():

@@ -94,3 +94,12 @@ def test_views_of_large_images_follow_the_size_of_the_tests(written):
     assert cfg.test_pipeline[1].scale == (320, 256)
     assert sizes == [(240, 192), (320, 256), (400, 320)]
     assert cfg.tta_pipeline[1].transforms[1:] == cfg.multi_scale_tta[1].transforms[1:]
+
+
+@pytest.mark.parametrize(
+    ("model", "optimizer"), [("segformer_b0", "AdamW"), ("deeplabv3plus_r50", "SGDWithAdam")]
+)
+def test_the_optimizer_on_a_gpu(written, model, optimizer):
+    cfg = written(gigabytes=24.0, model=model)
+    assert cfg.optim_wrapper.optimizer.type == optimizer
+    assert ("momentum" in cfg.optim_wrapper.optimizer) == (optimizer == "SGDWithAdam")
