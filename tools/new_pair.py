@@ -58,6 +58,22 @@ def _names(folder: str) -> list[str]:
     return [path.stem for path in paths if path.stem not in ("adaptor", "auxiliary_classifier")]
 
 
+def check_folders(given: dict[str, list[Path] | None], target: Path) -> None:
+    """Check that what the options name exists.
+
+    Raises:
+        FileNotFoundError: A folder is missing, or the target.
+    """
+    for option, folders in given.items():
+        for folder in folders or []:
+            if not folder.is_dir():
+                raise FileNotFoundError(f"no folder {folder}: correct {option}")
+    if not target.exists():
+        raise FileNotFoundError(
+            f"no target {target}: give --target a folder of images or videos, or a video"
+        )
+
+
 def check_values(classes: PairClasses, path: Path, found: dict[str, Labeled]) -> None:
     """Compare the ids or colors of the labels with those of the file of classes.
 
@@ -85,6 +101,7 @@ def main() -> int:
             "--val": args.val,
             "--target-labels": args.target_labels,
         }
+        check_folders(options, args.target)
         found = {name: look_at_labeled(*given) for name, given in options.items() if given}
         target = look_at_target(args.target)
         for name, labeled in found.items():
@@ -132,7 +149,7 @@ def main() -> int:
         print(f"new_pair: {error}", file=sys.stderr)
         return 2
     print("\n" + render_page(reports, f"Data of {config}"))
-    print(f"\nNow: mmdrsl train {config}")
+    print(f"\nNow: {shlex.join(['mmdrsl', 'train', str(config)])}")
     return 1 if any(report.problems for report in reports.values()) else 0
 
 

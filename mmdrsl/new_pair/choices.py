@@ -89,6 +89,7 @@ def choose(
     if gigabytes is None and chosen_method in ("drsl", "drsl_mic"):
         # The modes begin within a short warm-up.
         chosen_method += "_short"
+    given = "as given" if chosen_method == method else "as given, for a short schedule"
     shrunk = "as they are" if factor == 1 else f"{1 / factor:.2g} times smaller"
     if model:
         why_model = "as given"
@@ -101,7 +102,7 @@ def choose(
         )
     reasons = {
         "model": why_model,
-        "method": "as given" if method else "the method of this project",
+        "method": given if method else "the method of this project",
         "schedule": f"{'1,080' if gigabytes is None else '35,000'} steps, for {where}"
         + ("; AdamW of transformer_optimizer.py, for a transformer" if transformer else ""),
         "scale": f"target images of {width} x {height} are used {shrunk}: a shorter side of {min(scale)} for {where}",

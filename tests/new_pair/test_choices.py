@@ -23,7 +23,13 @@ def test_the_crop_fits_into_the_scaled_image(size, gigabytes):
 def test_what_is_given_stays():
     choices = choose((640, 480), gigabytes=None, model="segformer_b0", method="mic")
     assert (choices.model, choices.method) == ("segformer_b0", "mic")
-    assert choices.reasons["model"] == "as given"
+    assert choices.reasons["model"] == choices.reasons["method"] == "as given"
+
+
+def test_a_given_method_on_a_short_schedule():
+    choices = choose((640, 480), gigabytes=None, model=None, method="drsl")
+    assert choices.method == "drsl_short"
+    assert choices.reasons["method"] == "as given, for a short schedule"
 
 
 @pytest.mark.parametrize("path", sorted(MODELS.glob("*.py")), ids=lambda path: path.stem)

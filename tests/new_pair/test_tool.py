@@ -3,10 +3,14 @@
 import runpy
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import cv2
 import numpy as np
 import pytest
+
+from mmdrsl.datasets.inspection.domain_report import REMEDIES
+from mmdrsl.datasets.inspection.page import _problems
 
 TOOL = Path(__file__).resolve().parents[2] / "tools" / "new_pair.py"
 
@@ -44,3 +48,23 @@ def test_a_config_that_cannot_be_used_is_removed(tool, capsys):
     assert tool(inspect_config=fail) == 2
     assert not Path("my pair/config.py").exists()
     assert "my pair/config.py is removed" in capsys.readouterr().err
+
+
+def test_a_missing_folder_is_named_with_its_option(tool, capsys):
+    assert tool(source=("rgb", "labels")) == 2
+    assert "no folder labels: correct --source" in capsys.readouterr().err
+    assert tool("--val", "images", "seg") == 2
+    assert "no folder images: correct --val" in capsys.readouterr().err
+    assert tool("--target", "drive.mp4") == 2
+    assert "no target drive.mp4: give --target" in capsys.readouterr().err
+
+
+def test_the_next_command_can_be_copied(tool, capsys):
+    assert tool(inspect_config=lambda config: {}) == 0
+    assert "Now: mmdrsl train 'my pair/config.py'" in capsys.readouterr().out
+
+
+def test_more_problems_than_shown_name_the_command_that_shows_all():
+    kind = next(iter(REMEDIES))
+    report = SimpleNamespace(problems=[(kind, str(number)) for number in range(7)])
+    assert "and 2 more; mmdrsl check CONFIG --json lists all" in _problems({"source": report})

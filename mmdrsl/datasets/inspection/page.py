@@ -41,7 +41,9 @@ def _problems(reports: Mapping[str, DomainReport]) -> str:
         lines.append(f"{number}. {name}: {kind} ({len(messages)}). To do: {REMEDIES[kind]}.")
         lines += [f"     {message}" for message in messages[:_MAX_NAMED]]
         if len(messages) > _MAX_NAMED:
-            lines.append(f"     ... and {len(messages) - _MAX_NAMED} more; --json lists all")
+            lines.append(
+                f"     ... and {len(messages) - _MAX_NAMED} more; mmdrsl check CONFIG --json lists all"
+            )
     return "\n".join(lines)
 
 
