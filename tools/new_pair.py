@@ -4,10 +4,10 @@ python tools/new_pair.py --source IMAGES LABELS --classes FILE --target FOLDER|V
     [--val IMAGES LABELS] [--target-labels IMAGES LABELS] [--model NAME] [--method NAME]
 
 Looks at the files: endings, sizes, how labels are named, which ids or colors they hold. --classes says which class an
-id or color is; without it a template with the ids found is written to DIR/classes.yaml, to be filled in. --val are
-labeled target images for the evaluation alone, --target-labels a few that are learned from. DIR/config.py is a training
-that starts as it is. Exit status: 0, 1 where the examination of the data finds problems, 2 where no config can be
-written, 3 where a template was written.
+id or color is, the same ids or colors in all sets; without it a template with the ids found is written to
+DIR/classes.yaml, to be filled in. --val are labeled target images for the evaluation alone, --target-labels a few that
+are learned from. DIR/config.py is a training that starts as it is. Exit status: 0, 1 where the examination of the data
+finds problems, 2 where no config can be written, 3 where a template was written.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from mmdrsl.datasets.inspection.domain_report import inspect_config
 from mmdrsl.datasets.inspection.page import render_page
 from mmdrsl.installation import configs_folder
 from mmdrsl.new_pair.choices import choose, gpu_gigabytes
-from mmdrsl.new_pair.class_file import PairClasses, read_classes, write_template
+from mmdrsl.new_pair.class_file import PairClasses, Value, read_classes, write_template
 from mmdrsl.new_pair.config_text import config_text
 from mmdrsl.new_pair.look import Labeled, look_at_labeled, look_at_target
 
@@ -46,7 +46,11 @@ def parse_args() -> argparse.Namespace:
             help=text,
         )
     parser.add_argument("--target", required=True, type=Path, help="images or videos, unlabeled")
-    parser.add_argument("--classes", type=Path, help="YAML or JSON of ids or colors and names")
+    parser.add_argument(
+        "--classes",
+        type=Path,
+        help="YAML or JSON of ids or colors and names; the same ids or colors in all sets",
+    )
     parser.add_argument("--model", choices=_names("models"), help="network")
     parser.add_argument("--method", choices=_names("methods"), help="method; default: DRSL")
     parser.add_argument("--out", required=True, type=Path, help="folder of the config")
@@ -74,6 +78,24 @@ def check_folders(given: dict[str, list[Path] | None], target: Path) -> None:
         )
 
 
+def check_kinds(values: dict[str, set[Value]]) -> None:
+    """Check that all have ids, or all have colors.
+
+    Raises:
+        ValueError: Some have ids and others colors.
+    """
+    kinds = {
+        name: "colors" if any(isinstance(value, tuple) for value in found) else "ids"
+        for name, found in values.items()
+    }
+    if len(set(kinds.values())) > 1:
+        listed = ", ".join(f"{name} has {kind}" for name, kind in kinds.items())
+        raise ValueError(
+            f"{listed}: expected the same ids or colors in all sets, since one file of classes is for all; convert "
+            "the labels of one set, or correct the file"
+        )
+
+
 def check_values(classes: PairClasses, path: Path, found: dict[str, Labeled]) -> None:
     """Compare the ids or colors of the labels with those of the file of classes.
 
@@ -85,7 +107,7 @@ def check_values(classes: PairClasses, path: Path, found: dict[str, Labeled]) ->
         if unknown:
             raise ValueError(
                 f"{path} does not name {', '.join(unknown)}, which labels of {option} hold: add them, as 'ignored' "
-                "where they are no class"
+                "where they are no class; all sets need the same ids or colors"
             )
 
 
@@ -107,6 +129,8 @@ def main() -> int:
         for name, labeled in found.items():
             print(f"{name}: {labeled.describe()}")
         print(f"--target: {target.describe()}")
+        values = {name: set(labeled.pixels) for name, labeled in found.items()}
+        check_kinds(values)
         if args.classes is None:
             template = args.out / "classes.yaml"
             write_template(template, found["--source"].pixels)
@@ -115,7 +139,9 @@ def main() -> int:
             )
             return 3
         classes = read_classes(args.classes)
+        check_kinds({str(args.classes): classes.values(), **values})
         check_values(classes, args.classes, found)
+        print(f"{args.classes}: the same ids or colors in all sets ({', '.join(found)})")
         choices = choose(
             target.size, gigabytes=gpu_gigabytes(), model=args.model, method=args.method
         )

@@ -68,3 +68,19 @@ def test_more_problems_than_shown_name_the_command_that_shows_all():
     kind = next(iter(REMEDIES))
     report = SimpleNamespace(problems=[(kind, str(number)) for number in range(7)])
     assert "and 2 more; mmdrsl check CONFIG --json lists all" in _problems({"source": report})
+
+
+def test_one_file_of_classes_is_for_all_sets(tool, capsys):
+    assert tool("--val", "rgb", "seg", inspect_config=lambda config: {}) == 0
+    assert "the same ids or colors in all sets (--source, --val)" in capsys.readouterr().out
+
+
+def test_ids_in_one_set_and_colors_in_another(tool, capsys):
+    label = np.zeros((64, 64, 3), np.uint8)
+    label[32:] = 1, 2, 3
+    Path("colors").mkdir()
+    cv2.imwrite("colors/0.png", label)
+    assert tool("--val", "rgb", "colors") == 2
+    assert "--source has ids, --val has colors: expected the same" in capsys.readouterr().err
+    assert tool(source=("rgb", "colors")) == 2
+    assert "classes.yaml has ids, --source has colors" in capsys.readouterr().err
