@@ -2,8 +2,8 @@
 
 python tools/train.py configs/dacs/deeplabv3plus_streets2cs.py
 
-Measured with seed 0 on one core in bfloat16 (docs/streets2cs.md): mean of Zurich and Frankfurt 35.3 (35.6,
-34.9). 13 minutes after a shared warm-up of 32, beside other work.
+Measured with three seeds on one core in bfloat16 (docs/streets2cs.md): mean of Zurich and Frankfurt 34.9 ± 0.5
+(35.0, 34.7). 13 to 21 minutes after a shared warm-up of 32 to 42, beside other work.
 """
 
 _base_ = [

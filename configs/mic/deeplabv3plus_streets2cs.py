@@ -2,8 +2,8 @@
 
 python tools/train.py configs/mic/deeplabv3plus_streets2cs.py
 
-Measured with seed 0 on one core in bfloat16 (docs/streets2cs.md): mean of Zurich and Frankfurt 36.5 (36.5,
-36.4). 19 minutes after a shared warm-up of 32, beside other work.
+Measured with three seeds on one core in bfloat16 (docs/streets2cs.md): mean of Zurich and Frankfurt 36.1 ± 0.3
+(36.1, 36.2). 19 to 27 minutes after a shared warm-up of 32 to 42, beside other work.
 """
 
 _base_ = [

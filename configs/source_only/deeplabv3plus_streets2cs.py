@@ -2,8 +2,8 @@
 
 python tools/train.py configs/source_only/deeplabv3plus_streets2cs.py
 
-Measured with seed 0 on one core in bfloat16 (docs/streets2cs.md): mean of Zurich and Frankfurt 33.4 (33.1,
-33.6). 10 minutes after a shared warm-up of 32, beside other work.
+Measured with three seeds on one core in bfloat16 (docs/streets2cs.md): mean of Zurich and Frankfurt 31.7 ± 2.3
+(31.6, 31.9). 10 to 13 minutes after a shared warm-up of 32 to 42, beside other work.
 """
 
 _base_ = [
