@@ -141,7 +141,7 @@ def main() -> int:
         classes = read_classes(args.classes)
         check_kinds({str(args.classes): classes.values(), **values})
         check_values(classes, args.classes, found)
-        print(f"{args.classes}: the same ids or colors in all sets ({', '.join(found)})")
+        print(f"{args.classes}: read for {', '.join(found)}, which need the same ids or colors")
         choices = choose(
             target.size, gigabytes=gpu_gigabytes(), model=args.model, method=args.method
         )

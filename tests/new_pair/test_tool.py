@@ -72,7 +72,7 @@ def test_more_problems_than_shown_name_the_command_that_shows_all():
 
 def test_one_file_of_classes_is_for_all_sets(tool, capsys):
     assert tool("--val", "rgb", "seg", inspect_config=lambda config: {}) == 0
-    assert "the same ids or colors in all sets (--source, --val)" in capsys.readouterr().out
+    assert "read for --source, --val, which need the same ids or colors" in capsys.readouterr().out
 
 
 def test_ids_in_one_set_and_colors_in_another(tool, capsys):
