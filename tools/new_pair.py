@@ -26,7 +26,7 @@ from mmdrsl.installation import configs_folder
 from mmdrsl.new_pair.choices import choose, gpu_gigabytes
 from mmdrsl.new_pair.class_file import PairClasses, Value, read_classes, write_template
 from mmdrsl.new_pair.config_text import config_text
-from mmdrsl.new_pair.look import Labeled, look_at_labeled, look_at_target
+from mmdrsl.new_pair.look import Images, Labeled, Videos, look_at_labeled, look_at_target
 
 
 def parse_args() -> argparse.Namespace:
@@ -96,6 +96,29 @@ def check_kinds(values: dict[str, set[Value]]) -> None:
         )
 
 
+def lists_of(found: dict[str, Labeled], video: Videos | Images | None) -> dict[str, list[str]]:
+    """What is listed in files, since the folders hold more.
+
+    Args:
+        found: Labeled sets by option.
+        video: The target where it is a single video, whose folder may hold others, and predictions later.
+
+    Returns:
+        Images or videos by name of the dataset in the config.
+    """
+    names = {
+        "--source": "source_dataset",
+        "--val": "val_dataset",
+        "--target-labels": "target_labels",
+    }
+    listed = {
+        names[option]: labeled.images.names
+        for option, labeled in found.items()
+        if labeled.unlabeled
+    }
+    return listed if video is None else {**listed, "target_dataset": video.names}
+
+
 def check_values(classes: PairClasses, path: Path, found: dict[str, Labeled]) -> None:
     """Compare the ids or colors of the labels with those of the file of classes.
 
@@ -145,8 +168,8 @@ def main() -> int:
         choices = choose(
             target.size, gigabytes=gpu_gigabytes(), model=args.model, method=args.method
         )
-        # A folder may hold other videos than the one that is given, and predictions later.
-        video_list = args.out / "target_videos.txt" if args.target.is_file() else None
+        taken = lists_of(found, target if args.target.is_file() else None)
+        lists = {name: args.out / f"{name}.txt" for name in taken}
         text = config_text(
             path=config,
             command=shlex.join(["mmdrsl", "new-pair", *sys.argv[1:]]),
@@ -156,11 +179,11 @@ def main() -> int:
             target=target,
             validation=found.get("--val"),
             target_labels=found.get("--target-labels"),
-            video_list=video_list,
+            lists=lists,
         )
         args.out.mkdir(parents=True, exist_ok=True)
-        if video_list is not None:
-            write_atomically(video_list, "\n".join(target.names) + "\n")
+        for name, files in taken.items():
+            write_atomically(lists[name], "\n".join(files) + "\n")
         write_atomically(config, text)
         print(f"\n{config} is written.")
         for name, reason in choices.reasons.items():

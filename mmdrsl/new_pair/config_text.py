@@ -29,7 +29,7 @@ def config_text(
     target: Images | Videos,
     validation: Labeled | None,
     target_labels: Labeled | None,
-    video_list: Path | None = None,
+    lists: Mapping[str, Path],
 ) -> str:
     """Write the config of a training.
 
@@ -42,7 +42,8 @@ def config_text(
         target: Unlabeled target images or videos.
         validation: Labeled images of the target for the evaluation; None for none.
         target_labels: Labeled images of the target that are learned from; None for none.
-        video_list: File that lists the target's videos; None takes all videos of the folder.
+        lists: Files that list the images or videos that are taken, by name of the dataset in the config; others take
+            all of their folder.
 
     Returns:
         Python.
@@ -107,13 +108,13 @@ def config_text(
         "]",
         'labeled_pipeline = [dict(type="LoadImage"), dict(type="LoadLabels"), *augmentation]',
         f"# {len(source.images.names)} images.",
-        *_labeled("source_dataset", source, "labeled_pipeline"),
+        *_labeled("source_dataset", source, "labeled_pipeline", lists),
     ]
     source_entry = "source=source_dataset"
     if target_labels is not None:
         lines += [
             f"# {len(target_labels.images.names)} labeled images of the target: a share of all labeled images.",
-            *_labeled("target_labels", target_labels, "labeled_pipeline"),
+            *_labeled("target_labels", target_labels, "labeled_pipeline", lists),
             "labeled_sets = dict(",
             '    type="LabeledSets",',
             "    datasets=[source_dataset, target_labels],",
@@ -122,7 +123,7 @@ def config_text(
         ]
         source_entry = "source=labeled_sets"
     lines += [
-        *_target(target, video_list),
+        *_target(target, lists),
         "train_dataloader = dict(",
         f"    # {_sentence(why['batch_size'])}",
         f"    batch_size={choices.batch_size},",
@@ -148,7 +149,7 @@ def config_text(
     else:
         lines += [
             f"# {len(validation.images.names)} images, for the evaluation alone.",
-            *_labeled("val_dataset", validation, "test_pipeline", test_mode=True),
+            *_labeled("val_dataset", validation, "test_pipeline", lists, test_mode=True),
             "val_dataloader = dict(dataset=val_dataset)",
             "test_dataloader = val_dataloader",
         ]
@@ -214,7 +215,14 @@ def _mapping(values: Mapping[str, Any]) -> str:
     return f"dict(\n{entries})"
 
 
-def _labeled(name: str, found: Labeled, pipeline: str, *, test_mode: bool = False) -> list[str]:
+def _labeled(
+    name: str,
+    found: Labeled,
+    pipeline: str,
+    lists: Mapping[str, Path],
+    *,
+    test_mode: bool = False,
+) -> list[str]:
     """A labeled dataset; both folders go by absolute paths, so that the config works from anywhere."""
     root = Path(os.path.commonpath([found.images.folder.resolve(), found.folder.resolve()]))
     prefix = {
@@ -226,6 +234,7 @@ def _labeled(name: str, found: Labeled, pipeline: str, *, test_mode: bool = Fals
         '    type="LabelledImageDataset",',
         f"    data_root={str(root)!r},",
         f"    data_prefix={prefix!r},",
+        *_listed(name, lists),
         *(f"    {key}={value!r}," for key, value in found.naming.options().items()),
         "    label_space=label_space,",
         "    table=table,",
@@ -259,7 +268,11 @@ def _views(scale: tuple[int, int]) -> list[str]:
     ]
 
 
-def _target(target: Images | Videos, video_list: Path | None) -> list[str]:
+def _listed(name: str, lists: Mapping[str, Path]) -> list[str]:
+    return [f"    ann_file={os.path.abspath(lists[name])!r},"] if name in lists else []
+
+
+def _target(target: Images | Videos, lists: Mapping[str, Path]) -> list[str]:
     """The unlabeled target."""
     if isinstance(target, Images):
         head = [
@@ -274,11 +287,10 @@ def _target(target: Images | Videos, video_list: Path | None) -> list[str]:
             '    type="VideoDataset",',
             "    every=10,",
         ]
-    listed = [] if video_list is None else [f"    ann_file={os.path.abspath(video_list)!r},"]
     return [
         *head,
         f"    data_root={str(target.folder.resolve())!r},",
-        *listed,
+        *_listed("target_dataset", lists),
         "    label_space=label_space,",
         '    pipeline=[dict(type="LoadImage"), dict(type="LoadPseudoLabels"), *augmentation],',
         ")",

@@ -54,6 +54,21 @@ def new_pair(data, *options, target="streets/rgb", out="mine", classes=True, sta
     )  # fmt: skip
 
 
+def test_images_without_labels_are_left_out(data):
+    (data / "renders/seg/0.png").unlink()
+    (data / "val/seg/2.png").unlink()
+    output = new_pair(data, "--val", data / "val/rgb", data / "val/seg")
+    assert output.count("1 images have none") == 2
+    cfg = Config.fromfile(data / "mine/config.py")
+    init_default_scope("mmseg")
+    source, validation = (
+        DATASETS.build({**part, "pipeline": []})
+        for part in (cfg.train_dataloader.dataset.source, cfg.val_dataloader.dataset)
+    )
+    assert [info["sample_id"] for info in source] == list("12345")
+    assert len(validation) == 2
+
+
 def test_without_classes_a_template_says_what_is_there(data):
     output = new_pair(data, classes=False, status=3)
     text = (data / "mine" / "classes.yaml").read_text()

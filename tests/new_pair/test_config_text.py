@@ -30,6 +30,7 @@ def written(tmp_path):
             "command": "mmdrsl new-pair",
             "validation": None,
             "target_labels": None,
+            "lists": {},
             **options,
         }
         text = config_text(
@@ -58,7 +59,8 @@ def test_other_videos_of_the_folder_are_left_out(written, tmp_path, monkeypatch)
         write_video(tmp_path / name)
     (tmp_path / "videos.txt").write_text("drive.mp4\n")
     cfg = written(
-        target=Videos(tmp_path, ["drive.mp4"], (640, 480)), video_list=tmp_path / "videos.txt"
+        target=Videos(tmp_path, ["drive.mp4"], (640, 480)),
+        lists={"target_dataset": tmp_path / "videos.txt"},
     )
     init_default_scope("mmseg")
     dataset = DATASETS.build({**cfg.train_dataloader.dataset.target, "pipeline": []})
