@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from statistics import median
 
 import cv2
@@ -151,6 +151,16 @@ def look_at_labeled(images: Path, labels: Path) -> Labeled:
             f"{pictures.names[0]}): rename them, or write a config with file_patterns, see docs/datasets.md"
         )
     naming, pixels = next(iter(namings.items()))
+    paired = naming.pairs(pictures.names, pngs)
+    without = set(pictures.names) - paired.keys() - (set(paired.values()) if same else set())
+    ending = PurePosixPath(next(iter(paired))).suffix
+    by_ending = {str(PurePosixPath(name).with_suffix(ending)): name for name in without}
+    others = [by_ending[name] for name in naming.pairs(by_ending, pngs) if name not in paired]
+    if others:
+        raise ValueError(
+            f"{len(others)} images in {images} have a label, but another ending than {ending} (such as {others[0]}), "
+            "and a dataset takes one: convert them, or move them and their labels into other folders"
+        )
     if len(namings) > 1:
         kinds = "; ".join(
             f"{each.options()} with {len(found)} ids" for each, found in namings.items()
@@ -158,9 +168,7 @@ def look_at_labeled(images: Path, labels: Path) -> Labeled:
         raise ValueError(
             f"{labels} has several labels for each image: {kinds}. Move those that are not meant into another folder."
         )
-    paired = naming.pairs(pictures.names, pngs)
     chosen = Images(images, list(paired), pictures.size)
-    without = set(pictures.names) - paired.keys() - (set(paired.values()) if same else set())
     return Labeled(chosen, labels, naming, len(without), pixels)
 
 

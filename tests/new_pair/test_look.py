@@ -44,6 +44,19 @@ def test_endings_in_upper_case(tmp_path):
     assert found.unlabeled == 0
 
 
+@pytest.mark.parametrize("endings", [("jpg", "jpg", "png", "png"), ("jpg", "jpg", "jpg", "png")])
+def test_labeled_images_of_two_endings(tmp_path, endings):
+    for index, ending in enumerate(endings):
+        photo(tmp_path / "rgb" / f"{index}.{ending}")
+        label(tmp_path / "seg" / f"{index}.png")
+    other = endings.count("png")
+    with pytest.raises(ValueError, match=rf"^{other} images .*another ending than \.jpg .*\.png\)"):
+        look_at_labeled(tmp_path / "rgb", tmp_path / "seg")
+    for index in range(4):
+        (tmp_path / "rgb" / f"{index}.png").unlink(missing_ok=True)
+    assert look_at_labeled(tmp_path / "rgb", tmp_path / "seg").unlabeled == 0
+
+
 def test_pictures_in_place_of_labels_are_said_to_be_none(tmp_path):
     for index in range(3):
         photo(tmp_path / "rgb" / f"{index}.jpg")
