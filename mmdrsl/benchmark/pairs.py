@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -14,6 +15,7 @@ from mmdrsl.datasets.inspection.config_domains import datasets_of
 from mmdrsl.datasets.inspection.domain_report import list_files
 
 DEFAULT_PAIR = "carla2camvid"
+_ENTRY = re.compile(r"^benchmark\s*=", re.MULTILINE)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,13 +50,15 @@ class Pair:
 
 
 def pair_names(configs: Path) -> list[str]:
-    """Names of the pairs that methods can be compared on: those whose base config has a ``benchmark``.
+    """Names of the pairs that methods can be compared on: those whose base config itself has a ``benchmark``.
+
+    The files are searched and not read as configs, so that a tool which lists the names shows its help at once.
 
     Args:
         configs: Folder of the configs.
     """
     files = sorted((configs / "_base_/pairs").glob("*2*.py"))
-    return [path.stem for path in files if "benchmark" in Config.fromfile(path)]
+    return [path.stem for path in files if _ENTRY.search(path.read_text(encoding="utf-8"))]
 
 
 def read_pair(name: str, configs: Path) -> Pair:
