@@ -26,7 +26,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from mmengine.config import DictAction
 from PIL import Image
 
 from mmdrsl.atomic_files import write_atomically
@@ -43,6 +42,7 @@ from mmdrsl.benchmark.plan import CONFIGS, BenchmarkRun, Settings, plan_runs
 from mmdrsl.benchmark.processes import Processes, StoppedError
 from mmdrsl.benchmark.protocol import EQUAL
 from mmdrsl.benchmark.training_run import ROOT, TrainingError
+from mmdrsl.engine.config_options import add_config_options
 from mmdrsl.engine.launch import read_config
 from mmdrsl.scenes.render import render_scene
 from mmdrsl.scenes.writer import RECORD_NAME, scene_paths, write_scenes
@@ -82,13 +82,7 @@ def parse_args(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     )
     parser.add_argument("--data", type=Path, default=SCENES, help="the scenes")
     parser.add_argument("--work-dir", type=Path, default=Path("work_dirs/demo"), help="results")
-    parser.add_argument(
-        "--cfg-options",
-        nargs="+",
-        action=DictAction,
-        default={},
-        help="config entries to override in every training that has them, key=value",
-    )
+    add_config_options(parser, "config entries to override in every training that has them")
     args = parser.parse_args(arguments)
     if args.seed < 0:
         parser.error(f"--seed is {args.seed}, expected zero or more")

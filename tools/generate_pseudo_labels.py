@@ -16,14 +16,13 @@ import argparse
 import os
 from pathlib import Path
 
-from mmengine.config import DictAction
 from mmengine.dist import init_dist, is_distributed, is_main_process
 from mmengine.registry import init_default_scope
 from mmengine.utils.dl_utils import set_multi_processing
 
 import mmdrsl  # noqa: F401 - registers everything before a config is built
 from mmdrsl.checkpoints import check_exists
-from mmdrsl.engine.config_options import override
+from mmdrsl.engine.config_options import add_config_options, override
 from mmdrsl.engine.labeling import build_labeling
 from mmdrsl.engine.launch import (
     add_trust_option,
@@ -56,9 +55,7 @@ def parse_args() -> argparse.Namespace:
     )
     parser.add_argument("--round", type=int, default=1, help="number noted in the manifest")
     parser.add_argument("--num-workers", type=int, help="loader processes; default: the hook's")
-    parser.add_argument(
-        "--cfg-options", nargs="+", action=DictAction, help="config entries to override, key=value"
-    )
+    add_config_options(parser)
     parser.add_argument(
         "--launcher", choices=["none", "pytorch", "slurm", "mpi"], default="none", help="launcher"
     )

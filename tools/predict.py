@@ -17,7 +17,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from mmengine.config import Config, DictAction
+from mmengine.config import Config
 from mmengine.device import get_device
 from mmengine.hooks import Hook
 from mmengine.registry import init_default_scope
@@ -25,7 +25,7 @@ from mmseg.registry import HOOKS
 
 import mmdrsl  # noqa: F401 - registers everything before a config is built
 from mmdrsl.engine.adaptation_hook import AdaptationHook
-from mmdrsl.engine.config_options import override
+from mmdrsl.engine.config_options import add_config_options, override
 from mmdrsl.engine.launch import MISTAKES, add_trust_option, describe, read_config
 from mmdrsl.engine.tool_end import writing
 from mmdrsl.inference import (
@@ -77,9 +77,7 @@ def parse_args(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--batch-size", type=int, default=1, help="images of one size per pass")
     parser.add_argument("--device", help="cpu, cuda, cuda:1; default: a GPU where there is one")
     parser.add_argument("--overwrite", action="store_true", help="make complete outputs again")
-    parser.add_argument(
-        "--cfg-options", nargs="+", action=DictAction, help="config entries to override, key=value"
-    )
+    add_config_options(parser)
     add_trust_option(parser)
     args = parser.parse_args(arguments)
     if args.tta and args.scales is not None:

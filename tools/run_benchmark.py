@@ -22,9 +22,6 @@ import sys
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
-
-from mmengine.config import DictAction
 
 from mmdrsl.atomic_files import write_atomically
 from mmdrsl.benchmark.evaluation_set import (
@@ -44,27 +41,11 @@ from mmdrsl.benchmark.report import fill_page, report
 from mmdrsl.benchmark.results import check_comparable, merge_rows, read_results, results_text
 from mmdrsl.benchmark.training_run import ROOT, TrainingError
 from mmdrsl.benchmark.tricks import TRICKS, check_tricks
+from mmdrsl.engine.config_options import add_config_options
 from mmdrsl.engine.launch import read_config
 
 PROGRESS_SECONDS = 60.0
 CHEAP_TRANSLATORS = ("fourier", "lab")
-
-
-class OptionsAction(DictAction):
-    """MMEngine's reading of ``KEY=VALUE``, with an error of the command line for anything else."""
-
-    def __call__(
-        self,
-        parser: argparse.ArgumentParser,
-        namespace: argparse.Namespace,
-        values: Any,
-        option_string: str | None = None,
-    ) -> None:
-        """Store the options by key."""
-        for text in values:
-            if text.find("=") < 1:
-                parser.error(f"{option_string} {text}: expected KEY=VALUE.")
-        super().__call__(parser, namespace, values, option_string)
 
 
 def parse_args(arguments: Sequence[str] | None = None) -> argparse.Namespace:
@@ -124,14 +105,7 @@ def parse_args(arguments: Sequence[str] | None = None) -> argparse.Namespace:
         default=[],
         help="ImageNet weights of a model's backbone, or MODEL=scratch",
     )
-    parser.add_argument(
-        "--cfg-options",
-        nargs="+",
-        action=OptionsAction,
-        default={},
-        metavar="KEY=VALUE",
-        help="config entries to override in every run that has them",
-    )
+    add_config_options(parser, "config entries to override in every run that has them")
     parser.add_argument("--merge", nargs="+", type=Path, metavar="FILE", help="results.json files")
     parser.add_argument("--report", nargs="+", type=Path, metavar="FILE", help="results.json files")
     parser.add_argument(

@@ -8,12 +8,11 @@ from __future__ import annotations
 import argparse
 import os
 
-from mmengine.config import DictAction
 from mmengine.runner import Runner
 
 import mmdrsl  # noqa: F401 - registers everything before a config is built
 from mmdrsl.checkpoints import check_exists
-from mmdrsl.engine.config_options import override
+from mmdrsl.engine.config_options import add_config_options, override
 from mmdrsl.engine.launch import (
     add_trust_option,
     join_cpu_process_group,
@@ -37,9 +36,7 @@ def parse_args() -> argparse.Namespace:
         help="folder for painted predictions; of several ranks, the first one's",
     )
     parser.add_argument("--tta", action="store_true", help="test time augmentation")
-    parser.add_argument(
-        "--cfg-options", nargs="+", action=DictAction, help="config entries to override, key=value"
-    )
+    add_config_options(parser)
     parser.add_argument(
         "--launcher", choices=["none", "pytorch", "slurm", "mpi"], default="none", help="launcher"
     )

@@ -9,11 +9,10 @@ from __future__ import annotations
 import argparse
 import os
 
-from mmengine.config import DictAction
 from mmengine.runner import Runner
 
 import mmdrsl  # noqa: F401 - registers everything before a config is built
-from mmdrsl.engine.config_options import override
+from mmdrsl.engine.config_options import add_config_options, override
 from mmdrsl.engine.launch import (
     add_trust_option,
     join_cpu_process_group,
@@ -39,9 +38,7 @@ def parse_args() -> argparse.Namespace:
         "--load-from", help="checkpoint to begin with; with --resume, its step and optimizer too"
     )
     parser.add_argument("--amp", action="store_true", help="automatic mixed precision")
-    parser.add_argument(
-        "--cfg-options", nargs="+", action=DictAction, help="config entries to override, key=value"
-    )
+    add_config_options(parser)
     parser.add_argument(
         "--launcher", choices=["none", "pytorch", "slurm", "mpi"], default="none", help="launcher"
     )

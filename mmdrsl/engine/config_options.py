@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import argparse
 import copy
 import difflib
 import inspect
+import re
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import mmengine.registry
 import mmseg.registry
-from mmengine.config import Config
+from mmengine.config import Config, DictAction
 from mmengine.optim import OptimWrapper
 from mmengine.registry import Registry
 from mmengine.runner import LogProcessor, Runner, set_random_seed
@@ -84,6 +86,56 @@ _FREE = frozenset({"custom_keys", "dist_cfg"})
 # How alike a misspelt name and the right one are, from 0 to 1.
 _ALIKE = 0.6
 _SURELY_MEANT = 0.8
+
+
+# A dictionary where a value or an element of a list begins: MMEngine would read a text, or end in a RecursionError.
+_DICTIONARY = re.compile(r"(^|[\[(,])\s*\{")
+
+
+class OptionsAction(DictAction):
+    """MMEngine's reading of ``KEY=VALUE``, with an error of the command line for what it cannot read."""
+
+    def __call__(
+        self,
+        parser: argparse.ArgumentParser,
+        namespace: argparse.Namespace,
+        values: Any,
+        option_string: str | None = None,
+    ) -> None:
+        """Store the options by key."""
+        for text in values:
+            name, _, value = text.partition("=")
+            if not name or "=" not in text:
+                parser.error(f"{option_string} {text}: expected KEY=VALUE.")
+            if _DICTIONARY.search(value):
+                parser.error(
+                    f"{option_string} {text}: expected no dictionary; set its entries one by one, with numbers in "
+                    "place of the names of a list's elements, such as param_scheduler.0.end=100."
+                )
+            if any(value.count(pair[0]) != value.count(pair[1]) for pair in ("[]", "()")):
+                parser.error(
+                    f"{option_string} {text}: expected as many closing as opening brackets."
+                )
+        super().__call__(parser, namespace, values, option_string)
+
+
+def add_config_options(
+    parser: argparse.ArgumentParser, text: str = "config entries to override"
+) -> None:
+    """Give a tool ``--cfg-options``; `override` takes what it reads.
+
+    Args:
+        parser: The tool's parser.
+        text: What its help says.
+    """
+    parser.add_argument(
+        "--cfg-options",
+        nargs="+",
+        action=OptionsAction,
+        default={},
+        metavar="KEY=VALUE",
+        help=text,
+    )
 
 
 def override(cfg: Config, options: Mapping[str, Any] | None) -> None:

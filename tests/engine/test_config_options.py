@@ -1,5 +1,6 @@
 """``--cfg-options`` in every tool: names that are nobody's are refused, with the nearest right one."""
 
+import argparse
 import re
 import subprocess
 
@@ -7,7 +8,12 @@ import pytest
 from mmengine.config import Config
 from short_runs import ROOT
 
-from mmdrsl.engine.config_options import _accepted, _of_the_runner, override
+from mmdrsl.engine.config_options import (
+    _accepted,
+    _of_the_runner,
+    add_config_options,
+    override,
+)
 from mmdrsl.engine.launch import read_config
 
 DRSL = "configs/drsl/deeplabv3plus_scenes2scenes.py"
@@ -148,7 +154,7 @@ def test_every_entry_of_every_config_has_a_place():
 def test_every_tool_has_the_same_options():
     """No tool merges by itself, in which a wrong name would make a new entry."""
     found = subprocess.run(
-        ["grep", "-rl", "DictAction", "tools"],
+        ["grep", "-rl", "add_config_options", "tools"],
         cwd=ROOT,
         capture_output=True,
         text=True,
@@ -158,6 +164,44 @@ def test_every_tool_has_the_same_options():
     assert len(tools) > 12
     for tool in tools:
         text = tool.read_text()
+        assert "DictAction" not in text, tool
         assert "merge_from_dict(args" not in text, tool
         # The benchmark and the demo merge into several configs at once, by the same judgment.
         assert "override(cfg" in text or "plan_runs" in text, tool
+
+
+@pytest.mark.parametrize(
+    ("text", "problem"),
+    [
+        ("model.heads", "expected KEY=VALUE"),
+        ("=1", "expected KEY=VALUE"),
+        ("a={'b':1}", "expected no dictionary; set its entries one by one"),
+        ("a=[{'b':1,'c':2},{'b':3}]", "such as param_scheduler.0.end=100"),
+        ("a=(1, {'b':1,'c':2})", "expected no dictionary"),
+        ("a=[1,2", "as many closing as opening brackets"),
+        ("a=1,2)", "as many closing as opening brackets"),
+    ],
+)
+def test_what_cannot_be_read_is_an_error_of_the_command_line(text, problem, capsys):
+    """MMEngine would take the first dictionary for a text, and end the others in tracebacks."""
+    parser = argparse.ArgumentParser()
+    add_config_options(parser)
+    with pytest.raises(SystemExit):
+        parser.parse_args(["--cfg-options", text])
+    error = capsys.readouterr().err
+    assert f"--cfg-options {text}: " in error
+    assert problem in error
+
+
+def test_values_are_read_as_mmengine_reads_them():
+    parser = argparse.ArgumentParser()
+    add_config_options(parser)
+    assert parser.parse_args([]).cfg_options == {}
+    texts = ["a.b=1", "c=x=y", "d=[1,2]", "e=[(1,2),(3,4)]", "f=a{hash}"]
+    assert parser.parse_args(["--cfg-options", *texts]).cfg_options == {
+        "a.b": 1,
+        "c": "x=y",
+        "d": [1, 2],
+        "e": [(1, 2), (3, 4)],
+        "f": "a{hash}",
+    }

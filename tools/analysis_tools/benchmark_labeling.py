@@ -23,12 +23,11 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
-from mmengine.config import DictAction
 from mmengine.dataset import pseudo_collate
 from mmengine.registry import init_default_scope
 
 import mmdrsl  # noqa: F401 - registers everything before a config is built
-from mmdrsl.engine.config_options import override
+from mmdrsl.engine.config_options import add_config_options, override
 from mmdrsl.engine.labeling import Labeling, build_labeling
 from mmdrsl.engine.launch import read_config, run_tool
 from mmdrsl.pseudo_labels.artifact import PseudoLabelArtifact
@@ -71,9 +70,7 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument("--num-workers", type=int, help="loader processes; default: the hook's")
     parser.add_argument("--json", action="store_true", help="print one JSON object last")
     parser.add_argument("--memory-of", type=int, help=argparse.SUPPRESS)
-    parser.add_argument(
-        "--cfg-options", nargs="+", action=DictAction, help="config entries to override, key=value"
-    )
+    add_config_options(parser)
     return parser.parse_args()
 
 

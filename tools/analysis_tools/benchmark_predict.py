@@ -22,13 +22,13 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import torch
-from mmengine.config import Config, DictAction
+from mmengine.config import Config
 from mmengine.device import get_device
 from mmengine.registry import init_default_scope
 from mmseg.registry import MODELS
 
 import mmdrsl  # noqa: F401 - registers everything before a config is built
-from mmdrsl.engine.config_options import override
+from mmdrsl.engine.config_options import add_config_options, override
 from mmdrsl.engine.launch import read_config, run_tool
 from mmdrsl.inference import (
     Input,
@@ -53,9 +53,7 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument("--confidence", action="store_true", help="write the confidence, too")
     parser.add_argument("--device", help="cpu, cuda, cuda:1; default: a GPU where there is one")
     parser.add_argument("--json", action="store_true", help="print one JSON object last")
-    parser.add_argument(
-        "--cfg-options", nargs="+", action=DictAction, help="config entries to override, key=value"
-    )
+    add_config_options(parser)
     return parser.parse_args()
 
 

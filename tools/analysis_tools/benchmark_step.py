@@ -21,7 +21,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from mmengine.config import Config, DictAction
+from mmengine.config import Config
 from mmengine.optim import OptimWrapper, build_optim_wrapper
 from mmengine.registry import init_default_scope
 from mmengine.structures import PixelData
@@ -30,7 +30,7 @@ from mmseg.structures import SegDataSample
 from torch import Tensor
 
 import mmdrsl  # noqa: F401 - registers everything before a config is built
-from mmdrsl.engine.config_options import override
+from mmdrsl.engine.config_options import add_config_options, override
 from mmdrsl.engine.hooks.mean_teacher_hook import AVERAGE
 from mmdrsl.engine.launch import read_config, run_tool
 from mmdrsl.methods.drsl.mmdl_head import MMDLHead
@@ -235,9 +235,7 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument(
         "--device", choices=["cpu", "cuda"], help="default: CUDA where there is one"
     )
-    parser.add_argument(
-        "--cfg-options", nargs="+", action=DictAction, help="config entries to override, key=value"
-    )
+    add_config_options(parser)
     return parser.parse_args()
 
 

@@ -13,7 +13,6 @@ import argparse
 import sys
 from pathlib import Path
 
-from mmengine.config import DictAction
 from mmengine.registry import init_default_scope
 from mmseg.registry import DATASETS
 
@@ -21,7 +20,7 @@ import mmdrsl  # noqa: F401 - registers the datasets before a config is built
 from mmdrsl.datasets.inspection.browse import save_pictures
 from mmdrsl.datasets.inspection.config_domains import read_config
 from mmdrsl.datasets.two_domain import TwoDomainDataset
-from mmdrsl.engine.config_options import override
+from mmdrsl.engine.config_options import add_config_options, override
 
 
 def parse_args() -> argparse.Namespace:
@@ -32,9 +31,7 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument("--seed", type=int, default=0, help="seed of choice and transforms")
     parser.add_argument("--out", type=Path, help="folder of the pictures")
     parser.add_argument("--pseudo-labels", help="folder of one labeling round")
-    parser.add_argument(
-        "--cfg-options", nargs="+", action=DictAction, help="config entries to override, key=value"
-    )
+    add_config_options(parser)
     return parser.parse_args()
 
 

@@ -15,14 +15,12 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from mmengine.config import DictAction
-
 import mmdrsl  # noqa: F401 - registers the datasets before a config is built
 from mmdrsl.datasets.inspection.config_domains import read_config
 from mmdrsl.datasets.inspection.domain_report import inspect_config
 from mmdrsl.datasets.inspection.page import render_page
 from mmdrsl.datasets.inspection.picture import save_picture
-from mmdrsl.engine.config_options import override
+from mmdrsl.engine.config_options import add_config_options, override
 
 
 def parse_args() -> argparse.Namespace:
@@ -32,9 +30,7 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument("--json", action="store_true", help="end with one line of JSON")
     parser.add_argument("--out", type=Path, help="folder of the picture")
     parser.add_argument("--num-workers", type=int, help="threads; by default one per core")
-    parser.add_argument(
-        "--cfg-options", nargs="+", action=DictAction, help="config entries to override, key=value"
-    )
+    add_config_options(parser)
     return parser.parse_args()
 
 

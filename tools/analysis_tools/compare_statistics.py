@@ -19,7 +19,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from mmengine.config import DictAction
 from mmseg.registry import DATASETS
 from torch import Tensor
 
@@ -32,7 +31,7 @@ from mmdrsl.engine.bn_statistics import (
     take_statistics,
     target_batches,
 )
-from mmdrsl.engine.config_options import override
+from mmdrsl.engine.config_options import add_config_options, override
 from mmdrsl.engine.launch import add_trust_option, read_config, run_tool
 from mmdrsl.evaluation.label_free import agreement
 from mmdrsl.models.segmentors.uda_segmentor import UDASegmentor
@@ -122,9 +121,7 @@ def main() -> None:
     parser.add_argument("--target-weights", nargs="+", type=float, default=[0, 0.25, 0.5, 0.75, 1])
     parser.add_argument("--num-images", type=int, default=64, help="images for the statistics")
     parser.add_argument("--num-scored", type=int, default=24, help="images to predict")
-    parser.add_argument(
-        "--cfg-options", nargs="+", action=DictAction, help="config entries to override, key=value"
-    )
+    add_config_options(parser)
     add_trust_option(parser)
     args = parser.parse_args()
     if min(args.num_images, args.num_scored) < 1:

@@ -20,11 +20,10 @@ from dataclasses import asdict, dataclass
 
 import torch
 from benchmark_step import build_candidate, peak_bytes, resident_bytes, synthetic_batch
-from mmengine.config import DictAction
 from mmengine.registry import init_default_scope
 from torch.utils.flop_counter import FlopCounterMode
 
-from mmdrsl.engine.config_options import override
+from mmdrsl.engine.config_options import add_config_options, override
 from mmdrsl.engine.launch import read_config, run_tool
 
 # Sides of the two measured crops as shares of the full ones, and what they are cut to: the networks' output strides.
@@ -138,9 +137,7 @@ def parse_args() -> argparse.Namespace:
         "--teraflops", type=float, default=20.0, help="1e12 operations per second that are reached"
     )
     parser.add_argument("--json", action="store_true", help="one JSON object per line")
-    parser.add_argument(
-        "--cfg-options", nargs="+", action=DictAction, help="config entries to override, key=value"
-    )
+    add_config_options(parser)
     return parser.parse_args()
 
 

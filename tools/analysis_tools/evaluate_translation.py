@@ -20,7 +20,7 @@ from typing import Any
 import cv2
 import numpy as np
 import torch
-from mmengine.config import Config, DictAction
+from mmengine.config import Config
 from mmengine.dataset import Compose, pseudo_collate
 from mmengine.registry import init_default_scope
 from mmseg.registry import DATASETS
@@ -29,7 +29,7 @@ from tqdm import tqdm
 
 import mmdrsl  # noqa: F401 - registers everything before a config is built
 from mmdrsl.datasets.transforms.loading import LoadImage, LoadLabels
-from mmdrsl.engine.config_options import override
+from mmdrsl.engine.config_options import add_config_options, override
 from mmdrsl.engine.launch import add_trust_option, read_config, run_tool
 from mmdrsl.translation.audit import AuditedImage, audit_translation, changed_pixels
 from mmdrsl.translation.translated_dataset import TranslatedDataset
@@ -50,9 +50,7 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument("--out", type=Path, default=Path("work_dirs/translation_audit"))
     parser.add_argument("--num-images", type=int, help="audit this many images, evenly spread")
     parser.add_argument("--num-rows", type=int, default=6, help="rows of the sheet")
-    parser.add_argument(
-        "--cfg-options", nargs="+", action=DictAction, help="config entries to override, key=value"
-    )
+    add_config_options(parser)
     add_trust_option(parser)
     args = parser.parse_args()
     for name in ("num_images", "num_rows"):

@@ -14,13 +14,13 @@ from pathlib import Path
 
 import cv2
 import numpy as np
-from mmengine.config import Config, DictAction
+from mmengine.config import Config
 from mmengine.registry import init_default_scope
 from mmseg.registry import DATASETS
 
 import mmdrsl  # noqa: F401 - registers everything before a config is built
 from mmdrsl.datasets.inspection.config_domains import plain_datasets
-from mmdrsl.engine.config_options import override
+from mmdrsl.engine.config_options import add_config_options, override
 from mmdrsl.engine.launch import add_trust_option, read_config, run_tool
 from mmdrsl.models.segmentors.uda_segmentor import UDASegmentor
 from mmdrsl.visualization.colors import color_labels, color_modes
@@ -91,9 +91,7 @@ def main() -> None:
     parser.add_argument("checkpoint", help="its checkpoint")
     parser.add_argument("--out", type=Path, default=Path("work_dirs/mode_maps.png"))
     parser.add_argument("--num-pairs", type=int, default=5)
-    parser.add_argument(
-        "--cfg-options", nargs="+", action=DictAction, help="config entries to override, key=value"
-    )
+    add_config_options(parser)
     add_trust_option(parser)
     args = parser.parse_args()
     if args.out.suffix not in (".png", ".jpg"):

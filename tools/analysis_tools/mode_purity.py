@@ -23,7 +23,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from mmengine.config import Config, DictAction
+from mmengine.config import Config
 from mmengine.dataset import pseudo_collate
 from mmengine.registry import init_default_scope
 from mmseg.registry import DATASETS
@@ -34,7 +34,7 @@ from torch.utils.data import Dataset
 import mmdrsl  # noqa: F401 - registers everything before a config is built
 from mmdrsl.checkpoints import read_checkpoint
 from mmdrsl.datasets.inspection.config_domains import plain_datasets
-from mmdrsl.engine.config_options import override
+from mmdrsl.engine.config_options import add_config_options, override
 from mmdrsl.engine.launch import add_trust_option, read_config, run_tool
 from mmdrsl.methods.drsl.mmdl_head import MMDLHead
 from mmdrsl.models.batch_norm import calibrate_running_statistics
@@ -261,9 +261,7 @@ def parse_args() -> argparse.Namespace:
     )
     parser.add_argument("--num-images", type=int, default=60, help="images per domain")
     parser.add_argument("--out", type=Path, help="write the scores as JSON")
-    parser.add_argument(
-        "--cfg-options", nargs="+", action=DictAction, help="config entries to override, key=value"
-    )
+    add_config_options(parser)
     add_trust_option(parser)
     return parser.parse_args()
 

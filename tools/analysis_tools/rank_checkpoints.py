@@ -22,7 +22,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from mmengine.config import DictAction
 from mmengine.registry import init_default_scope
 from mmseg.registry import DATASETS
 from prettytable import PrettyTable
@@ -33,7 +32,7 @@ from mmdrsl.atomic_files import replacing
 from mmdrsl.checkpoint_weights import weights_of
 from mmdrsl.checkpoints import read_checkpoint
 from mmdrsl.engine.bn_statistics import evenly_spaced, images_of
-from mmdrsl.engine.config_options import override
+from mmdrsl.engine.config_options import add_config_options, override
 from mmdrsl.engine.launch import add_trust_option, read_config, run_tool
 from mmdrsl.evaluation.label_free import SCORES, agreement, information, mean_ranks
 from mmdrsl.inference import load_network
@@ -52,9 +51,7 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument("--num-images", type=int, default=48, help="target images to predict")
     parser.add_argument("--miou", nargs="+", type=float, help="known values, to correlate with")
     parser.add_argument("--json", type=Path, help="file for the scores")
-    parser.add_argument(
-        "--cfg-options", nargs="+", action=DictAction, help="config entries to override, key=value"
-    )
+    add_config_options(parser)
     add_trust_option(parser)
     args = parser.parse_args()
     if args.num_images < 1:

@@ -14,14 +14,14 @@ import argparse
 from pathlib import Path
 
 import torch
-from mmengine.config import Config, DictAction
+from mmengine.config import Config
 from mmengine.registry import init_default_scope
 
 import mmdrsl
 from mmdrsl.atomic_files import write_atomically
 from mmdrsl.checkpoint_weights import weights_of
 from mmdrsl.checkpoints import read_checkpoint
-from mmdrsl.engine.config_options import override
+from mmdrsl.engine.config_options import add_config_options, override
 from mmdrsl.engine.launch import add_trust_option, read_config, run_tool
 from mmdrsl.engine.tool_end import writing
 from mmdrsl.export.model_card import ExportedSegmentor, model_card
@@ -52,7 +52,7 @@ def parse_args() -> argparse.Namespace:
         help="image size of the ONNX file where the network fixes one; by default model.crop_size",
     )
     parser.add_argument("--safetensors", action="store_true", help="write segmentor.safetensors")
-    parser.add_argument("--cfg-options", nargs="+", action=DictAction, help="config overrides")
+    add_config_options(parser)
     add_trust_option(parser)
     args = parser.parse_args()
     if args.size is not None and not args.onnx:
