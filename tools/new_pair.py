@@ -156,7 +156,7 @@ def main() -> int:
         check_kinds(values)
         if args.classes is None:
             template = args.out / "classes.yaml"
-            write_template(template, found["--source"].pixels)
+            write_template(template, {name: labeled.pixels for name, labeled in found.items()})
             print(
                 f"\nName the classes in {template}, then run this again with --classes {template}."
             )

@@ -6,6 +6,9 @@ import os
 from dataclasses import dataclass
 
 import torch
+from mmengine.config import Config
+
+from mmdrsl.installation import configs_folder
 
 # A crop is a multiple of this, since backbones divide their input by up to 32.
 _STEP = 32
@@ -45,6 +48,17 @@ def gpu_gigabytes() -> float | None:
     if not torch.cuda.is_available():
         return None
     return torch.cuda.get_device_properties(0).total_memory / 2**30
+
+
+def starts_from_random_weights(model: str) -> bool:
+    """Whether the backbone of a model is not given any weights by its config.
+
+    Args:
+        model: Name of a file in ``configs/_base_/models``.
+    """
+    cfg = Config.fromfile(configs_folder() / "_base_" / "models" / f"{model}.py")
+    initial = cfg.model.segmentor.get("backbone", {}).get("init_cfg") or {}
+    return initial.get("type") != "Pretrained"
 
 
 def choose(
@@ -91,14 +105,11 @@ def choose(
         chosen_method += "_short"
     given = "as given" if chosen_method == method else "as given, for a short schedule"
     shrunk = "as they are" if factor == 1 else f"{1 / factor:.2g} times smaller"
-    if model:
-        why_model = "as given"
-    elif gigabytes is None:
-        why_model = f"for {where}"
-    else:
-        why_model = (
-            f"for {where}; its backbone starts from random weights: convert ImageNet weights with mmdrsl "
-            "convert-backbone, then set type='Pretrained' and checkpoint in model.segmentor.backbone.init_cfg"
+    why_model = "as given" if model else f"for {where}"
+    if starts_from_random_weights(chosen_model):
+        why_model += (
+            "; its backbone starts from random weights: convert ImageNet weights with mmdrsl convert-backbone, then "
+            "set type='Pretrained' and checkpoint in model.segmentor.backbone.init_cfg"
         )
     reasons = {
         "model": why_model,

@@ -156,24 +156,34 @@ def _palette(
     return tuple(chosen)
 
 
-def write_template(path: Path, pixels: Mapping[Value, int]) -> None:
+def write_template(path: Path, pixels: Mapping[str, Mapping[Value, int]]) -> None:
     """Write a file of classes in which the names are still to be given.
 
     Args:
         path: File to write; it must not exist.
-        pixels: Pixels of each id or color found.
+        pixels: Pixels of each id or color found in each set of labels, by the name of the set.
     """
-    total = sum(pixels.values())
-    colors = any(isinstance(value, tuple) for value in pixels)
+    shares = {
+        name: {value: 100 * count / sum(counts.values()) for value, count in counts.items()}
+        for name, counts in pixels.items()
+    }
+    # The largest of the first set, then what the others alone show.
+    values = sorted(
+        {value for counts in pixels.values() for value in counts},
+        key=lambda value: [-counts.get(value, 0) for counts in pixels.values()],
+    )
+    colors = any(isinstance(value, tuple) for value in values)
     lines = [
         "# Give each class its name. The same name may come several times; what is 'ignored' counts nowhere.",
+        "# Percent: share of the pixels looked at.",
         "colors:" if colors else "ids:",
     ]
-    for number, (value, count) in enumerate(sorted(pixels.items(), key=lambda item: -item[1])):
+    for number, value in enumerate(values):
         key = json.dumps(",".join(map(str, value))) if isinstance(value, tuple) else str(value)
-        lines.append(
-            f"  {key}: class_{number}  # {100 * count / total:.2f} % of the pixels looked at"
+        seen = ", ".join(
+            f"{of[value]:.2f} % of {name}" for name, of in shares.items() if value in of
         )
+        lines.append(f"  {key}: class_{number}  # {seen}")
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("x", encoding="utf-8") as file:
         file.write("\n".join(lines) + "\n")

@@ -23,7 +23,8 @@ def test_the_crop_fits_into_the_scaled_image(size, gigabytes):
 def test_what_is_given_stays():
     choices = choose((640, 480), gigabytes=None, model="segformer_b0", method="mic")
     assert (choices.model, choices.method) == ("segformer_b0", "mic")
-    assert choices.reasons["model"] == choices.reasons["method"] == "as given"
+    assert choices.reasons["method"] == "as given"
+    assert choices.reasons["model"].startswith("as given; its backbone starts from random weights")
 
 
 def test_a_given_method_on_a_short_schedule():
@@ -42,11 +43,15 @@ def test_transformers_have_their_optimizer_on_a_gpu(path):
         assert choices.transformer_optimizer == ("AdamW of" in choices.reasons["schedule"])
 
 
-def test_random_weights_are_said():
-    reasons = choose((640, 480), gigabytes=24.0, model=None, method=None).reasons
-    assert (
-        "random weights: convert ImageNet weights with mmdrsl convert-backbone" in reasons["model"]
-    )
+@pytest.mark.parametrize("gigabytes", [None, 24.0])
+@pytest.mark.parametrize(
+    ("model", "random"),
+    [(None, True), ("segnet_vgg16bn", True), ("deeplabv3plus_mobilenetv2_in1k", False)],
+)
+def test_random_weights_are_said(gigabytes, model, random):
+    reasons = choose((640, 480), gigabytes=gigabytes, model=model, method=None).reasons
+    said = "random weights: convert ImageNet weights with mmdrsl convert-backbone"
+    assert (said in reasons["model"]) == random
 
 
 def test_images_that_are_too_small():

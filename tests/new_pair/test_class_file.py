@@ -91,7 +91,7 @@ def test_no_file(tmp_path):
 )
 def test_a_filled_in_template_is_a_file_of_classes(tmp_path, pixels):
     path = tmp_path / "new" / "classes.yaml"
-    write_template(path, pixels)
+    write_template(path, {"--source": pixels})
     text = path.read_text()
     assert "75.00 %" in text
     path.write_text(text.replace("class_0", "road").replace("class_1", "car"))
@@ -99,4 +99,16 @@ def test_a_filled_in_template_is_a_file_of_classes(tmp_path, pixels):
     assert classes.classes == ("road", "car")
     assert classes.values() == set(pixels)
     with pytest.raises(FileExistsError):
-        write_template(path, pixels)
+        write_template(path, {"--source": pixels})
+
+
+def test_a_template_lists_what_single_sets_show(tmp_path):
+    path = tmp_path / "classes.yaml"
+    write_template(path, {"--source": Counter({7: 60, 0: 20}), "--val": Counter({0: 30, 9: 10})})
+    lines = path.read_text().splitlines()
+    assert lines[3:] == [
+        "  7: class_0  # 75.00 % of --source",
+        "  0: class_1  # 25.00 % of --source, 75.00 % of --val",
+        "  9: class_2  # 25.00 % of --val",
+    ]
+    assert read_classes(path).values() == {7, 0, 9}
