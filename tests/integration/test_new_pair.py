@@ -72,7 +72,7 @@ def test_images_without_labels_are_left_out(data):
 def test_without_classes_a_template_says_what_is_there(data):
     output = new_pair(data, classes=False, status=3)
     text = (data / "mine" / "classes.yaml").read_text()
-    assert [line.split(":")[0].strip() for line in text.splitlines()[2:]] == ["0", "9", "4"]
+    assert [line.split(":")[0].strip() for line in text.splitlines()[3:]] == ["0", "9", "4"]
     assert "6 .jpg; 128 x 96 pixels" in output
     assert "3 ids: 0 (" in output
 
