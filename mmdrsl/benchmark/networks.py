@@ -66,17 +66,16 @@ def weights_of(
     return path.resolve()
 
 
-def use_network(cfg: Config, name: str, *, configs: Path, weights: Path | None, usual: str) -> None:
+def use_network(cfg: Config, name: str, *, configs: Path, usual: str) -> None:
     """Put a network into the config of a method that was written for another.
 
     The segmentor is that of ``_base_/models/<name>.py``; `UDASegmentor` fills in what depends on it. A segmentor
-    that is none of these stays, as the usual network.
+    that is none of these stays, as the usual network. Initial weights are left out: see `use_weights`.
 
     Args:
         cfg: Config of a method, changed in place.
         name: Name of the network.
         configs: Folder of the configs.
-        weights: Weights of the backbone; None for random ones.
         usual: Name of the network of the pair's configs.
 
     Raises:
@@ -95,6 +94,16 @@ def use_network(cfg: Config, name: str, *, configs: Path, weights: Path | None, 
                 f"The model.segmentor of a method or its pair is none of {known}, so that {name} cannot take its "
                 "place: leave --models out."
             )
+    cfg.model.segmentor.backbone.pop("init_cfg", None)
+
+
+def use_weights(cfg: Config, weights: Path | None) -> None:
+    """Let the backbone begin with given weights, whatever the config says.
+
+    Args:
+        cfg: Config of a method, changed in place.
+        weights: Weights of the backbone; None for random ones.
+    """
     cfg.model.segmentor.backbone.pop("init_cfg", None)
     if weights is not None:
         cfg.model.segmentor.backbone.init_cfg = dict(type="Pretrained", checkpoint=str(weights))

@@ -25,7 +25,7 @@ from mmdrsl.benchmark.methods import (
     title_of,
     trains_on_target_labels,
 )
-from mmdrsl.benchmark.networks import use_network, weights_of
+from mmdrsl.benchmark.networks import use_network, use_weights, weights_of
 from mmdrsl.benchmark.pairs import Pair, training_data_identity
 from mmdrsl.benchmark.protocol import check_equal, protocol_of, use_protocol
 from mmdrsl.benchmark.training_run import ROOT, TrainingRun, fingerprint
@@ -159,19 +159,21 @@ def plan_runs(settings: Settings) -> list[BenchmarkRun]:
             "with --eval-data and --eval-split, the statistics with --target-bn."
         )
     sources = read_methods(dict(settings.methods))
-    missed = merge_options(
-        sources,
-        {
-            "default_hooks.checkpoint.interval": settings.pair.checkpoint_interval,
-            **settings.options,
-        },
-    )
+    options = {
+        "default_hooks.checkpoint.interval": settings.pair.checkpoint_interval,
+        **settings.options,
+    }
     template = Config.fromfile(settings.configs / "_base_/pairs" / f"{settings.pair.name}.py")
     identity = training_data_identity(settings.pair, template, settings.data)
     runs: list[BenchmarkRun] = []
     for network in settings.networks:
+        of_network = copy.deepcopy(sources)
+        for cfg in of_network.values():
+            use_network(cfg, network, configs=settings.configs, usual=settings.pair.network)
+        # After the network, whose entries they may name.
+        missed = merge_options(of_network, options)
         for seed in settings.seeds:
-            runs += _plan_group(settings, sources, missed, network, seed, identity)
+            runs += _plan_group(settings, of_network, missed, network, seed, identity)
     return runs
 
 
@@ -202,7 +204,7 @@ def _plan_group(
     }
     inputs_of, cfgs = {}, {}
     for method, source in sources.items():
-        cfg = _run_config(settings, source, method, network, seed, weights)
+        cfg = _run_config(settings, source, method, seed, weights)
         kept = {n: value for n, value in settings.options.items() if n not in missed[method]}
         check_kept(cfg, kept, title=title_of(source, method))
         translations = settings.translations if is_translated(cfg) else None
@@ -310,13 +312,13 @@ def _adds_nothing(joined: Config, found: Config) -> bool:
 
 
 def _run_config(
-    settings: Settings, source: Config, method: str, network: str, seed: int, weights: Path | None
+    settings: Settings, source: Config, method: str, seed: int, weights: Path | None
 ) -> Config:
-    """A method's config with network, seed, tricks and protocol."""
-    # Config.copy is shallow: seeds and networks would change one config between them.
+    """A method's config with weights, seed, tricks and protocol."""
+    # Config.copy is shallow: seeds would change one config between them.
     cfg = copy.deepcopy(source)
     pair = settings.pair
-    use_network(cfg, network, configs=settings.configs, weights=weights, usual=pair.network)
+    use_weights(cfg, weights)
     if is_translated(cfg):
         use_translations(cfg, settings.translations)
         check_trained_translator(method, Path(cfg.train_dataloader.dataset.source.translations))

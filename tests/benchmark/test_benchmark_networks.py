@@ -8,7 +8,12 @@ from mmseg.registry import MODELS
 from training_steps import labeled_batch
 
 from mmdrsl.benchmark.methods import built_in_methods
-from mmdrsl.benchmark.networks import network_names, use_network, weights_of
+from mmdrsl.benchmark.networks import (
+    network_names,
+    use_network,
+    use_weights,
+    weights_of,
+)
 from mmdrsl.benchmark.pairs import DEFAULT_PAIR
 from mmdrsl.benchmark.plan import CONFIGS
 from mmdrsl.engine.launch import read_config
@@ -22,7 +27,7 @@ def method_config(method="drsl"):
 
 
 def use(cfg, name):
-    use_network(cfg, name, configs=CONFIGS, weights=None, usual=USUAL)
+    use_network(cfg, name, configs=CONFIGS, usual=USUAL)
 
 
 def model_of(name):
@@ -69,6 +74,8 @@ def test_every_method_steps_on_another_network(plan, method):
         # Nobody opens the gate here.
         model_cfg.terms.adaptation.gate = None
     model = MODELS.build(model_cfg).train()
+    # As AfterStepHook does.
+    model.calls_after_step = True
     if "teacher" in cfg.default_hooks:
         model.add_teacher(dict(type="ExponentialMovingAverage"))
         model.teacher.update_parameters(model.networks())
@@ -117,5 +124,5 @@ def test_weights_must_be_there_or_be_waived(tmp_path):
     file.touch()
     assert found(USUAL, {}) == found("fcn_r50", {"fcn_r50": str(file)}) == file.resolve()
     cfg = method_config()
-    use_network(cfg, "fcn_r50", configs=CONFIGS, weights=file, usual=USUAL)
+    use_weights(cfg, file)
     assert cfg.model.segmentor.backbone.init_cfg == dict(type="Pretrained", checkpoint=str(file))

@@ -317,6 +317,15 @@ def test_options_go_to_every_method_that_has_a_place_for_them(plan):
             plan("source_only", options={name: 1})
 
 
+def test_options_name_entries_of_the_network_asked_for(plan):
+    """Not of the one that the methods' configs were written for."""
+    options = {"model.segmentor.backbone.embed_dims": 16}
+    run = plan("source_only", networks=["segformer_b0"], options=options)["source_only"]
+    assert run.training.cfg.model.segmentor.backbone.embed_dims == 16
+    with pytest.raises(ValueError, match=r"backbone \(MobileNetV2\) has no entry 'embed_dims'"):
+        plan("source_only", options=options)
+
+
 def test_only_the_configs_of_the_methods_asked_for_are_read(plan, monkeypatch):
     read = []
 

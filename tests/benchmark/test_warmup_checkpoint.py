@@ -29,7 +29,7 @@ def own_configs():
     configs = {}
     for name in METHODS:
         cfg = read_config(CONFIGS / name / "deeplabv3plus_carla2camvid.py")
-        use_network(cfg, SMALL, configs=CONFIGS, weights=None, usual=SMALL)
+        use_network(cfg, SMALL, configs=CONFIGS, usual=SMALL)
         # No model that the tests build reads the data.
         cfg.default_hooks.pop("cost", None)
         configs[name] = warmup_config(cfg)
