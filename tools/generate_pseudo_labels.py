@@ -1,10 +1,11 @@
 """Label the target images of a self-training config outside training.
 
-python tools/generate_pseudo_labels.py CONFIG CHECKPOINT --out DIR [--portion SHARE] [--[no-]teacher] [--analyze]
-    [--launcher pytorch]
+python tools/generate_pseudo_labels.py CONFIG CHECKPOINT --out DIR [--portion SHARE] [--[no-]teacher]
+    [--target-bn WEIGHT] [--analyze] [--launcher pytorch]
 
 writes the artifact of a round: labels/, color/, confidence/ and manifest.json. Policy, views and what predicts
-(label_with) are those of the config's SelfTrainingHook; a checkpoint without a teacher predicts itself. Started again
+(label_with) are those of the config's SelfTrainingHook; a checkpoint without a teacher predicts itself. Statistics of
+batch normalization are those of the checkpoint, or mixed with the target's by --target-bn. Started again
 after an interruption it picks up where it stopped; where DIR holds the same labels already it checks them and stops.
 The labels serve a plain supervised config too, see docs/self_training.md.
 --analyze says how many labels are right, by those of the config's oracle_dataset: after the fact, or on a proxy target.
@@ -23,7 +24,7 @@ from mmengine.utils.dl_utils import set_multi_processing
 import mmdrsl  # noqa: F401 - registers everything before a config is built
 from mmdrsl.checkpoints import check_exists
 from mmdrsl.engine.config_options import add_config_options, override
-from mmdrsl.engine.labeling import build_labeling
+from mmdrsl.engine.labeling import build_labeling, use_target_statistics
 from mmdrsl.engine.launch import (
     add_trust_option,
     join_cpu_process_group,
@@ -49,6 +50,12 @@ def parse_args() -> argparse.Namespace:
         "--teacher",
         action=argparse.BooleanOptionalAction,
         help="predict with the averaged copy; default: the hook's label_with, where there is one",
+    )
+    parser.add_argument(
+        "--target-bn",
+        type=float,
+        metavar="WEIGHT",
+        help="predict with this weight of the target in the statistics of batch normalization",
     )
     parser.add_argument(
         "--analyze", action="store_true", help="compare with the labels of oracle_dataset"
@@ -79,6 +86,8 @@ def label(args: argparse.Namespace) -> None:
     job = build_labeling(
         cfg, checkpoint=args.checkpoint, portion=args.portion, teacher=args.teacher
     )
+    if args.target_bn is not None:
+        use_target_statistics(job, args.target_bn)
     artifact = PseudoLabelArtifact(args.out)
     infos = [job.dataset.get_data_info(index) for index in range(len(job.dataset))]
     images = {info["sample_id"]: Path(info["img_path"]) for info in infos}

@@ -17,6 +17,13 @@ from mmdrsl.checkpoint_weights import load_weights, weights_of
 from mmdrsl.checkpoints import read_checkpoint
 from mmdrsl.datasets.class_names import check_same_classes, classes_of_checkpoint, classes_of_data
 from mmdrsl.datasets.unlabeled import WHOLE_IMAGE_PIPELINE, UnlabelledDataset
+from mmdrsl.engine.bn_statistics import (
+    check_sample,
+    check_takes_statistics,
+    check_target,
+    take_statistics,
+    target_batches,
+)
 from mmdrsl.engine.hooks.mean_teacher_hook import AVERAGE
 from mmdrsl.models.segmentors.export import has_teacher
 from mmdrsl.pseudo_labels.labeler import PseudoLabeler
@@ -126,6 +133,36 @@ def build_labeling(
         num_workers=hook.get("num_workers", 0),
         of_teacher=teacher,
     )
+
+
+def use_target_statistics(
+    job: Labeling, weight: float, *, num_images: int = 200, batch_size: int = 8
+) -> None:
+    """Let a labeling predict under statistics of batch normalization in which the target has a weight.
+
+    Args:
+        job: The labeling; its networks are changed.
+        weight: Weight of the target, in (0, 1]; the rest is what the layers hold.
+        num_images: Target images to take, >= 2, evenly spaced over the dataset.
+        batch_size: Images per forward pass, >= 2.
+
+    Raises:
+        ValueError: A number is outside its range, the target has a single image, or the network has no batch
+            normalization that can take statistics.
+    """
+    check_sample(target_weight=weight, num_images=num_images, batch_size=batch_size)
+    check_target(job.dataset)
+    job.networks.train()
+    check_takes_statistics(job.networks["segmentor"])
+    images = target_batches(
+        job.model,
+        job.dataset,
+        num_images=num_images,
+        batch_size=batch_size,
+        pipeline=job.labeler.pipeline,
+    )
+    take_statistics(job.networks, images, weight=weight)
+    job.networks.eval()
 
 
 def _names_of(needed: nn.Module, model: nn.Module) -> set[str]:

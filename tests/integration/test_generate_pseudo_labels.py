@@ -9,7 +9,7 @@ from cityscapesscripts.helpers.labels import labels
 from mmengine.config import Config
 from run_tools import DRSL_CONFIG, ROOT, run_ranks, run_tool
 
-from mmdrsl.engine.labeling import build_labeling
+from mmdrsl.engine.labeling import build_labeling, use_target_statistics
 from mmdrsl.pseudo_labels.artifact import PseudoLabelArtifact
 
 TOOL = "tools/generate_pseudo_labels.py"
@@ -179,3 +179,28 @@ def test_labels_of_another_model_are_refused(whole, uninterrupted_run, scenes_ro
     arguments = command(uninterrupted_run / "iter_10.pth", whole)
     arguments[arguments.index("0.3")] = "0.4"
     assert "labeled with other settings" in run_tool(arguments, scenes_root, status=1)
+
+
+def test_statistics_of_the_target(scenes_root, monkeypatch):
+    """Those of the images themselves, mixed with what the layers held."""
+    monkeypatch.setenv("MMDRSL_SCENES", str(scenes_root))
+    job = build_labeling(Config.fromfile(str(ROOT / DRSL_CONFIG)))
+    backbone = job.networks["segmentor"].backbone
+    before = backbone.bn1.running_mean.clone()
+    images = [job.dataset[index]["inputs"] for index in range(6)]
+    batch = job.model.data_preprocessor(dict(inputs=images), False)["inputs"]
+    seen = backbone.conv1(batch).mean(dim=(0, 2, 3))
+    use_target_statistics(job, 0.25)
+    expected = 0.75 * before + 0.25 * seen
+    torch.testing.assert_close(backbone.bn1.running_mean, expected, rtol=1e-4, atol=1e-5)
+    assert not any(module.training for module in job.networks.modules())
+    with pytest.raises(ValueError, match=r"target_weight must be in \(0, 1\], found 2"):
+        use_target_statistics(job, 2)
+
+
+def test_labels_of_other_statistics_are_those_of_another_model(
+    whole, uninterrupted_run, scenes_root
+):
+    arguments = command(uninterrupted_run / "iter_10.pth", whole, "--target-bn", "0.25")
+    output = run_tool(arguments, scenes_root, status=1)
+    assert "holds another or a damaged round" in output
