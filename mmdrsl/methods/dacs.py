@@ -16,7 +16,7 @@ from mmseg.registry import MODELS
 from torch import Tensor
 
 from mmdrsl.methods.adaptation_term import AdaptationTerm
-from mmdrsl.models.adaptation_step import AdaptationStep, pixel_loss
+from mmdrsl.models.adaptation_step import AdaptationStep, MixedView, pixel_loss
 from mmdrsl.models.batch_norm import domain_pass
 from mmdrsl.models.class_mix import choose_classes, choose_classes_of_batch, paste
 from mmdrsl.models.feature_maps import decode
@@ -105,5 +105,11 @@ class ClassMixTerm(AdaptationTerm):
             mixed_labels,
             weight=paste(mask, torch.ones_like(pixel_weights), pixel_weights),
             loss=self.loss,
+        )
+        sure = step.teacher_best()[0][:count] > self.pseudo_threshold
+        step.mixed = MixedView(
+            maps=decoded.maps,
+            labels=torch.where(mask | sure, mixed_labels, step.ignore_index),
+            of_source=mask,
         )
         return {"loss_mix": self.weight * loss, "confident_share": confident}

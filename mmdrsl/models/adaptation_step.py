@@ -23,6 +23,9 @@ from mmdrsl.models.feature_maps import (
 )
 from mmdrsl.models.label_maps import stack_labels
 
+# Beside the domains, among the outputs of heads.
+_MIXED = "mixed"
+
 
 @dataclass
 class AdaptationProgress:
@@ -81,6 +84,21 @@ class DomainBatch:
         return stack_labels(self.samples)
 
 
+@dataclass(frozen=True, kw_only=True)
+class MixedView:
+    """Images that a term mixed of both domains, as the student saw them.
+
+    Attributes:
+        maps: Feature maps, each (B, ...), connected.
+        labels: The source's labels, and the teacher's classes where it is confident; 255 elsewhere. Shape (B, H, W).
+        of_source: Pixels that come from the source, shape (B, H, W), bool.
+    """
+
+    maps: FeatureMaps
+    labels: Tensor
+    of_source: Tensor
+
+
 def pixel_loss(
     segmentor: Any, decoded: Decoded, labels: Tensor, *, weight: Tensor, loss: Callable[..., Tensor]
 ) -> Tensor:
@@ -134,6 +152,7 @@ class AdaptationStep:
             ``batch`` for those of the target images themselves.
         mean: Mean of the images' normalization, in [0, 255], shape (3, 1, 1).
         std: Standard deviation of it, shape (3, 1, 1).
+        mixed: Mixed images of the batch; None before a term made them.
         pictures: Where `show` keeps what terms make of the batch, by title; None where nobody looks at this step.
     """
 
@@ -149,6 +168,7 @@ class AdaptationStep:
     teacher_statistics: str = "running"
     mean: Tensor | None = None
     std: Tensor | None = None
+    mixed: MixedView | None = None
     pictures: dict[str, Tensor] | None = None
     _outputs: dict[str, dict[str, Any]] = field(default_factory=dict)
     _teacher_outputs: tuple[Tensor, FeatureMaps] | None = None
@@ -210,6 +230,40 @@ class AdaptationStep:
             ValueError: There is no head of that name.
         """
         return self._output(name, self.head(name), domain, detach=self.detach_heads)
+
+    def mixed_view(self) -> MixedView:
+        """Mixed images of the batch, which another term made.
+
+        Raises:
+            ValueError: No term did, or it comes later in the config.
+        """
+        if self.mixed is None:
+            raise ValueError(
+                "A term reads mixed images, and there are none: add a ClassMixTerm to model.terms, before that term."
+            )
+        return self.mixed
+
+    def mixed_head_output(self, name: str) -> Tensor:
+        """Output of a further head for the mixed images; computed once per step, connected.
+
+        Args:
+            name: Key of the head in the adaptor's ``heads``.
+
+        Returns:
+            Shape (B, ...).
+
+        Raises:
+            ValueError: There is no head of that name, or there are no mixed images.
+        """
+        view, head = self.mixed_view(), self.head(name)
+        known = self._outputs.setdefault(name, {})
+        if _MIXED not in known:
+            with (
+                torch.enable_grad(),
+                domain_pass(head, self.bn_mode, "source", self.domains),
+            ):
+                known[_MIXED] = head(view.maps.detach() if self.detach_heads else view.maps)
+        return known[_MIXED]
 
     def auxiliary_output(self, index: int, domain: str) -> Any:
         """Output of one of the segmentor's own auxiliary heads, as `head_output`; it always shapes the features.

@@ -6,7 +6,7 @@ import torch
 from mmseg.registry import MODELS
 from torch import Tensor, nn
 
-from mmdrsl.methods.adaptation_term import AdaptationTerm, ramp
+from mmdrsl.methods.adaptation_term import DOMAINS, AdaptationTerm, ramp
 from mmdrsl.methods.drsl import functional
 from mmdrsl.models.adaptation_step import AdaptationStep
 from mmdrsl.models.label_maps import resize_labels
@@ -104,6 +104,11 @@ class ModeAlignmentTerm(AdaptationTerm):
         weight: Factor after the ramp, >= 0.
         ramp_iterations: Length of the linear ramp in steps, counted from the first adaptation step.
         head: Name of the `MMDLHead` in the adaptor.
+        target: ``labels`` takes target pixels with a pseudo label of the round; ``mixed`` those in the mixed images of
+            a `ClassMixTerm` about which the teacher is confident.
+
+    Raises:
+        ValueError: `target` is something else.
     """
 
     def __init__(
@@ -113,8 +118,12 @@ class ModeAlignmentTerm(AdaptationTerm):
         weight: float = 0.05,
         ramp_iterations: int = 1000,
         head: str = "mmdl",
+        target: str = "labels",
     ) -> None:
-        super().__init__(domains=("source", "target"), weight=weight)
+        super().__init__(domains=DOMAINS, weight=weight)
+        if target not in ("labels", "mixed"):
+            raise ValueError(f"target must be 'labels' or 'mixed', found {target!r}.")
+        self.target = target
         self.loss = MODELS.build(loss or dict(type="StochasticModeAlignmentLoss"))
         self.ramp_iterations = ramp_iterations
         self.head = head
@@ -126,10 +135,15 @@ class ModeAlignmentTerm(AdaptationTerm):
     def forward(self, step: AdaptationStep) -> dict[str, Tensor]:
         """The alignment loss."""
         head = step.head(self.head)
+        pairs = [(step.head_output(self.head, "source"), step.domains["source"].labels)]
+        if self.target == "mixed":
+            view = step.mixed_view()
+            labels = view.labels.masked_fill(view.of_source, step.ignore_index)
+            pairs.append((step.mixed_head_output(self.head), labels))
+        else:
+            pairs.append((step.head_output(self.head, "target"), step.domains["target"].labels))
         inputs = []
-        for domain in ("source", "target"):
-            embeddings = step.head_output(self.head, domain)
-            labels = resize_labels(step.domains[domain].labels, embeddings.shape[2:])
-            inputs += [embeddings, labels]
+        for embeddings, labels in pairs:
+            inputs += [embeddings, resize_labels(labels, embeddings.shape[2:])]
         weight = self.weight_at(step.progress.adaptation_iteration)
         return {"loss_alignment": weight * self.loss(*inputs, head.modes(), head.bandwidth)}

@@ -6,7 +6,7 @@ import torch
 from mmseg.registry import MODELS
 from torch import Tensor, nn
 
-from mmdrsl.methods.adaptation_term import AdaptationTerm
+from mmdrsl.methods.adaptation_term import DOMAINS, AdaptationTerm
 from mmdrsl.methods.drsl import functional
 from mmdrsl.models.adaptation_step import AdaptationStep
 from mmdrsl.models.label_maps import resize_labels
@@ -122,7 +122,8 @@ class ModeMetricTerm(AdaptationTerm):
     """Applies `ModeMetricLoss` to the embeddings of a domain, by source labels or by target pseudo labels.
 
     Args:
-        domain: ``source`` or ``target``.
+        domain: ``source`` or ``target``; ``mixed`` takes the mixed images of a `ClassMixTerm`, by the source's labels
+            and by the teacher's classes where it is confident.
         loss: Config of the loss.
         weight: Factor, >= 0.
         head: Name of the `MMDLHead` in the adaptor.
@@ -139,7 +140,8 @@ class ModeMetricTerm(AdaptationTerm):
         weight: float = 0.1,
         head: str = "mmdl",
     ) -> None:
-        super().__init__(domains=(domain,), weight=weight)
+        domains = DOMAINS if domain == "mixed" else (domain,)
+        super().__init__(domains=domains, weight=weight)
         self.domain = domain
         self.loss = MODELS.build(loss or dict(type="ModeMetricLoss"))
         self.head = head
@@ -152,7 +154,11 @@ class ModeMetricTerm(AdaptationTerm):
     def forward(self, step: AdaptationStep) -> dict[str, Tensor]:
         """The loss of the domain."""
         head = step.head(self.head)
-        embeddings = step.head_output(self.head, self.domain)
-        labels = resize_labels(step.domains[self.domain].labels, embeddings.shape[2:])
+        if self.domain == "mixed":
+            embeddings, labels = step.mixed_head_output(self.head), step.mixed_view().labels
+        else:
+            embeddings = step.head_output(self.head, self.domain)
+            labels = step.domains[self.domain].labels
+        labels = resize_labels(labels, embeddings.shape[2:])
         loss = self.loss(embeddings, labels, head.modes(), head.bandwidth)
         return {f"loss_{self.domain}": self.weight * loss}
