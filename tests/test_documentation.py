@@ -78,10 +78,13 @@ def test_options_of_commands_exist(page):
             continue
         tool = found[1] or f"tools/{mmdrsl_cli.TOOLS[found[2]][0]}"
         source = (ROOT / tool).read_text()
-        if "conversion_command" in source:
-            source += (ROOT / "mmdrsl/datasets/conversion_command.py").read_text()
-        if "add_trust_option" in source:
-            source += (ROOT / "mmdrsl/engine/launch.py").read_text()
+        for name, file in (
+            ("conversion_command", "datasets/conversion_command.py"),
+            ("add_trust_option", "engine/launch.py"),
+            ("add_config_options", "engine/config_options.py"),
+        ):
+            if name in source:
+                source += (ROOT / "mmdrsl" / file).read_text()
         options = re.findall(r"(?<=[\s\[])--[a-z][a-z-]*", line)
         assert [option for option in options if f'"{option}"' not in source] == [], line
 
