@@ -76,6 +76,22 @@ def test_what_fails_is_a_result(run, monkeypatch):
     assert "CUDA out of memory" in gpu_check.tables(found)
 
 
+def test_measurements_of_another_machine_or_size_stay_apart(run, monkeypatch, capsys, tmp_path):
+    monkeypatch.setattr(gpu_check, "measurements", lambda **_: [("step/a/b/fp32", dict)])
+    _, made, _ = run()
+    for name, other in (("device", "Another GPU"), ("environment", "mmdrsl 0"), ("reduced", False)):
+        kept = {**made, name: other, "measurements": {"step/a/b/fp32": {"milliseconds": 1}}}
+        (tmp_path / "gpu.json").write_text(json.dumps(kept))
+        monkeypatch.setattr(
+            sys, "argv", ["gpu_check.py", "--reduced", "--out", str(tmp_path / "gpu.json")]
+        )
+        assert gpu_check.main() == 1
+        assert f"holds measurements of another {name}: [{other!r}], here" in capsys.readouterr().err
+        assert json.loads((tmp_path / "gpu.json").read_text()) == kept
+    status, found, _ = run("--again")
+    assert (status, found) == (0, made)
+
+
 def test_every_measurement_is_named_once_and_every_config_exists():
     names = [key for key, _ in gpu_check.measurements(reduced=False, device="cuda")]
     assert len(set(names)) == len(names)

@@ -244,15 +244,25 @@ def parse_args() -> argparse.Namespace:
 
 
 def main() -> int:
-    """Measure what is left; return 0 where all is measured, 3 where something is left."""
+    """Measure what is left; return 0 where all is measured, 3 where something is left, 1 where --out does not fit."""
     args = parse_args()
     begin = time.monotonic()
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     gpu = torch.cuda.get_device_name() if device.type == "cuda" else "CPU"
     found: dict[str, Any] = {"measurements": {}}
+    made_by = {"environment": environment(), "device": gpu, "reduced": args.reduced}
     if args.out.exists() and not args.again:
         found = json.loads(args.out.read_text(encoding="utf-8"))
-    found |= {"environment": environment(), "device": gpu, "reduced": args.reduced}
+        differing = [name for name, value in made_by.items() if found.get(name) != value]
+        if differing:
+            print(
+                f"gpu_check: {args.out} holds measurements of another {' and '.join(differing)}: "
+                f"{[found.get(name) for name in differing]}, here {[made_by[name] for name in differing]}. Give "
+                "another --out, or --again to measure all anew.",
+                file=sys.stderr,
+            )
+            return 1
+    found |= made_by
     left = 0
     for key, measure in measurements(reduced=args.reduced, device=device):
         if key in found["measurements"]:
