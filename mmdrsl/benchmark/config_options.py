@@ -7,7 +7,10 @@ from typing import Any
 
 from mmengine.config import Config
 
+from mmdrsl.benchmark.warmup import RUN_KEYS
 from mmdrsl.engine.config_options import merged_with, what_is_wrong
+
+_WARMUP = "warmup_iterations"
 
 
 def has_parent(cfg: Any, name: str) -> bool:
@@ -23,6 +26,21 @@ def has_parent(cfg: Any, name: str) -> bool:
         else:
             return False
     return True
+
+
+def is_read(cfg: Config, name: str) -> bool:
+    """Whether a run of a benchmark reads the top-level entry that a dotted name begins with.
+
+    Others are for tools that train one run, or variables of the config's files, which are used up.
+
+    Args:
+        cfg: Config of a method.
+        name: The dotted name.
+    """
+    if name == _WARMUP:
+        # Beside rounds, which have a number of their own.
+        return cfg.get("default_hooks", {}).get("self_training") is None
+    return name.partition(".")[0] in (*RUN_KEYS, "title")
 
 
 def check_kept(cfg: Config, options: Mapping[str, Any], *, title: str) -> None:
@@ -71,10 +89,11 @@ def merge_options(
         options: Value by dotted name.
 
     Returns:
-        By method, the options that have no place in its config, so that it stays as it is.
+        By method, the options that have no place in its config, or that its run does not read, so that it stays as
+        it is.
 
     Raises:
-        ValueError: No config has a place for an option.
+        ValueError: No config has a place for an option, or no run reads it.
     """
     missed: dict[str, list[str]] = {method: [] for method in configs}
     refusals: dict[str, str] = {}
@@ -86,19 +105,32 @@ def merge_options(
                 fitting.add(name)
                 merged = merged_with(merged, {name: value})
         for name in options:
-            wrong = what_is_wrong(cfg, merged, name) if name in fitting else None
-            if wrong is not None:
-                refusals[name] = wrong
-            if wrong is not None or name not in fitting:
-                missed[method].append(name)
+            if name in fitting:
+                refusal = _refusal(cfg, merged, name)
+                if refusal is None:
+                    continue
+                refusals[name] = refusal
+            missed[method].append(name)
     for name in options:
         if all(name in names for names in missed.values()):
-            parent = f"{name.rpartition('.')[0]!r}; name an entry of their configs."
+            parent = f"has {name.rpartition('.')[0]!r}; name an entry of their configs."
             raise ValueError(
-                f"--cfg-options {name}: none of {sorted(configs)} has "
-                + (f"it: {refusals[name]}" if name in refusals else parent)
+                f"--cfg-options {name}: none of {sorted(configs)} {refusals.get(name, parent)}"
             )
     for method, cfg in configs.items():
         taken = {name: value for name, value in options.items() if name not in missed[method]}
         cfg.merge_from_dict(taken)
     return missed
+
+
+def _refusal(cfg: Config, merged: Config, name: str) -> str | None:
+    """Why an option does nothing to a config, as the end of a sentence on those who have it."""
+    wrong = what_is_wrong(cfg, merged, name)
+    if wrong is not None:
+        return f"has it: {wrong}"
+    if is_read(merged, name):
+        return None
+    return (
+        "reads it in a benchmark: name the entries in which the config's files use it; data and initial weights are "
+        "--data and --weights."
+    )

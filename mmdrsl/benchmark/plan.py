@@ -42,7 +42,11 @@ CONFIGS = ROOT / "configs"
 # In a run's folder while it trains: its part of the warm-up's checkpoint.
 WARMUP_CHECKPOINT = "warmup.pth"
 # Entries that no hash of a training holds.
-_OF_EVALUATION = ("val_", "test_", "target_dataset", "model.segmentor.test_cfg")
+_OF_EVALUATION = (
+    *("val_", "test_", "target_dataset", "labeling_pipeline"),
+    "model.segmentor.test_cfg",
+)
+_INITIAL_WEIGHTS = "model.segmentor.backbone.init_cfg"
 _NOT_VALIDATED = tuple(
     f"{part}_{key}" for part in ("val", "test") for key in ("cfg", "dataloader", "evaluator")
 )
@@ -157,6 +161,12 @@ def plan_runs(settings: Settings) -> list[BenchmarkRun]:
         raise ValueError(
             f"--cfg-options {judged} would change how runs are evaluated, which is equal for all: choose the images "
             "with --eval-data and --eval-split, the statistics with --target-bn."
+        )
+    initial = [name for name in settings.options if name.startswith(_INITIAL_WEIGHTS)]
+    if initial:
+        raise ValueError(
+            f"--cfg-options {initial} would have no effect: every method starts from the same weights, which --weights "
+            "MODEL=FILE names."
         )
     sources = read_methods(dict(settings.methods))
     options = {

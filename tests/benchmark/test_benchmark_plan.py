@@ -264,12 +264,20 @@ def test_runs_of_unlike_length_are_refused(plan):
         ("default_hooks.self_training.label_with", "teacher"),
         ("default_hooks.teacher.begin", 100),
         ("randomness.seed", 7),
-        ("model.segmentor.backbone.init_cfg.checkpoint", "other.pth"),
     ],
 )
 def test_options_that_the_protocol_sets_are_refused(plan, name, value):
     with pytest.raises(ValueError, match=f"--cfg-options {name}=.* has no effect on DRSL: the pro"):
         plan("drsl", options={name: value})
+
+
+@pytest.mark.parametrize("network", ["deeplabv3plus_mobilenetv2", "deeplabv3plus_small"])
+def test_initial_weights_are_no_option(plan, network):
+    name = "model.segmentor.backbone.init_cfg.checkpoint"
+    with pytest.raises(
+        ValueError, match=rf"\['{name}'\] would have no effect: .*--weights MODEL=F"
+    ):
+        plan("drsl", options={name: "other.pth"}, networks=(network,))
 
 
 @pytest.mark.parametrize(
@@ -278,6 +286,7 @@ def test_options_that_the_protocol_sets_are_refused(plan, name, value):
         "val_evaluator.excluded_as_false_positives",
         "test_cfg.fp16",
         "target_dataset.seed",
+        "labeling_pipeline.0.to_float32",
         "model.segmentor.test_cfg.mode",
     ],
 )
@@ -317,6 +326,33 @@ def test_options_go_to_every_method_that_has_a_place_for_them(plan):
             plan("source_only", options={name: 1})
 
 
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("data_root", "/elsewhere"),
+        ("load_from", "model.pth"),
+        ("crop_size", (32, 32)),
+        ("oracle_dataset.ann_file", "other.txt"),
+        # The rounds have a number of their own.
+        ("warmup_iterations", 4),
+    ],
+)
+def test_options_that_no_run_reads_are_refused(plan, name, value):
+    with pytest.raises(
+        ValueError, match=rf"{name}: none of \['drsl'\] reads it in a benchmark: na"
+    ):
+        plan("drsl", options={name: value})
+
+
+def test_options_that_one_method_reads_are_left_out_of_others(plan):
+    lengths = {"warmup_iterations": 500, "default_hooks.self_training.warmup_iterations": 500}
+    runs = plan("source_only", "self_training", options={**lengths, "title": "Short"})
+    assert {run.protocol["warmup_steps"] for run in runs.values()} == {500}
+    assert {run.title for run in runs.values()} == {"Short"}
+    assert runs["source_only"].missed_options == ("default_hooks.self_training.warmup_iterations",)
+    assert runs["self_training"].missed_options == ("warmup_iterations",)
+
+
 def test_options_name_entries_of_the_network_asked_for(plan):
     """Not of the one that the methods' configs were written for."""
     options = {"model.segmentor.backbone.embed_dims": 16}
@@ -341,7 +377,7 @@ def test_only_the_configs_of_the_methods_asked_for_are_read(plan, monkeypatch):
     assert run.warmup.training.max_steps == 4
     assert not run.warmup.training.cfg.model.get("heads")
     with pytest.raises(ValueError, match="warmup_iterations is 600"):
-        plan("drsl", options=options)
+        plan("drsl", options={"train_cfg.max_iters": 8})
 
 
 def execution_of(settings, say=print):
