@@ -42,7 +42,7 @@ from mmdrsl.benchmark.results import check_comparable, merge_rows, read_results,
 from mmdrsl.benchmark.training_run import ROOT, TrainingError
 from mmdrsl.benchmark.tricks import TRICKS, check_tricks
 from mmdrsl.engine.config_options import add_config_options
-from mmdrsl.engine.launch import read_config
+from mmdrsl.engine.launch import MISTAKES, describe, read_config
 
 PROGRESS_SECONDS = 60.0
 CHEAP_TRANSLATORS = ("fourier", "lab")
@@ -466,8 +466,10 @@ def main() -> int:
                 write_atomically(page, fill_page(page, rows))
             return 0
         return run_benchmark(args)
-    except (ValueError, OSError, TrainingError) as error:
-        print(f"run_benchmark: {error}", file=sys.stderr)
+    except (*MISTAKES, TrainingError) as error:
+        if sys.flags.dev_mode:
+            raise
+        print(f"run_benchmark: {describe(error)}", file=sys.stderr)
         return 1
     except (StoppedError, KeyboardInterrupt):
         print("run_benchmark: stopped; the same command continues from the last checkpoints")

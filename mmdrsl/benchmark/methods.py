@@ -14,6 +14,12 @@ from mmdrsl.engine.launch import read_config
 
 # The two ends of the comparison, by the names of their folders.
 LOWER_BOUND, UPPER_BOUND = "source_only", "oracle"
+# What a run of a benchmark reads or sets.
+_NEEDED = (
+    *("model.segmentor.backbone", "model.terms", "train_dataloader.dataset.source"),
+    *("train_cfg.max_iters", "optim_wrapper.optimizer", "default_hooks", "randomness"),
+    *("val_evaluator", "val_dataloader.dataset.pipeline", "val_dataloader.dataset.label_space"),
+)
 # A name is that of a folder, which is emptied before its run begins.
 _NAME = re.compile(r"\w[\w.-]*")
 
@@ -86,8 +92,26 @@ def read_methods(methods: dict[str, Path]) -> dict[str, Config]:
 
     Returns:
         Config by name.
+
+    Raises:
+        ValueError: One lacks what every method on a pair of domains has, such as a stock config.
     """
-    return {name: read_config(path) for name, path in methods.items()}
+    found = {name: read_config(path) for name, path in methods.items()}
+    for name, cfg in found.items():
+        lacking = [entry for entry in _NEEDED if not _has(cfg, entry.split("."))]
+        if lacking:
+            raise ValueError(
+                f"--methods {name}={methods[name]} lacks {lacking}: expected the config of a method on two domains; "
+                "docs/add_a_method.md says what it begins with."
+            )
+    return found
+
+
+def _has(node: Any, path: Sequence[str]) -> bool:
+    """Whether the dictionaries of a config have an entry, given by its keys."""
+    for key in path:
+        node = node.get(key) if isinstance(node, Config | dict) else None
+    return node is not None
 
 
 def title_of(cfg: Config, name: str) -> str:

@@ -44,10 +44,16 @@ def warmup_iterations(cfg: Config) -> int:
         The number of steps.
 
     Raises:
-        ValueError: It leaves no steps before or after.
+        ValueError: There is no number, or it leaves no steps before or after.
     """
     hook = cfg.default_hooks.get("self_training")
-    steps = int((cfg if hook is None else hook)["warmup_iterations"])
+    given = (cfg if hook is None else hook).get("warmup_iterations")
+    if given is None:
+        raise ValueError(
+            "a method has no warmup_iterations: its config names them at its top, or, with rounds, in "
+            "default_hooks.self_training."
+        )
+    steps = int(given)
     if not 0 < steps < cfg.train_cfg.max_iters:
         raise ValueError(
             f"warmup_iterations is {steps}, expected 1..{cfg.train_cfg.max_iters - 1}, inside train_cfg.max_iters: "

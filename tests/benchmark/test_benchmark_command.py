@@ -2,6 +2,7 @@
 
 import importlib.util
 import json
+import sys
 
 import pytest
 
@@ -74,6 +75,32 @@ def test_merging_keeps_other_results(tool, tmp_path):
         tool.merge(files[:2], out)
         merged = read_results(out / "results.json")
         assert sorted(entry["method"] for entry in merged) == ["drsl", "minent"]
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("x = = 1", "invalid syntax"),
+        ("custom_imports = dict(imports=['no_such_module'])", "no_such_module"),
+        (
+            "_base_ = ['mmseg::fcn/fcn_r50-d8_4xb2-40k_cityscapes-512x1024.py']",
+            "lacks ['model.segm",
+        ),
+    ],
+)
+def test_a_config_that_is_no_method_is_one_line(
+    tool, benchmark_root, tmp_path, monkeypatch, capsys, text, said
+):
+    config = tmp_path / "own.py"
+    config.write_text(text + "\n")
+    asked = ["--data", benchmark_root, "--methods", f"mine={config}", "--out", tmp_path / "out"]
+    monkeypatch.setattr("sys.argv", ["run_benchmark.py", *map(str, asked)])
+    monkeypatch.setattr("sys.path", list(sys.path))
+    monkeypatch.setattr(tool.logging, "disable", lambda level: None)
+    assert tool.main() == 1
+    printed = capsys.readouterr().err
+    assert printed.startswith("run_benchmark: ")
+    assert said in printed
 
 
 def test_command_line(tool, capsys):

@@ -255,6 +255,9 @@ def test_runs_of_unlike_length_are_refused(plan):
     cfg.warmup_iterations = 900
     with pytest.raises(ValueError, match=r"warmup_iterations is 900, expected 1\.\.899"):
         warmup_iterations(cfg)
+    cfg.pop("warmup_iterations")
+    with pytest.raises(ValueError, match="a method has no warmup_iterations: its config names"):
+        warmup_iterations(cfg)
 
 
 @pytest.mark.parametrize(
