@@ -282,14 +282,14 @@ def check_folders(runs: Sequence[BenchmarkRun]) -> None:
         runs: The runs.
 
     Raises:
-        ValueError: A folder holds a run with another config, other data or of another version.
+        ValueError: A folder holds a run with another config, other data, another version or other code.
     """
     for run in runs:
         recorded = _recorded_hash(run)
         if recorded is not None and recorded != run.hash:
             raise ValueError(
-                f"{run.training.folder} was trained with another config, other data or another version. Choose another "
-                "--out, or delete the folder to train it anew."
+                f"{run.training.folder} was trained with another config, other data, another version or other code "
+                "of a method of your own. Choose another --out, or delete the folder to train it anew."
             )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import sys
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -94,10 +95,12 @@ def read_methods(methods: dict[str, Path]) -> dict[str, Config]:
         Config by name.
 
     Raises:
-        ValueError: One lacks what every method on a pair of domains has, such as a stock config.
+        ValueError: One lacks what every method on a pair of domains has, such as a stock config, or imports a module
+            of another folder in the place of its own.
     """
     found = {name: read_config(path) for name, path in methods.items()}
     for name, cfg in found.items():
+        _check_modules(name, cfg, methods[name].resolve().parent)
         lacking = [entry for entry in _NEEDED if not _has(cfg, entry.split("."))]
         if lacking:
             raise ValueError(
@@ -105,6 +108,41 @@ def read_methods(methods: dict[str, Path]) -> dict[str, Config]:
                 "docs/add_a_method.md says what it begins with."
             )
     return found
+
+
+def own_code(cfg: Config) -> list[Path]:
+    """Files of the modules that a config imports beside this project, those of whole packages included.
+
+    Args:
+        cfg: A config that has been read.
+    """
+    found: list[Path] = []
+    for file in _own_modules(cfg).values():
+        found += sorted(file.parent.rglob("*.py")) if file.name == "__init__.py" else [file]
+    return found
+
+
+def _own_modules(cfg: Config) -> dict[str, Path]:
+    """File by name of the modules that a config imports beside this project."""
+    names = (cfg.get("custom_imports") or {}).get("imports") or []
+    files = {
+        name: getattr(sys.modules.get(name), "__file__", None)
+        for name in ([names] if isinstance(names, str) else names)
+        if name.partition(".")[0] != "mmdrsl"
+    }
+    return {name: Path(file).resolve() for name, file in files.items() if file is not None}
+
+
+def _check_modules(method: str, cfg: Config, folder: Path) -> None:
+    """Refuse a method whose module was found elsewhere, where one of that name lies beside its config."""
+    for name, file in _own_modules(cfg).items():
+        place = folder.joinpath(*name.split("."))
+        for own in (place.with_suffix(".py"), place / "__init__.py"):
+            if own.is_file() and own.resolve() != file:
+                raise ValueError(
+                    f"--methods {method} imports {name!r}, which is {file} here, and not {own} beside its config: give "
+                    "one of the modules another name."
+                )
 
 
 def _has(node: Any, path: Sequence[str]) -> bool:

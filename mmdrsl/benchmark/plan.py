@@ -21,6 +21,7 @@ from mmdrsl.benchmark.evaluation_set import (
 )
 from mmdrsl.benchmark.methods import (
     is_translated,
+    own_code,
     read_methods,
     title_of,
     trains_on_target_labels,
@@ -354,6 +355,7 @@ def _planned(
 ) -> PlannedRun:
     """A run whose hash does not depend on where data and results are."""
     entries = without_observers(cfg.to_dict())
+    inputs = [*inputs, *map(file_hash, own_code(cfg))]
     unseeded = {**entries, "randomness": {**entries["randomness"], "seed": None}}
     code, recipe = (
         fingerprint([mmdrsl.__version__, _without_places(part, paths), *inputs])

@@ -8,6 +8,7 @@ import sys
 import pytest
 from mmseg.registry import MODELS
 
+from mmdrsl.benchmark.execution import check_folders
 from mmdrsl.benchmark.pairs import DEFAULT_PAIR
 from mmdrsl.benchmark.plan import CONFIGS
 from mmdrsl.benchmark.training_run import ROOT
@@ -54,10 +55,11 @@ def write_method(folder, pair):
 def forget(monkeypatch):
     """Leaves no trace of the module in this process."""
 
-    def call():
+    def call(keep_path=False):
         sys.modules.pop("my_method", None)
         MODELS.module_dict.pop("AllClassesTerm", None)
-        monkeypatch.undo()
+        if not keep_path:
+            monkeypatch.undo()
 
     monkeypatch.setattr(sys, "path", list(sys.path))
     yield call
@@ -106,6 +108,43 @@ def test_it_begins_from_the_warm_up_of_an_earlier_call(plan, forget, tmp_path):
     config = write_method(tmp_path / "elsewhere", DEFAULT_PAIR)
     mine = plan(f"mine={config}", out=tmp_path / "out")["mine"]
     assert mine.warmup.training.config_file == training.config_file
+
+
+def test_its_code_is_a_part_of_its_run_alone(plan, forget, tmp_path):
+    """A result of code that has changed since is no result of the method."""
+    config = write_method(tmp_path / "elsewhere", DEFAULT_PAIR)
+
+    def planned():
+        forget(keep_path=True)
+        return plan("drsl", f"mine={config}", out=tmp_path / "out")
+
+    first, again = planned(), planned()
+    assert {name: run.hash for name, run in first.items()} == {
+        name: run.hash for name, run in again.items()
+    }
+    (config.parent / "another_config.py").write_text("title = 'beside it'\n")
+    assert planned()["mine"].hash == first["mine"].hash
+    (config.parent / "my_method.py").write_text(TERM.replace("weight=0.1", "weight=0.2"))
+    changed = planned()
+    assert changed["drsl"].hash == first["drsl"].hash
+    assert changed["mine"].recipe != first["mine"].recipe
+    folder = first["mine"].training.folder
+    folder.mkdir(parents=True)
+    (folder / "hash.txt").write_text(first["mine"].hash)
+    with pytest.raises(ValueError, match="other code of a method of your own"):
+        check_folders(list(changed.values()))
+
+
+def test_two_methods_with_modules_of_one_name_are_refused(plan, forget, tmp_path):
+    """The second would train with the code of the first."""
+    first, second = (write_method(tmp_path / name, DEFAULT_PAIR) for name in ("one", "two"))
+    asked = (f"mine={first}", f"other={second}")
+    with pytest.raises(
+        ValueError, match=r"other imports 'my_method', which is .*one/my_method\.py"
+    ):
+        plan(*asked)
+    (second.parent / "my_method.py").unlink()
+    assert list(plan(*asked)) == ["mine", "other"]
 
 
 def test_its_module_is_missing(forget, tmp_path, plan):
