@@ -110,6 +110,44 @@ def read_methods(methods: dict[str, Path]) -> dict[str, Config]:
     return found
 
 
+def check_pair(cfg: Config, method: str, *, pair: str, template: Config) -> None:
+    """Refuse a method whose config is of another pair than the one that is compared.
+
+    A source may have further data. What the target and the labels are must be equal, or scores are no comparison.
+
+    Args:
+        cfg: Config of the method.
+        method: Its name, for the message.
+        pair: Name of the pair.
+        template: Its base config.
+
+    Raises:
+        ValueError: Labels, source or target are not those of the pair.
+    """
+    spaces = [each.val_dataloader.dataset.label_space for each in (cfg, template)]
+    wrong = [] if spaces[0] == spaces[1] else [f"label space {spaces[0]!r} for {spaces[1]!r}"]
+    domains = ("target",) if trains_on_target_labels(cfg) else ("source", "target")
+    for domain in domains:
+        found, expected = (
+            sorted(_roots(each.train_dataloader.dataset.get(domain))) for each in (cfg, template)
+        )
+        if found and expected and not set(found) & set(expected):
+            wrong.append(f"{domain} images of {', '.join(found)} for {', '.join(expected)}")
+    if wrong:
+        raise ValueError(
+            f"--methods {method} is no config of --pair {pair}: it has {'; '.join(wrong)}. Name the --pair that it was "
+            "written for, or base it on this one."
+        )
+
+
+def _roots(node: Any) -> set[str]:
+    """All folders of data below an entry of a config."""
+    if isinstance(node, dict):
+        own = {str(Path(node["data_root"]).resolve())} if node.get("data_root") else set()
+        return own.union(*map(_roots, node.values()))
+    return set().union(*map(_roots, node)) if isinstance(node, list | tuple) else set()
+
+
 def own_code(cfg: Config) -> list[Path]:
     """Files of the modules that a config imports beside this project, those of whole packages included.
 

@@ -20,6 +20,7 @@ from mmdrsl.benchmark.evaluation_set import (
     use_target_statistics,
 )
 from mmdrsl.benchmark.methods import (
+    check_pair,
     is_translated,
     own_code,
     read_methods,
@@ -175,6 +176,8 @@ def plan_runs(settings: Settings) -> list[BenchmarkRun]:
         **settings.options,
     }
     template = Config.fromfile(settings.configs / "_base_/pairs" / f"{settings.pair.name}.py")
+    for method, cfg in sources.items():
+        check_pair(cfg, method, pair=settings.pair.name, template=template)
     identity = training_data_identity(settings.pair, template, settings.data)
     runs: list[BenchmarkRun] = []
     for network in settings.networks:

@@ -147,6 +147,35 @@ def test_two_methods_with_modules_of_one_name_are_refused(plan, forget, tmp_path
     assert list(plan(*asked)) == ["mine", "other"]
 
 
+@pytest.mark.parametrize(
+    ("pair", "said"),
+    [
+        (
+            "gta2cs",
+            r"label space 'cityscapes19' for 'street10'; source images of .*/gta5 for .*/carla",
+        ),
+        ("streets2cs", r"target images of .*/cityscapes for .*/camvid"),
+    ],
+)
+def test_a_config_of_another_pair_is_refused(plan, pair, said):
+    config = CONFIGS / f"drsl/deeplabv3plus_{pair}.py"
+    with pytest.raises(ValueError, match=rf"mine is no config of --pair carla2camvid: .*{said}"):
+        plan(f"mine={config}")
+
+
+def test_further_source_data_are_a_matter_of_the_method(plan, tmp_path):
+    config = tmp_path / "more.py"
+    lines = [
+        f"_base_ = ['{CONFIGS}/drsl/deeplabv3plus_{DEFAULT_PAIR}.py']",
+        "source = _base_.train_dataloader.dataset.source",
+        "other = dict(source, data_root='elsewhere')",
+        "sets = dict(_delete_=True, type='LabeledSets', sets=[source, other])",
+        "train_dataloader = dict(dataset=dict(source=sets))",
+    ]
+    config.write_text("\n".join(lines) + "\n")
+    assert list(plan(f"more={config}")) == ["more"]
+
+
 def test_its_module_is_missing(forget, tmp_path, plan):
     config = write_method(tmp_path / "elsewhere", DEFAULT_PAIR)
     (config.parent / "my_method.py").unlink()
