@@ -63,7 +63,8 @@ def use_tricks(
         rare_class_pixels: Pixels of a class from which on an image is drawn for it.
 
     Raises:
-        ValueError: There is no folder of the translated set, or the statistics are the target's already.
+        ValueError: There is no folder of the translated set, the statistics are the target's already, or there is no
+            place for the augmentation.
     """
     settings = Config.fromfile(configs / "_base_/tricks.py")
     if "target_bn" in names:
@@ -79,6 +80,8 @@ def use_tricks(
     (rounds.get("labeler") or {}).pop("scales", None)
     if not labels_rounds(cfg):
         return
+    if rounds.get("labeler") is None and {"multi_scale_labels", "target_bn"} & set(names):
+        rounds.labeler = {}
     if "multi_scale_labels" in names:
         rounds.labeler.scales = settings.multi_scale_labels
     if "target_bn" in names:
@@ -156,9 +159,14 @@ def _add_augmentation(cfg: Config, transforms: list[dict]) -> None:
     pipeline = cfg.train_dataloader.dataset.target.pipeline
     added = {entry["type"] for entry in transforms}
     kept = [entry for entry in pipeline if entry["type"] not in added]
-    last = max(index for index, entry in enumerate(kept) if entry["type"] == "RandomFlip")
+    flips = [index for index, entry in enumerate(kept) if entry["type"] == "RandomFlip"]
+    if not flips:
+        raise ValueError(
+            "the trick target_augmentation comes after RandomFlip, and the target's pipeline of a method has "
+            f"{[entry['type'] for entry in pipeline]}: add RandomFlip to it."
+        )
     cfg.train_dataloader.dataset.target.pipeline = [
-        *kept[: last + 1],
+        *kept[: flips[-1] + 1],
         *copy.deepcopy(transforms),
-        *kept[last + 1 :],
+        *kept[flips[-1] + 1 :],
     ]

@@ -176,6 +176,34 @@ def test_further_source_data_are_a_matter_of_the_method(plan, tmp_path):
     assert list(plan(f"more={config}")) == ["more"]
 
 
+@pytest.mark.parametrize(
+    ("trick", "entry", "value"),
+    [
+        ("multi_scale_labels", "scales", (0.75, 1.0, 1.25)),
+        ("target_bn", "policy", {"highest_threshold": 1.0}),
+    ],
+)
+def test_tricks_of_labels_need_no_labeler_in_the_config(plan, tmp_path, trick, entry, value):
+    config = tmp_path / "usual_labels.py"
+    config.write_text(
+        f"_base_ = ['{CONFIGS}/self_training/deeplabv3plus_{DEFAULT_PAIR}.py']\n"
+        "default_hooks = dict(self_training=dict(labeler=None))\n"
+    )
+    cfg = plan(f"mine={config}", tricks=(trick,))["mine"].training.cfg
+    assert cfg.default_hooks.self_training.labeler[entry] == value
+
+
+def test_an_augmentation_without_a_place_is_explained(plan, tmp_path):
+    config = tmp_path / "no_flip.py"
+    config.write_text(
+        f"_base_ = ['{CONFIGS}/drsl/deeplabv3plus_{DEFAULT_PAIR}.py']\n"
+        "pipeline = [dict(type='LoadImageFromFile'), dict(type='PackSegInputs')]\n"
+        "train_dataloader = dict(dataset=dict(target=dict(pipeline=pipeline)))\n"
+    )
+    with pytest.raises(ValueError, match=r"comes after RandomFlip, and .*'PackSegInputs'\]: add R"):
+        plan(f"mine={config}", tricks=("target_augmentation",))
+
+
 def test_its_module_is_missing(forget, tmp_path, plan):
     config = write_method(tmp_path / "elsewhere", DEFAULT_PAIR)
     (config.parent / "my_method.py").unlink()
