@@ -28,7 +28,8 @@ def figure(rows: Iterable[Mapping[str, Any]], *, control: Sequence[float] = ()) 
     """Mean of the sequences of one network, `shown_network`, seed by seed, as an SVG file.
 
     Comparisons of at least three methods on the usual statistics of prediction have a panel each, named by their
-    tricks, and by the evaluation set where there are several. Dashed lines are the means of source-only training, of
+    tricks, and by the evaluation set where there are several. A method with several translated sets has a line for
+    each. Dashed lines are the means of source-only training, of
     the control and of the oracle, as far as a panel has them.
 
     Args:
@@ -52,30 +53,48 @@ def figure(rows: Iterable[Mapping[str, Any]], *, control: Sequence[float] = ()) 
     ]
     sets = {row["evaluation"]["hash"] for row in shown}
     titles = titles_of(shown)
+    # Method by title, which names what made the source images where a method has several.
+    methods: dict[str, str] = {}
     panels: dict[str, dict[str, list[float]]] = {}
-    for row in shown:
+    for row in sorted(shown, key=lambda row: list(titles).index(row["method"])):
         name = ",\n".join(row["tricks"]) or NO_TRICKS
         if len(sets) > 1:
             name += f"\non {row['evaluation']['set']} ({row['evaluation']['hash'][:4]})"
-        values = panels.setdefault(name, {}).setdefault(titles[row["method"]], [])
-        values.append(row["mean_of_sequences"])
+        category = titles[row["method"]]
+        made_by = row.get("translations")
+        if any(
+            other["method"] == row["method"] and other.get("translations") != made_by
+            for other in shown
+        ):
+            category += f" ({made_by or 'originals'})"
+        methods[category] = row["method"]
+        panels.setdefault(name, {}).setdefault(category, []).append(row["mean_of_sequences"])
     if control and NO_TRICKS in panels:
-        titles.setdefault(CONTROL, CONTROL_TITLE)
-        panels[NO_TRICKS].setdefault(titles[CONTROL], list(control))
+        title = titles.get(CONTROL, CONTROL_TITLE)
+        methods[title] = CONTROL
+        panels[NO_TRICKS].setdefault(title, list(control))
     panels = {name: panel for name, panel in panels.items() if len(panel) >= LEAST_METHODS}
     if not panels:
         raise ValueError(
             f"a figure needs a comparison of at least {LEAST_METHODS} methods with {network}."
         )
-    drawn = [name for name in titles if any(titles[name] in panel for panel in panels.values())]
-    drawn.sort(key=lambda name: _REFERENCES.index(name) if name in _REFERENCES else len(titles))
+    drawn = {
+        title: method
+        for title, method in methods.items()
+        if any(title in panel for panel in panels.values())
+    }
     colors = method_colors(_HIGHLIGHTS)
     chart = dot_chart(
-        [titles[name] for name in drawn],
+        sorted(
+            drawn,
+            key=lambda title: (
+                _REFERENCES.index(drawn[title]) if drawn[title] in _REFERENCES else len(_REFERENCES)
+            ),
+        ),
         panels,
-        {titles[name]: colors.get(name, _OTHERS) for name in drawn},
+        {title: colors.get(method, _OTHERS) for title, method in drawn.items()},
         label="mIoU in %, mean of the sequences",
-        references=[titles[name] for name in drawn if name in _REFERENCES],
+        references=[title for title, method in drawn.items() if method in _REFERENCES],
     )
     return svg_text(chart)
 

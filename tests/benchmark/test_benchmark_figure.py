@@ -88,3 +88,12 @@ def test_evaluation_sets_are_named_where_there_are_several():
     night = rows(evaluation={"set": "night/test", "hash": "night"})
     found = words(figure([*rows(), *night]))
     assert {"on camvid/val (h)", "on night/test (nigh)"} <= set(found)
+
+
+def test_translated_sets_of_one_method_are_apart():
+    sets = ("generator 0a", "generator 0b")
+    cycada = [row("cycada", 0, translations=name, mean_of_sequences=30.0) for name in sets]
+    found = words(figure([*rows(translations=None), *cycada]))
+    assert {"cycada (generator 0a)", "cycada (generator 0b)"} <= set(found)
+    # One set needs no name.
+    assert "cycada" in words(figure([*rows(translations=None), cycada[0]]))
