@@ -79,16 +79,12 @@ def read_evaluation_set(
     _check_weight(target_weight)
     folder = folder.resolve()
     listed = _existing(folder / f"{split}.txt", "the list of images")
-    description = read_json(
-        _existing(folder / "classes.json", "names of the ids"),
-        kind="table of names",
-        remedy="Expected the name of every id",
-    )
-    if not isinstance(description.get("ids"), dict):
-        raise ValueError(
-            f"{folder / 'classes.json'} has no 'ids': expected the name of every id, such as "
-            '{"ids": {"0": "sky"}}.'
-        )
+    description = _names_of_ids(_existing(folder / "classes.json", "names of the ids"))
+    for entry, kind, example in (("to_common", dict, '{"8": 0}'), ("ignore_ids", list, "[8]")):
+        if not isinstance(description.get(entry, kind()), kind):
+            raise ValueError(
+                f"{folder / 'classes.json'}: {entry} is {description[entry]!r}, expected such as {example}."
+            )
     candidates = [folder / COMMON_CLASSES, folder.parent / COMMON_CLASSES, data / COMMON_CLASSES]
     common = next((path for path in candidates if path.is_file()), None)
     table = {str(key): str(name) for key, name in description["ids"].items()}
@@ -256,7 +252,18 @@ def _common_names(path: Path | None) -> dict[str, str]:
     """Class name by common id; empty where there is no such file."""
     if path is None:
         return {}
-    return {str(key): str(name) for key, name in json.loads(path.read_text())["ids"].items()}
+    return {str(key): str(name) for key, name in _names_of_ids(path)["ids"].items()}
+
+
+def _names_of_ids(path: Path) -> dict[str, Any]:
+    """Content of a file that names ids."""
+    content = read_json(path, kind="table of names", remedy="Expected the name of every id")
+    if not isinstance(content.get("ids"), dict):
+        raise ValueError(
+            f"{path} has no 'ids': expected the name of every id, such as "
+            '{"ids": {"0": "sky"}}.'
+        )
+    return content
 
 
 def _renames(

@@ -165,6 +165,24 @@ def test_classes_without_ids_are_explained(root, text):
         read(root)
 
 
+@pytest.mark.parametrize("text", ["{}", "[1]", "no JSON"])
+def test_common_names_without_ids_are_explained(root, text):
+    (root / "common_classes.json").write_text(text)
+    with pytest.raises(
+        ValueError, match=r"common_classes.json (has no 'ids': expected|is no table of names)"
+    ):
+        read(root)
+
+
+@pytest.mark.parametrize("more", [{"to_common": [0]}, {"to_common": None}, {"ignore_ids": 8}])
+def test_maps_of_another_kind_are_explained(root, more):
+    content = json.loads((root / "camvid/classes.json").read_text())
+    (root / "camvid/classes.json").write_text(json.dumps({**content, **more}))
+    name = next(iter(more))
+    with pytest.raises(ValueError, match=rf"classes.json: {name} is .*, expected such as"):
+        read(root)
+
+
 @pytest.mark.parametrize(
     ("names", "sequences"),
     [
