@@ -381,7 +381,8 @@ def _without_places(entries: dict[str, Any], paths: dict[str, str]) -> str:
     text = json.dumps(entries, sort_keys=True, default=str)
     # The longest path first: one may be inside another.
     for path in sorted(paths, key=len, reverse=True):
-        text = text.replace(path, paths[path])
+        # As JSON writes it.
+        text = text.replace(json.dumps(path)[1:-1], paths[path])
     return text
 
 

@@ -204,6 +204,15 @@ def test_hash_depends_on_the_list_of_the_data_and_not_on_their_place(plan, tmp_p
         plan("self_training", data=tmp_path)
 
 
+def test_letters_of_a_path_do_not_matter(plan, tmp_path, monkeypatch):
+    def hash_of(folder):
+        data = write_benchmark(tmp_path / folder)
+        monkeypatch.setenv("MMDRSL_BENCHMARK", str(data))
+        return plan("source_only", data=data, translations=None)["source_only"].hash
+
+    assert hash_of("plain") == hash_of("Müller")
+
+
 @pytest.fixture
 def translated_sets(tmp_path):
     folders = []
