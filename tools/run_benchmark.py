@@ -46,6 +46,8 @@ from mmdrsl.engine.launch import MISTAKES, describe, read_config
 
 PROGRESS_SECONDS = 60.0
 CHEAP_TRANSLATORS = ("fourier", "lab")
+# Options of a call that trains nothing.
+_OF_RESULTS = ("merge", "out", "report", "page", "figure", "control")
 
 
 def parse_args(arguments: Sequence[str] | None = None) -> argparse.Namespace:
@@ -135,6 +137,11 @@ def parse_args(arguments: Sequence[str] | None = None) -> argparse.Namespace:
         parser.error("--page and --figure need --report")
     if args.report is not None and args.out is not None:
         parser.error("--report prints, or fills a --page: leave --out out")
+    unused = [name for name in vars(args) if name not in _OF_RESULTS]
+    unused = [name for name in unused if getattr(args, name) != parser.get_default(name)]
+    if not trains and unused:
+        names = ", ".join(f"--{name.replace('_', '-')}" for name in unused)
+        parser.error(f"--merge and --report take all rows of their files: leave {names} out")
     return args
 
 
@@ -148,12 +155,16 @@ def read_pairs(pairs: Sequence[str]) -> dict[str, str]:
         File by model.
 
     Raises:
-        ValueError: One is no such pair.
+        ValueError: One is no such pair, or a model has two files.
     """
     wrong = [pair for pair in pairs if "=" not in pair]
     if wrong:
         raise ValueError(f"--weights {wrong}: expected MODEL=FILE.")
-    return dict(pair.split("=", 1) for pair in pairs)
+    found: dict[str, str] = {}
+    for name, _, file in (pair.partition("=") for pair in pairs):
+        if found.setdefault(name, file) != file:
+            raise ValueError(f"--weights has {found[name]} and {file} for {name}: leave one out.")
+    return found
 
 
 def write_results(folder: Path, rows: Sequence[dict]) -> None:
@@ -264,6 +275,8 @@ def read_settings(args: argparse.Namespace) -> Settings:
     check_data(pair, data)
     os.environ[pair.variable] = str(data)
     check_used(args, models, methods)
+    # Before a translation, which takes its time.
+    tricks = check_tricks(args.tricks)
     evaluation = read_evaluation(args, pair, data)
     out.mkdir(parents=True, exist_ok=True)
     translations = (
@@ -278,7 +291,7 @@ def read_settings(args: argparse.Namespace) -> Settings:
         networks=models,
         seeds=tuple(dict.fromkeys(args.seeds)),
         evaluation=evaluation,
-        tricks=check_tricks(args.tricks),
+        tricks=tricks,
         weights=read_pairs(args.weights),
         translations=translations,
         options=args.cfg_options,

@@ -103,6 +103,33 @@ def test_a_config_that_is_no_method_is_one_line(
     assert said in printed
 
 
+def test_unknown_tricks_are_refused_before_a_translation(
+    tool, benchmark_root, tmp_path, monkeypatch
+):
+    def translating(*arguments, **options):
+        raise AssertionError("translated")
+
+    monkeypatch.setattr(tool, "make_translations", translating)
+    asked = ["--data", benchmark_root, "--methods", "source_only", "--out", tmp_path / "out"]
+    asked += ["--translations", "lab", "--tricks", "translated_source", "mean_techer"]
+    with pytest.raises(ValueError, match=r"unknown tricks \['mean_techer'\]"):
+        tool.read_settings(tool.parse_args([*map(str, asked)]))
+
+
+def test_a_model_has_one_file_of_weights(tool):
+    assert tool.read_pairs(["a=x=y", "b=scratch", "a=x=y"]) == {"a": "x=y", "b": "scratch"}
+    with pytest.raises(ValueError, match="--weights has x and scratch for a: leave one out"):
+        tool.read_pairs(["a=x", "a=scratch"])
+
+
+@pytest.mark.parametrize("call", [["--report", "r.json"], ["--merge", "r.json", "--out", "o"]])
+def test_results_take_no_options_of_trainings(tool, call, capsys):
+    assert tool.parse_args(call).models is None
+    with pytest.raises(SystemExit):
+        tool.parse_args([*call, "--models", "fcn_r50", "--target-bn", "0.5"])
+    assert "all rows of their files: leave --models, --target-bn out" in capsys.readouterr().err
+
+
 def test_command_line(tool, capsys):
     asked = ["--data", "d", "--methods", "drsl", "--out", "o"]
     args = tool.parse_args([*asked, "--cfg-options", "a.b=1", "c=x=y"])
