@@ -1,4 +1,4 @@
-"""DeepLabV3+ (MobileNetV2), CARLA to CamVid, DRSL beside MIC: modes weigh the source's pixels.
+"""DeepLabV3+ (MobileNetV2), CARLA to CamVid, DRSL at every step, beside MIC.
 
 python tools/train.py configs/drsl_mic/deeplabv3plus_carla2camvid.py
 

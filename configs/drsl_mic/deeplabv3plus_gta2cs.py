@@ -1,4 +1,4 @@
-"""DeepLabV3+ (ResNet-50), GTA5 to Cityscapes, DRSL beside MIC: modes weigh the source's pixels.
+"""DeepLabV3+ (ResNet-50), GTA5 to Cityscapes, DRSL at every step, beside MIC.
 
 python tools/train.py configs/drsl_mic/deeplabv3plus_gta2cs.py
 

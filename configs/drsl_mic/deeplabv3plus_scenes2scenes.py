@@ -1,4 +1,4 @@
-"""Small DeepLabV3+ from scratch, the procedural scenes, DRSL beside MIC: modes weigh the source's pixels.
+"""Small DeepLabV3+ from scratch, the procedural scenes, DRSL at every step, beside MIC.
 
 python tools/train.py configs/drsl_mic/deeplabv3plus_scenes2scenes.py
 

@@ -12,7 +12,6 @@ from .drsl import (
     MMDLHead,
     ModeAlignmentTerm,
     ModeMetricTerm,
-    ModeWeightTerm,
 )
 from .mic import MaskedConsistencyTerm
 from .minent import EntropyTerm
@@ -32,7 +31,6 @@ __all__ = [
     "MaskedConsistencyTerm",
     "ModeAlignmentTerm",
     "ModeMetricTerm",
-    "ModeWeightTerm",
     "ModelRegularizationTerm",
     "RectifiedCrossEntropyTerm",
     "SegmentationTerm",

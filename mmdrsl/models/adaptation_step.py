@@ -171,7 +171,7 @@ class AdaptationStep:
     mixed: MixedView | None = None
     pictures: dict[str, Tensor] | None = None
     _outputs: dict[str, dict[str, Any]] = field(default_factory=dict)
-    _teacher_outputs: tuple[Tensor, FeatureMaps] | None = None
+    _teacher_probabilities: Tensor | None = None
     _teacher_best: tuple[Tensor, Tensor] | None = None
 
     @property
@@ -325,40 +325,7 @@ class AdaptationStep:
         Raises:
             ValueError: There is no teacher yet, or the term did not say that it needs one.
         """
-        return self._run_teacher()[0]
-
-    def teacher_head(self, name: str) -> Any:
-        """The teacher's copy of a further head.
-
-        Args:
-            name: Key of the head in the adaptor's ``heads``.
-
-        Returns:
-            The head.
-
-        Raises:
-            ValueError: There is no teacher yet, or no head of that name.
-        """
-        self.head(name)
-        heads: Any = self._checked_teacher()["heads"]
-        return heads[name]
-
-    def teacher_head_output(self, name: str) -> Tensor:
-        """Output of the teacher's copy of a further head for the target images, without gradients.
-
-        Args:
-            name: Key of the head in the adaptor's ``heads``.
-
-        Returns:
-            Shape (B, ...).
-
-        Raises:
-            ValueError: As `teacher_head`.
-        """
-        head = self.teacher_head(name)
-        features = self._run_teacher()[1]
-        with torch.no_grad(), self._statistics_of_teacher(head, self.head(name)):
-            return head(features)
+        return self._run_teacher()
 
     def _checked_teacher(self) -> nn.ModuleDict:
         if self.teacher is None:
@@ -370,16 +337,15 @@ class AdaptationStep:
         return self.teacher
 
     @torch.no_grad()
-    def _run_teacher(self) -> tuple[Tensor, FeatureMaps]:
-        """Class probabilities of the teacher at the size of the images, and its feature maps; once per step."""
+    def _run_teacher(self) -> Tensor:
+        """Class probabilities of the teacher at the size of the images; once per step."""
         networks: Any = self._checked_teacher()["segmentor"]
-        if self._teacher_outputs is None:
+        if self._teacher_probabilities is None:
             inputs = self.domains["target"].inputs
             with self._statistics_of_teacher(networks, self.segmentor):
-                decoded = decode(networks, networks.extract_feat(inputs))
-            probabilities = _resized(decoded.logits, inputs.shape[2:], networks).softmax(dim=1)
-            self._teacher_outputs = (probabilities, decoded.maps)
-        return self._teacher_outputs
+                logits = decode(networks, networks.extract_feat(inputs)).logits
+            self._teacher_probabilities = _resized(logits, inputs.shape[2:], networks).softmax(1)
+        return self._teacher_probabilities
 
     def _statistics_of_teacher(self, module: nn.Module, student: nn.Module) -> Any:
         """Statistics of batch normalization for a part of the teacher, whose counterpart in the student is given."""

@@ -46,8 +46,8 @@ def test_warm_ups_are_shared_where_the_configs_allow_it(usual):
     for part in ("heads", "discriminators"):
         needed = {name for run in members for name in run.training.cfg.model.get(part, {})}
         assert set(model[part]) == needed
-    # Of the terms on the target only those with a state, which is part of the checkpoint: a gate, counts of modes.
-    of_target = {"adaptation", "mode_weights"}
+    # Of the terms on the target only those with a state, which is part of the checkpoint: a gate.
+    of_target = {"adaptation"}
     assert set(model.terms) == {"source", "metric", "source_auxiliary"} | of_target
     assert "target" not in shared.training.cfg.train_dataloader.dataset
     titles = ", ".join(run.title for run in members)

@@ -295,7 +295,7 @@ MUTATIONS = (
     Mutation(
         "teacher predicts for every term anew",
         STEP_FILE,
-        "if self._teacher_outputs is None:",
+        "if self._teacher_probabilities is None:",
         "if True:",
         (TERMS,),
     ),

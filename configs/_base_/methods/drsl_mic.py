@@ -1,6 +1,8 @@
-"""DRSL beside MIC: modes learn on the source, and weigh its pixels by how frequent their mode is in the target.
+"""DRSL at every step, beside MIC: mode learning and stochastic mode alignment on ClassMix's images.
 
-Teacher, ClassMix and masks are MIC's. The modes learn beside the warm-up, which stays that of source-only training.
+Teacher, ClassMix and masks are MIC's. Pixels of mixed images have the source's label, or the teacher's class where it is
+confident; target pixels among them are aligned with the source. The modes learn beside the warm-up, which stays that of
+source-only training.
 """
 
 _base_ = "mic.py"
@@ -15,7 +17,15 @@ method = dict(
             weight=0.1,
             loss=dict(type="ModeMetricLoss", margin=0.5, posterior_weight=0.5),
         ),
-        mode_weights=dict(type="ModeWeightTerm"),
+        metric_mixed=dict(
+            type="ModeMetricTerm",
+            domain="mixed",
+            weight=1.0,
+            loss=dict(
+                type="ModeMetricLoss", margin=0.5, posterior_weight=0.5, class_balanced=False
+            ),
+        ),
+        alignment=dict(type="ModeAlignmentTerm", weight=0.5, ramp_iterations=100, target="mixed"),
     ),
 )
 method_hooks = dict(

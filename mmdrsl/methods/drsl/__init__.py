@@ -11,7 +11,6 @@ from .mode_alignment import ModeAlignmentTerm, StochasticModeAlignmentLoss
 from .mode_maintenance_hook import ModeMaintenanceHook
 from .mode_metric import ModeMetricLoss, ModeMetricTerm
 from .mode_monitor_hook import ModeMonitorHook
-from .mode_weights import ModeWeightTerm
 
 __all__ = [
     "DRSLHead",
@@ -21,6 +20,5 @@ __all__ = [
     "ModeMetricLoss",
     "ModeMetricTerm",
     "ModeMonitorHook",
-    "ModeWeightTerm",
     "StochasticModeAlignmentLoss",
 ]

@@ -263,42 +263,6 @@ def draw_modes(responsibilities: Tensor, generator: torch.Generator | None = Non
     return torch.multinomial(responsibilities.detach(), 1, generator=generator)[:, 0]
 
 
-def mode_counts(responsibilities: Tensor, labels: Tensor, num_classes: int) -> Tensor:
-    """Number of pixels of each mode.
-
-    Args:
-        responsibilities: Probability of each mode within the pixel's class, shape (N, K), rows sum to 1.
-        labels: Shape (N,), in [0, C).
-        num_classes: C.
-
-    Returns:
-        Shape (C, K), >= 0; row c sums to the number of pixels of class c.
-    """
-    counts = responsibilities.new_zeros(num_classes, responsibilities.shape[1])
-    return counts.index_add(0, labels, responsibilities)
-
-
-def mode_weights(source: Tensor, target: Tensor, *, limit: float) -> Tensor:
-    """How much more frequent a mode is within its class in the target than in the source.
-
-    These are importance weights (Shimodaira 2000) over the modes of a class; without the limit, the weighted source has
-    the target's shares of modes in every class.
-
-    Args:
-        source: Share or count of each mode in the source, shape (C, K), >= 0.
-        target: The same in the target.
-        limit: Largest weight, >= 1; the smallest is its inverse.
-
-    Returns:
-        Shape (C, K), in [1 / limit, limit]; 1 in classes that a domain does not show.
-    """
-    ratio = source.sum(dim=1, keepdim=True) * target / (target.sum(dim=1, keepdim=True) * source)
-    # A mode that neither domain shows, or a class without pixels: 0 / 0.
-    ratio = torch.where(ratio.isnan(), 1.0, ratio)
-    seen = (source.sum(dim=1, keepdim=True) > 0) & (target.sum(dim=1, keepdim=True) > 0)
-    return torch.where(seen, ratio.clamp(1 / limit, limit), 1.0)
-
-
 def _group_members(groups: Tensor, num_groups: int) -> tuple[Tensor, Tensor, Tensor]:
     """Return (members sorted by group, start of each group, size of each group)."""
     sizes = torch.bincount(groups, minlength=num_groups)
