@@ -2,7 +2,7 @@
 
 python tools/train.py configs/drsl_mic/deeplabv3plus_streets2cs.py
 
-Not run on this pair yet. On a proxy of it half a point above MIC (docs/experiments.md).
+Not run on this pair yet. On a proxy of it 33.3, where MIC has 32.5 (docs/experiments.md).
 """
 
 _base_ = [
