@@ -112,3 +112,18 @@ def test_the_whole_reduced_list(run, monkeypatch, scenes_root):
         for key in found["measurements"]
         if "fp16" in key or "bf16" in key
     }
+
+
+@pytest.mark.parametrize(
+    ("text", "message"), [(None, "No such file"), ("nothing\n", "has no place between")]
+)
+def test_a_page_that_cannot_be_filled_is_found_before_anything_is_measured(
+    run, monkeypatch, capsys, tmp_path, text, message
+):
+    page = tmp_path / "costs.md"
+    if text is not None:
+        page.write_text(text)
+    monkeypatch.setattr(gpu_check, "measurements", lambda **_: pytest.fail("measured"))
+    with pytest.raises(SystemExit):
+        run("--page", page)
+    assert message in capsys.readouterr().err

@@ -229,6 +229,20 @@ def tables(found: dict[str, Any]) -> str:
     return "\n".join(lines)
 
 
+def around_tables(page: Path) -> tuple[str, str]:
+    """What a page says before and after the place of the tables.
+
+    Raises:
+        FileNotFoundError: There is no such page.
+        ValueError: It has no marked place.
+    """
+    before, _, rest = page.read_text(encoding="utf-8").partition(BEGIN)
+    _, end, after = rest.partition(END)
+    if not end:
+        raise ValueError(f"{page} has no place between {BEGIN} and {END}: add both lines.")
+    return before, after
+
+
 def parse_args() -> argparse.Namespace:
     """Read the command line."""
     parser = argparse.ArgumentParser(description="Measure what trainings cost on a GPU")
@@ -240,6 +254,12 @@ def parse_args() -> argparse.Namespace:
     args = parser.parse_args()
     if not args.reduced and not torch.cuda.is_available():
         parser.error("there is no GPU that PyTorch sees; --reduced tries the measurements on a CPU")
+    if args.page is not None:
+        # Before hours of measurements.
+        try:
+            around_tables(args.page)
+        except (OSError, ValueError) as error:
+            parser.error(f"--page: {error}")
     return args
 
 
@@ -282,11 +302,7 @@ def main() -> int:
         with replacing(args.out) as temporary:
             temporary.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
     if args.page is not None:
-        text = args.page.read_text(encoding="utf-8")
-        before, _, rest = text.partition(BEGIN)
-        _, end, after = rest.partition(END)
-        if not end:
-            raise ValueError(f"{args.page} has no place between {BEGIN} and {END}: add both lines.")
+        before, after = around_tables(args.page)
         filled = f"{before}{BEGIN}\n\n{tables(found)}\n\n{END}{after}"
         with replacing(args.page) as temporary:
             temporary.write_text(filled, encoding="utf-8")
