@@ -11,6 +11,7 @@ from run_tools import DRSL_CONFIG, ROOT, run_ranks, run_tool
 
 from mmdrsl.engine.labeling import build_labeling, use_target_statistics
 from mmdrsl.pseudo_labels.artifact import PseudoLabelArtifact
+from mmdrsl.pseudo_labels.labeler import model_hash
 
 TOOL = "tools/generate_pseudo_labels.py"
 OPTIONS = ["default_hooks.self_training.labeler.policy.lowest_threshold=0.05"]
@@ -185,7 +186,7 @@ def test_statistics_of_the_target(scenes_root, monkeypatch):
     """Those of the images themselves, mixed with what the layers held."""
     monkeypatch.setenv("MMDRSL_SCENES", str(scenes_root))
     job = build_labeling(Config.fromfile(str(ROOT / DRSL_CONFIG)))
-    backbone = job.networks["segmentor"].backbone
+    backbone, weights = job.networks["segmentor"].backbone, model_hash(job.networks)
     before = backbone.bn1.running_mean.clone()
     images = [job.dataset[index]["inputs"] for index in range(6)]
     batch = job.model.data_preprocessor(dict(inputs=images), False)["inputs"]
@@ -194,13 +195,11 @@ def test_statistics_of_the_target(scenes_root, monkeypatch):
     expected = 0.75 * before + 0.25 * seen
     torch.testing.assert_close(backbone.bn1.running_mean, expected, rtol=1e-4, atol=1e-5)
     assert not any(module.training for module in job.networks.modules())
-    with pytest.raises(ValueError, match=r"target_weight must be in \(0, 1\], found 2"):
-        use_target_statistics(job, 2)
+    # Labels of other statistics are another model's, so that a folder never holds both.
+    assert model_hash(job.networks) != weights
 
 
-def test_labels_of_other_statistics_are_those_of_another_model(
-    whole, uninterrupted_run, scenes_root
-):
-    arguments = command(uninterrupted_run / "iter_10.pth", whole, "--target-bn", "0.25")
+def test_a_weight_of_the_target_that_is_none(uninterrupted_run, scenes_root, tmp_path):
+    arguments = command(uninterrupted_run / "iter_10.pth", tmp_path / "out", "--target-bn", "2")
     output = run_tool(arguments, scenes_root, status=1)
-    assert "holds another or a damaged round" in output
+    assert "target_weight must be in (0, 1], found 2.0" in output
