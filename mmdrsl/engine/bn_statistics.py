@@ -154,6 +154,41 @@ def images_of(
     return _batches(model, dataset, list(numbers), batch_size)
 
 
+def mix_target_statistics(
+    model: UDASegmentor,
+    networks: nn.ModuleDict,
+    target: UnlabelledDataset,
+    *,
+    weight: float,
+    num_images: int,
+    batch_size: int,
+    pipeline: Sequence[dict] | None = None,
+) -> None:
+    """Let networks predict under statistics in which the target has a weight; they end in evaluation mode.
+
+    Args:
+        model: Its preprocessor normalizes the images.
+        networks: Modules ``segmentor`` and ``heads``, of the model or of its teacher; changed in place.
+        target: The target images.
+        weight: Weight of the target, in (0, 1]; the rest is what the layers hold.
+        num_images: As in `target_batches`.
+        batch_size: As there.
+        pipeline: As there.
+
+    Raises:
+        ValueError: The target has a single image, or the segmentor has no batch normalization that can take
+            statistics.
+    """
+    check_target(target)
+    networks.train()
+    check_takes_statistics(networks["segmentor"])
+    images = target_batches(
+        model, target, num_images=num_images, batch_size=batch_size, pipeline=pipeline
+    )
+    take_statistics(networks, images, weight=weight)
+    networks.eval()
+
+
 def _batches(
     model: UDASegmentor, dataset: Dataset, keys: Sequence[int], batch_size: int
 ) -> Iterator[Tensor]:

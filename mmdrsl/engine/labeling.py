@@ -17,13 +17,7 @@ from mmdrsl.checkpoint_weights import load_weights, weights_of
 from mmdrsl.checkpoints import read_checkpoint
 from mmdrsl.datasets.class_names import check_same_classes, classes_of_checkpoint, classes_of_data
 from mmdrsl.datasets.unlabeled import WHOLE_IMAGE_PIPELINE, UnlabelledDataset
-from mmdrsl.engine.bn_statistics import (
-    check_sample,
-    check_takes_statistics,
-    check_target,
-    take_statistics,
-    target_batches,
-)
+from mmdrsl.engine.bn_statistics import check_sample, mix_target_statistics
 from mmdrsl.engine.hooks.mean_teacher_hook import AVERAGE
 from mmdrsl.models.segmentors.export import has_teacher
 from mmdrsl.pseudo_labels.labeler import PseudoLabeler
@@ -151,18 +145,15 @@ def use_target_statistics(
             normalization that can take statistics.
     """
     check_sample(target_weight=weight, num_images=num_images, batch_size=batch_size)
-    check_target(job.dataset)
-    job.networks.train()
-    check_takes_statistics(job.networks["segmentor"])
-    images = target_batches(
+    mix_target_statistics(
         job.model,
+        job.networks,
         job.dataset,
+        weight=weight,
         num_images=num_images,
         batch_size=batch_size,
         pipeline=job.labeler.pipeline,
     )
-    take_statistics(job.networks, images, weight=weight)
-    job.networks.eval()
 
 
 def _names_of(needed: nn.Module, model: nn.Module) -> set[str]:

@@ -316,6 +316,7 @@ class AdaptationStep:
         if self.pictures is not None:
             self.pictures[title] = content.detach()
 
+    @torch.no_grad()
     def teacher_probabilities(self) -> Tensor:
         """Class probabilities of the teacher for the target images; computed once per step, without gradients.
 
@@ -325,7 +326,13 @@ class AdaptationStep:
         Raises:
             ValueError: There is no teacher yet, or the term did not say that it needs one.
         """
-        return self._run_teacher()
+        networks: Any = self._checked_teacher()["segmentor"]
+        if self._teacher_probabilities is None:
+            inputs = self.domains["target"].inputs
+            with self._statistics_of_teacher(networks, self.segmentor):
+                logits = decode(networks, networks.extract_feat(inputs)).logits
+            self._teacher_probabilities = _resized(logits, inputs.shape[2:], networks).softmax(1)
+        return self._teacher_probabilities
 
     def _checked_teacher(self) -> nn.ModuleDict:
         if self.teacher is None:
@@ -335,17 +342,6 @@ class AdaptationStep:
                 "declare needs_teacher = True."
             )
         return self.teacher
-
-    @torch.no_grad()
-    def _run_teacher(self) -> Tensor:
-        """Class probabilities of the teacher at the size of the images; once per step."""
-        networks: Any = self._checked_teacher()["segmentor"]
-        if self._teacher_probabilities is None:
-            inputs = self.domains["target"].inputs
-            with self._statistics_of_teacher(networks, self.segmentor):
-                logits = decode(networks, networks.extract_feat(inputs)).logits
-            self._teacher_probabilities = _resized(logits, inputs.shape[2:], networks).softmax(1)
-        return self._teacher_probabilities
 
     def _statistics_of_teacher(self, module: nn.Module, student: nn.Module) -> Any:
         """Statistics of batch normalization for a part of the teacher, whose counterpart in the student is given."""

@@ -25,11 +25,9 @@ from torch import Tensor
 import mmdrsl  # noqa: F401 - registers everything before a config is built
 from mmdrsl.datasets.unlabeled import UnlabelledDataset
 from mmdrsl.engine.bn_statistics import (
-    check_takes_statistics,
     evenly_spaced,
     images_of,
-    take_statistics,
-    target_batches,
+    mix_target_statistics,
 )
 from mmdrsl.engine.config_options import add_config_options, override
 from mmdrsl.engine.launch import add_trust_option, read_config, run_tool
@@ -53,12 +51,15 @@ def with_target_weight(
     """A copy of a model under statistics in which the target has a weight; 0 leaves them as they are."""
     model = copy.deepcopy(model)
     if weight > 0:
-        networks = model.networks().train()
-        check_takes_statistics(networks["segmentor"])
-        batches = target_batches(
-            model, target, num_images=num_images, batch_size=8, pipeline=pipeline
+        mix_target_statistics(
+            model,
+            model.networks(),
+            target,
+            weight=weight,
+            num_images=num_images,
+            batch_size=8,
+            pipeline=pipeline,
         )
-        take_statistics(networks, batches, weight=weight)
     return model.eval()
 
 

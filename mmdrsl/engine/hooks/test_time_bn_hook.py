@@ -12,9 +12,7 @@ from mmdrsl.engine.adaptation_hook import AdaptationHook
 from mmdrsl.engine.bn_statistics import (
     check_sample,
     check_takes_statistics,
-    check_target,
-    take_statistics,
-    target_batches,
+    mix_target_statistics,
 )
 from mmdrsl.engine.model_access import unwrapped
 from mmdrsl.models.segmentors.uda_segmentor import UDASegmentor
@@ -77,16 +75,14 @@ class TestTimeBNHook(AdaptationHook):
                 "segmentor as model=dict(type='UDASegmentor', segmentor=...)."
             )
         networks = model.networks(of_teacher=model.predict_with_teacher)
-        networks.train()
-        check_takes_statistics(networks["segmentor"])
-        dataset = DATASETS.build(self.dataset)
-        check_target(dataset)
-        images = target_batches(
+        # Before the images are looked for.
+        check_takes_statistics(networks.train()["segmentor"])
+        mix_target_statistics(
             model,
-            dataset,
+            networks,
+            DATASETS.build(self.dataset),
+            weight=self.target_weight,
             num_images=self.num_images,
             batch_size=self.batch_size,
             pipeline=self.pipeline,
         )
-        take_statistics(networks, images, weight=self.target_weight)
-        networks.eval()
