@@ -40,7 +40,7 @@ def figure(rows: Iterable[Mapping[str, Any]], *, control: Sequence[float] = ()) 
         The text of the file.
 
     Raises:
-        ValueError: No comparison has that many methods.
+        ValueError: No comparison has that many methods, or there are several evaluation sets for one control.
     """
     rows = list(rows)
     network = shown_network(rows)
@@ -52,6 +52,10 @@ def figure(rows: Iterable[Mapping[str, Any]], *, control: Sequence[float] = ()) 
         and "translated_source" not in row["tricks"]
     ]
     sets = {row["evaluation"]["hash"] for row in shown}
+    if control and len(sets) > 1:
+        raise ValueError(
+            f"the control is of one evaluation set, and the results are of {len(sets)}: name those of one."
+        )
     titles = titles_of(shown)
     # Method by title, which names what made the source images where a method has several.
     methods: dict[str, str] = {}

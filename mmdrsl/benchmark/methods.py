@@ -113,7 +113,8 @@ def read_methods(methods: dict[str, Path]) -> dict[str, Config]:
 def check_pair(cfg: Config, method: str, *, pair: str, template: Config) -> None:
     """Refuse a method whose config is of another pair than the one that is compared.
 
-    A source may have further data. What the target and the labels are must be equal, or scores are no comparison.
+    A source may have further data. What the target and the labels are, and how scores are taken, must be equal, or
+    scores are no comparison.
 
     Args:
         cfg: Config of the method.
@@ -122,7 +123,7 @@ def check_pair(cfg: Config, method: str, *, pair: str, template: Config) -> None
         template: Its base config.
 
     Raises:
-        ValueError: Labels, source or target are not those of the pair.
+        ValueError: Labels, source, target or evaluation are not those of the pair.
     """
     spaces = [each.val_dataloader.dataset.label_space for each in (cfg, template)]
     wrong = [] if spaces[0] == spaces[1] else [f"label space {spaces[0]!r} for {spaces[1]!r}"]
@@ -133,6 +134,10 @@ def check_pair(cfg: Config, method: str, *, pair: str, template: Config) -> None
         )
         if found and expected and not set(found) & set(expected):
             wrong.append(f"{domain} images of {', '.join(found)} for {', '.join(expected)}")
+    if cfg.val_evaluator != template.val_evaluator:
+        wrong.append("another val_evaluator")
+    if cfg.val_dataloader.dataset.pipeline != template.val_dataloader.dataset.pipeline:
+        wrong.append("another pipeline of evaluation")
     if wrong:
         raise ValueError(
             f"--methods {method} is no config of --pair {pair}: it has {'; '.join(wrong)}. Name the --pair that it was "
@@ -149,15 +154,27 @@ def _roots(node: Any) -> set[str]:
 
 
 def own_code(cfg: Config) -> list[Path]:
-    """Files of the modules that a config imports beside this project, those of whole packages included.
+    """Files of the modules that a config imports beside this project.
+
+    Whole packages are included, and modules beside a file that have been imported, by it or by another.
 
     Args:
         cfg: A config that has been read.
     """
-    found: list[Path] = []
-    for file in _own_modules(cfg).values():
-        found += sorted(file.parent.rglob("*.py")) if file.name == "__init__.py" else [file]
-    return found
+    own = list(_own_modules(cfg).values())
+    imported = {
+        Path(module.__file__).resolve()
+        for module in list(sys.modules.values())
+        if getattr(module, "__file__", None)
+    }
+    found: dict[Path, None] = {}
+    for file in own:
+        if file.name == "__init__.py":
+            found |= dict.fromkeys(sorted(file.parent.rglob("*.py")))
+        else:
+            beside = (other for other in imported if other.parent == file.parent)
+            found |= dict.fromkeys([file, *sorted(beside)])
+    return list(found)
 
 
 def _own_modules(cfg: Config) -> dict[str, Path]:

@@ -66,7 +66,7 @@ def weights_of(
     return path.resolve()
 
 
-def use_network(cfg: Config, name: str, *, configs: Path, usual: str) -> None:
+def use_network(cfg: Config, name: str, *, configs: Path, usual: str) -> str | None:
     """Put a network into the config of a method that was written for another.
 
     The segmentor is that of ``_base_/models/<name>.py``; `UDASegmentor` fills in what depends on it. A segmentor
@@ -78,6 +78,9 @@ def use_network(cfg: Config, name: str, *, configs: Path, usual: str) -> None:
         configs: Folder of the configs.
         usual: Name of the network of the pair's configs.
 
+    Returns:
+        Name of the network that the config had, where it was neither `name` nor `usual`.
+
     Raises:
         ValueError: There is no such network, or no other one can take the place of the segmentor.
     """
@@ -85,8 +88,11 @@ def use_network(cfg: Config, name: str, *, configs: Path, usual: str) -> None:
     if name not in known:
         raise ValueError(f"unknown model {name!r}: use some of {known}.")
     wanted = _model(name, configs)
+    replaced = None
     if not _is_same(cfg.model, wanted):
-        if any(_is_same(cfg.model, _model(each, configs)) for each in (usual, *known)):
+        own = [each for each in (usual, *known) if _is_same(cfg.model, _model(each, configs))]
+        if own:
+            replaced = None if own[0] == usual else own[0]
             cfg.model.segmentor = copy.deepcopy(wanted.segmentor)
             cfg.model.data_preprocessor = copy.deepcopy(wanted.data_preprocessor)
         elif name != usual:
@@ -95,6 +101,7 @@ def use_network(cfg: Config, name: str, *, configs: Path, usual: str) -> None:
                 "place: leave --models out."
             )
     cfg.model.segmentor.backbone.pop("init_cfg", None)
+    return replaced
 
 
 def use_weights(cfg: Config, weights: Path | None) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import dataclasses
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -124,6 +125,7 @@ class BenchmarkRun(PlannedRun):
             line and of the ``weights`` file.
         evaluation: Config of the evaluation.
         missed_options: Options that have no place in the method's config.
+        replaced_network: The network of the method's own config, where it is neither the pair's nor this run's.
     """
 
     method: str
@@ -137,6 +139,7 @@ class BenchmarkRun(PlannedRun):
     shared: dict[str, str]
     evaluation: Config
     missed_options: tuple[str, ...] = ()
+    replaced_network: str | None = None
 
 
 def plan_runs(settings: Settings) -> list[BenchmarkRun]:
@@ -182,12 +185,17 @@ def plan_runs(settings: Settings) -> list[BenchmarkRun]:
     runs: list[BenchmarkRun] = []
     for network in settings.networks:
         of_network = copy.deepcopy(sources)
-        for cfg in of_network.values():
-            use_network(cfg, network, configs=settings.configs, usual=settings.pair.network)
+        replaced = {
+            method: use_network(cfg, network, configs=settings.configs, usual=settings.pair.network)
+            for method, cfg in of_network.items()
+        }
         # After the network, whose entries they may name.
         missed = merge_options(of_network, options)
         for seed in settings.seeds:
-            runs += _plan_group(settings, of_network, missed, network, seed, identity)
+            group = _plan_group(settings, of_network, missed, network, seed, identity)
+            runs += [
+                dataclasses.replace(run, replaced_network=replaced[run.method]) for run in group
+            ]
     return runs
 
 

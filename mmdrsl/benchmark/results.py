@@ -250,6 +250,9 @@ def read_results(path: Path) -> list[dict[str, Any]]:
             raise ValueError(f"format {content['format']}")
         for row in content["runs"]:
             _key(row)
+            missing = [name for name in (*_RESULT, "protocol") if name not in row]
+            if missing:
+                raise ValueError(f"a row without {', '.join(missing)}")
         return list(content["runs"])
     except (KeyError, TypeError, ValueError) as error:
         raise ValueError(

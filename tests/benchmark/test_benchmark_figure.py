@@ -88,6 +88,8 @@ def test_evaluation_sets_are_named_where_there_are_several():
     night = rows(evaluation={"set": "night/test", "hash": "night"})
     found = words(figure([*rows(), *night]))
     assert {"on camvid/val (h)", "on night/test (nigh)"} <= set(found)
+    with pytest.raises(ValueError, match="the control is of one evaluation set"):
+        figure([*rows(), *night], control=[34.0])
 
 
 def test_translated_sets_of_one_method_are_apart():

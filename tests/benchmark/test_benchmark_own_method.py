@@ -163,6 +163,43 @@ def test_a_config_of_another_pair_is_refused(plan, pair, said):
         plan(f"mine={config}")
 
 
+@pytest.mark.parametrize(
+    ("line", "said"),
+    [
+        ("val_evaluator = dict(iou_metrics=['mDice'])", "another val_evaluator"),
+        (
+            "val_dataloader = dict(dataset=dict(pipeline=[dict(type='LoadImage')]))",
+            "another pipeline of evaluation",
+        ),
+    ],
+)
+def test_an_evaluation_of_ones_own_is_refused(plan, tmp_path, line, said):
+    config = tmp_path / "judged.py"
+    config.write_text(f"_base_ = ['{CONFIGS}/drsl/deeplabv3plus_{DEFAULT_PAIR}.py']\n{line}\n")
+    with pytest.raises(ValueError, match=f"mine is no config of --pair carla2camvid: .*{said}"):
+        plan(f"mine={config}")
+
+
+def test_a_network_of_ones_own_that_is_replaced_is_said(plan, forget, tmp_path):
+    runs = plan("drsl", f"mine={write_method(tmp_path / 'own', DEFAULT_PAIR)}")
+    assert runs["drsl"].replaced_network is None
+    assert runs["mine"].replaced_network == "deeplabv3plus_small"
+
+
+def test_modules_that_a_method_imports_are_part_of_its_run(plan, forget, tmp_path, monkeypatch):
+    """A change in them is a change of the method."""
+    path = write_method(tmp_path / "own", DEFAULT_PAIR)
+    monkeypatch.delitem(sys.modules, "my_helper", raising=False)
+    term, helper = path.parent / "my_method.py", path.parent / "my_helper.py"
+    helper.write_text("FACTOR = 1.0\n")
+    term.write_text(f"{TERM}\nfrom my_helper import FACTOR  # noqa: E402, F401\n")
+    first = plan(f"mine={path}")["mine"].hash
+    helper.write_text("FACTOR = 2.0\n")
+    assert plan(f"mine={path}")["mine"].hash != first
+    helper.write_text("FACTOR = 1.0\n")
+    assert plan(f"mine={path}")["mine"].hash == first
+
+
 def test_further_source_data_are_a_matter_of_the_method(plan, tmp_path):
     config = tmp_path / "more.py"
     lines = [

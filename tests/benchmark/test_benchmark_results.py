@@ -357,6 +357,10 @@ def test_another_file_is_refused(tmp_path):
     path.write_text(json.dumps({"format": FORMAT, "runs": [{"method": "drsl"}]}))
     with pytest.raises(ValueError, match=f"no results of format {FORMAT}"):
         read_results(path)
+    incomplete = {k: v for k, v in row("drsl", 0, [1.0, 2.0, 3.0]).items() if k != "config_hash"}
+    path.write_text(json.dumps({"format": FORMAT, "runs": [incomplete]}))
+    with pytest.raises(ValueError, match="a row without config_hash"):
+        read_results(path)
     with pytest.raises(FileNotFoundError, match="There are no results"):
         read_results(tmp_path / "missing.json")
 
