@@ -377,8 +377,10 @@ def say_plan(runs: Sequence[BenchmarkRun], settings: Settings, say: Log) -> None
         note = "random weights, no ImageNet" if weights == "scratch" else weights
         say(f"{network} starts from {note}")
     replaced = {(run.method, run.replaced_network, run.network) for run in runs}
-    for method, own, network in sorted((each for each in replaced if each[1]), key=str):
-        say(f"{method} was written for {own} and runs on {network}: --models names other networks")
+    for method, written_for, network in sorted((each for each in replaced if each[1]), key=str):
+        say(
+            f"{method} was written for {written_for} and runs on {network}: --models names other networks"
+        )
     for name in settings.options:
         without = dict.fromkeys(run.method for run in runs if name in run.missed_options)
         if without:

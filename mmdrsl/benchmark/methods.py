@@ -163,9 +163,9 @@ def own_code(cfg: Config) -> list[Path]:
     """
     own = list(_own_modules(cfg).values())
     imported = {
-        Path(module.__file__).resolve()
+        Path(file).resolve()
         for module in list(sys.modules.values())
-        if getattr(module, "__file__", None)
+        if (file := getattr(module, "__file__", None))
     }
     found: dict[Path, None] = {}
     for file in own:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -126,7 +127,8 @@ def validation_rows(validation: Any, model: nn.Module, *, palette: Palette) -> R
     Returns:
         A row per image.
     """
-    rows = []
+    paths: list[Path] = []
+    cells_of: list[list[Cell]] = []
     for index in evenly_spaced(len(validation), NUM_IMAGES):
         packed = validation[int(index)]
         sample = packed["data_samples"]
@@ -141,8 +143,18 @@ def validation_rows(validation: Any, model: nn.Module, *, palette: Palette) -> R
             Cell(title="label", image=color_labels(truth, palette)),
             Cell(title="prediction", image=color_labels(prediction, palette), caption=caption),
         ]
-        rows.append((Path(sample.img_path).stem, cells))
-    return rows
+        paths.append(Path(sample.img_path))
+        cells_of.append(cells)
+    return list(zip(_distinct_names(paths), cells_of, strict=True))
+
+
+def _distinct_names(paths: Sequence[Path]) -> list[str]:
+    """Names of files without their ending, with their folders where two have one name."""
+    stems = [path.stem for path in paths]
+    if len(set(stems)) == len(stems):
+        return stems
+    root = os.path.commonpath([path.parent for path in paths])
+    return [path.relative_to(root).with_suffix("").as_posix() for path in paths]
 
 
 def _image(packed: Mapping[str, Any]) -> np.ndarray:
