@@ -46,6 +46,11 @@ class AdaptationTerm(BaseModule, metaclass=ABCMeta):
         self.weight = weight
 
     @property
+    def needs_mixed_images(self) -> bool:
+        """Whether the term reads the mixed images that another one makes; it then runs after all that do not."""
+        return False
+
+    @property
     def trained_head(self) -> str | None:
         """Name of the further head that the term trains, where it trains nothing else beside the features.
 

@@ -153,6 +153,7 @@ class AdaptationStep:
         mean: Mean of the images' normalization, in [0, 255], shape (3, 1, 1).
         std: Standard deviation of it, shape (3, 1, 1).
         mixed: Mixed images of the batch; None before a term made them.
+        shows_mixed: Whether the term that runs declares ``needs_mixed_images``.
         pictures: Where `show` keeps what terms make of the batch, by title; None where nobody looks at this step.
     """
 
@@ -169,6 +170,7 @@ class AdaptationStep:
     mean: Tensor | None = None
     std: Tensor | None = None
     mixed: MixedView | None = None
+    shows_mixed: bool = False
     pictures: dict[str, Tensor] | None = None
     _outputs: dict[str, dict[str, Any]] = field(default_factory=dict)
     _teacher_probabilities: Tensor | None = None
@@ -235,11 +237,12 @@ class AdaptationStep:
         """Mixed images of the batch, which another term made.
 
         Raises:
-            ValueError: No term did, or it comes later in the config.
+            ValueError: No term did, or the one that reads them did not say that it needs them.
         """
-        if self.mixed is None:
+        if self.mixed is None or not self.shows_mixed:
             raise ValueError(
-                "A term reads mixed images, and there are none: add a ClassMixTerm to model.terms, before that term."
+                "A term reads mixed images, and there are none: add a ClassMixTerm to model.terms. A term of your own "
+                "must also declare needs_mixed_images = True."
             )
         return self.mixed
 

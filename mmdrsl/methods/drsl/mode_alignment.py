@@ -128,6 +128,11 @@ class ModeAlignmentTerm(AdaptationTerm):
         self.ramp_iterations = ramp_iterations
         self.head = head
 
+    @property
+    def needs_mixed_images(self) -> bool:
+        """Whether the term reads mixed images."""
+        return self.target == "mixed"
+
     def weight_at(self, adaptation_iteration: int) -> float:
         """Factor on the ramp."""
         return self.weight * ramp(adaptation_iteration, self.ramp_iterations)

@@ -147,6 +147,11 @@ class ModeMetricTerm(AdaptationTerm):
         self.head = head
 
     @property
+    def needs_mixed_images(self) -> bool:
+        """Whether the term reads mixed images."""
+        return self.domain == "mixed"
+
+    @property
     def trained_head(self) -> str | None:
         """The mode head."""
         return self.head

@@ -42,6 +42,11 @@ MEMORY_FORMATS = {
 _CONTIGUOUS_PARTS = ("DCM",)
 
 
+def _needs_mixed_images(entry: tuple[str, Any]) -> bool:
+    """Sort key: terms that read what others make come last."""
+    return bool(entry[1].needs_mixed_images)
+
+
 def _build_aside(cfg: dict) -> nn.Module:
     """A module that a method adds to a segmentor.
 
@@ -363,11 +368,13 @@ class UDASegmentor(BaseSegmentor):
             term: Any
             # Every term draws as if it were alone: what a head learns does not depend on the heads beside it.
             devices = [inputs.device] if inputs.is_cuda else []
-            for name, term in self.terms.items():
+            # A config that was written and read again has its terms in another order.
+            for name, term in sorted(self.terms.items(), key=_needs_mixed_images):
                 if not term.domains <= batches.keys():
                     continue
                 # A missing declaration then shows in every combination of terms.
                 step.teacher = teacher if term.needs_teacher else None
+                step.shows_mixed = term.needs_mixed_images
                 with torch.random.fork_rng(devices=devices):
                     values.update({f"{name}.{key}": value for key, value in term(step).items()})
             # Their draws are not to come again in the next step, where no StepSeedHook seeds it.

@@ -19,6 +19,7 @@ class KeepStep(AdaptationTerm):
     """Keeps what the terms before it saw."""
 
     needs_teacher = True
+    needs_mixed_images = True
 
     def __init__(self):
         super().__init__(domains=("source", "target"))
@@ -128,6 +129,42 @@ def test_gradients_reach_the_backbone_and_not_the_teacher():
     values["metric_mixed.loss_mixed"].backward()
     assert model.segmentor.backbone.conv1.weight.grad.abs().sum() > 0
     assert all(p.grad is None for p in model.teacher.parameters())
+
+
+def test_the_order_of_terms_in_a_config_does_not_matter():
+    """MMEngine writes the entries of a config by name, and a run may continue from the written file."""
+    terms = dict(
+        mix=MIX,
+        metric_mixed=METRIC,
+        alignment=ALIGNMENT,
+        source=dict(type="SegmentationTerm", domain="source"),
+        keep=dict(type="KeepStep"),
+    )
+    found = []
+    for names in (list(terms), sorted(terms), sorted(terms, reverse=True)):
+        model = build(terms={name: terms[name] for name in names}, bn_mode="separate")
+        model.add_teacher(dict(type="ExponentialMovingAverage", momentum=0.5))
+        model.teacher.update_parameters(model.networks())
+        torch.manual_seed(5)
+        values, _ = values_of(model.train())
+        found.append({name: float(value.detach()) for name, value in values.items()})
+    assert "metric_mixed.loss_mixed" in found[0]
+    assert found[1] == pytest.approx(found[0], rel=1e-5)
+    assert found[2] == pytest.approx(found[0], rel=1e-5)
+
+
+@MODELS.register_module(force=True)
+class ReadsInSilence(AdaptationTerm):
+    def __init__(self):
+        super().__init__(domains=("source", "target"))
+
+    def forward(self, step):
+        return {"seen": step.mixed_view().labels.float().mean()}
+
+
+def test_a_missing_declaration_shows():
+    with pytest.raises(ValueError, match="must also declare needs_mixed_images = True"):
+        values_of(adaptor(mine=dict(type="ReadsInSilence")))
 
 
 @pytest.mark.parametrize("terms", [dict(metric=METRIC), dict(alignment=ALIGNMENT)])
