@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from contextlib import nullcontext
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -11,17 +10,17 @@ import torch
 from mmseg.models.utils import resize
 from torch import Tensor, nn
 
-from mmdrsl.models.batch_norm import batch_statistics, domain_pass
+from mmdrsl.models.batch_norm import domain_pass
 from mmdrsl.models.detail_maps import Box, inside, with_detail
 from mmdrsl.models.feature_maps import (
     Decoded,
     FeatureMaps,
     auxiliary_heads,
-    decode,
     decode_heads,
     share_of,
 )
 from mmdrsl.models.label_maps import stack_labels
+from mmdrsl.models.teacher_prediction import TeacherPrediction
 
 # Beside the domains, among the outputs of heads.
 _MIXED = "mixed"
@@ -148,8 +147,7 @@ class AdaptationStep:
             one, before its first update, and for a term that does not declare ``needs_teacher``.
         discriminators: Domain discriminators, by name.
         bn_mode: How the domains are normalized, see `UDASegmentor`.
-        teacher_statistics: Statistics of batch normalization with which the teacher labels a batch: ``running``, or
-            ``batch`` for those of the target images themselves.
+        teacher_prediction: How the teacher predicts the target images.
         mean: Mean of the images' normalization, in [0, 255], shape (3, 1, 1).
         std: Standard deviation of it, shape (3, 1, 1).
         mixed: Mixed images of the batch; None before a term made them.
@@ -166,7 +164,7 @@ class AdaptationStep:
     teacher: nn.ModuleDict | None = None
     discriminators: nn.ModuleDict = field(default_factory=nn.ModuleDict)
     bn_mode: str = "joint"
-    teacher_statistics: str = "running"
+    teacher_prediction: TeacherPrediction = field(default_factory=TeacherPrediction)
     mean: Tensor | None = None
     std: Tensor | None = None
     mixed: MixedView | None = None
@@ -332,9 +330,9 @@ class AdaptationStep:
         networks: Any = self._checked_teacher()["segmentor"]
         if self._teacher_probabilities is None:
             inputs = self.domains["target"].inputs
-            with self._statistics_of_teacher(networks, self.segmentor):
-                logits = decode(networks, networks.extract_feat(inputs)).logits
-            self._teacher_probabilities = _resized(logits, inputs.shape[2:], networks).softmax(1)
+            self._teacher_probabilities = self.teacher_prediction.probabilities(
+                networks, self.segmentor, inputs
+            )
         return self._teacher_probabilities
 
     def _checked_teacher(self) -> nn.ModuleDict:
@@ -345,12 +343,6 @@ class AdaptationStep:
                 "declare needs_teacher = True."
             )
         return self.teacher
-
-    def _statistics_of_teacher(self, module: nn.Module, student: nn.Module) -> Any:
-        """Statistics of batch normalization for a part of the teacher, whose counterpart in the student is given."""
-        if self.teacher_statistics == "batch":
-            return batch_statistics(module, like=student)
-        return nullcontext()
 
     def teacher_best(self) -> tuple[Tensor, Tensor]:
         """The most probable class of every target pixel by the teacher; computed once per step.

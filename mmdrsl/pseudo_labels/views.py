@@ -15,8 +15,10 @@ from mmseg.models.segmentors.encoder_decoder import EncoderDecoder
 from mmseg.models.utils import resize
 from torch import Tensor, nn
 
-from mmdrsl.models.feature_maps import decode_heads, own_losses, predict
+from mmdrsl.models.class_weights import without_class_weights
+from mmdrsl.models.feature_maps import predict
 from mmdrsl.models.losses.classifier_agreement import pool_probabilities
+from mmdrsl.models.view_average import average_over_views
 
 
 class JointHeads(EncoderDecoder):
@@ -76,29 +78,6 @@ class JointHeads(EncoderDecoder):
         return torch.cat([main, second], dim=1)
 
 
-def class_weights_of(network: Any) -> Tensor:
-    """Class weights of the cross entropy with which a segmentation head is trained.
-
-    Args:
-        network: A segmentor, or `JointHeads`.
-
-    Returns:
-        Shape (C,).
-
-    Raises:
-        ValueError: Its losses have none.
-    """
-    decode_head = decode_heads(getattr(network, "segmentor", network))[-1]
-    for loss in own_losses(decode_head):
-        weights = getattr(loss, "class_weight", None)
-        if weights is not None:
-            return torch.as_tensor(weights, dtype=torch.float32)
-    raise ValueError(
-        f"labeler.undo_class_weights is set, and {type(decode_head).__name__} is trained without class weights: leave "
-        "undo_class_weights out, or set model.class_weight."
-    )
-
-
 @contextmanager
 def inference_mode_of(segmentor: Any, test_cfg: dict | None) -> Iterator[None]:
     """Let a segmentor predict whole images or sliding windows as given, and restore its own setting.
@@ -123,9 +102,8 @@ class Views:
         flip: Average with the horizontally flipped image.
         scales: Image scales to average over.
         stride: Stride of the result in pixels of the input, >= 1.
-        undo_class_weights: Divide the segmentation head's probabilities by the class weights of its cross entropy.
-            Trained with weights, a head gives a class the probability ``w p / sum(w p)``: it predicts rare classes too
-            often.
+        undo_class_weights: Divide the segmentation head's probabilities by the class weights of its cross entropy; see
+            `without_class_weights`.
     """
 
     flip: bool = True
@@ -145,13 +123,6 @@ class Views:
         groups = logits.unflatten(1, (-1, network.num_classes))
         return groups.softmax(dim=2).flatten(1, 2)
 
-    def _flips(self, network: Any, view: Tensor, size: tuple[int, int]) -> Tensor:
-        """Sum over the view and, where chosen, its mirror image."""
-        total = self._probabilities(network, view, size)
-        if self.flip:
-            total += self._probabilities(network, view.flip(3), size).flip(3)
-        return total
-
     @torch.no_grad()
     def predict(self, network: Any, inputs: Tensor) -> Tensor:
         """Class probabilities of one image, averaged over the views and pooled over the heads.
@@ -167,23 +138,21 @@ class Views:
         Raises:
             ValueError: There is no scale, or there are no class weights to undo.
         """
-        if not self.scales:
-            raise ValueError("Views need at least one scale, found none.")
         # Cells that reach over the border are predicted on a padded image.
         height, width = inputs.shape[2:]
         down, right = -height % self.stride, -width % self.stride
         if down or right:
             inputs = F.pad(inputs, (0, right, 0, down), mode="replicate")
         size = ((height + down) // self.stride, (width + right) // self.stride)
-        total = torch.zeros(())
-        for scale in self.scales:
-            view = inputs
-            if scale != 1.0:
-                view = F.interpolate(inputs, scale_factor=scale, mode="bilinear")
-            total = total + self._flips(network, view, size)
-        average = total[0] / ((2 if self.flip else 1) * len(self.scales))
-        main, second = average[: network.num_classes], average[network.num_classes :]
+        average = average_over_views(
+            lambda view: self._probabilities(network, view, size),
+            inputs,
+            flip=self.flip,
+            scales=self.scales,
+        )
+        main, second = average[:, : network.num_classes], average[:, network.num_classes :]
         if self.undo_class_weights:
-            main = main / class_weights_of(network).to(main)[:, None, None]
-            main = main / main.sum(dim=0, keepdim=True)
-        return pool_probabilities(main, second, network.second_weight) if len(second) else main
+            main = without_class_weights(main, getattr(network, "segmentor", network))
+        if second.shape[1] == 0:
+            return main[0]
+        return pool_probabilities(main[0], second[0], network.second_weight)

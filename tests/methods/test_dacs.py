@@ -11,6 +11,7 @@ from tiny_adaptor import CLASSES, PREPROCESSOR, SIZE, batch, losses_of, plain_co
 
 from mmdrsl.methods.adaptation_term import AdaptationTerm
 from mmdrsl.models.strong_augmentation import strong_augmentation
+from mmdrsl.models.teacher_prediction import TeacherPrediction
 
 ROOT = Path(__file__).parents[2]
 IGNORED = 255
@@ -33,7 +34,7 @@ def build(statistics="running", bn_mode="separate", terms=None, **options):
         )
     )
     model.add_teacher(EMA)
-    model.teacher_statistics = statistics
+    model.teacher_prediction = TeacherPrediction(statistics=statistics)
     return model.train()
 
 

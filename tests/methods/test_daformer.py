@@ -17,6 +17,7 @@ from torch import nn
 from mmdrsl.engine.launch import read_config
 from mmdrsl.methods.daformer import cells_of_classes, coarsest_map, frozen_copy
 from mmdrsl.models.strong_augmentation import strong_augmentation
+from mmdrsl.models.teacher_prediction import TeacherPrediction
 
 ROOT = Path(__file__).parents[2]
 IGNORED = 255
@@ -216,7 +217,7 @@ def test_steps_replayed(hrda):
     # The published factor is too small to be seen in an updated weight.
     terms["distance"]["weight"] = 0.3
     model = build(terms, hrda=hrda, bn_mode=cfg.method.bn_mode)
-    model.teacher_statistics = cfg.method_hooks.teacher.statistics
+    model.teacher_prediction = TeacherPrediction(statistics=cfg.method_hooks.teacher.statistics)
     model.add_teacher(cfg.method_hooks.teacher.average)
     model.teacher.update_parameters(model.networks())
     student, teacher, first = (copy.deepcopy(model.segmentor) for _ in range(3))

@@ -3,6 +3,8 @@ import torch
 from mmseg.registry import MODELS
 from tiny_adaptor import PREPROCESSOR, losses_of, plain_config
 
+from mmdrsl.models.teacher_prediction import TeacherPrediction
+
 # The whole term is replayed with DACS's in test_dacs.py.
 
 
@@ -27,13 +29,13 @@ def build(**options):
 
 def test_without_hidden_blocks_a_sure_student_agrees_with_itself():
     model = build(ratio=0.0, jitter=0.0, pseudo_threshold=0.0)
-    model.teacher_statistics = "batch"
+    model.teacher_prediction = TeacherPrediction(statistics="batch")
     with torch.no_grad():
         for network in (model.segmentor, model.teacher.module["segmentor"]):
             network.decode_head.conv_seg.weight.mul_(1000)
     values = losses_of(model, "source", "source", "target", "target")
     hidden = build(ratio=0.7, jitter=0.0, pseudo_threshold=0.0)
-    hidden.teacher_statistics = "batch"
+    hidden.teacher_prediction = TeacherPrediction(statistics="batch")
     with torch.no_grad():
         for network in (hidden.segmentor, hidden.teacher.module["segmentor"]):
             network.decode_head.conv_seg.weight.mul_(1000)

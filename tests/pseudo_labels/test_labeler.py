@@ -21,11 +21,12 @@ from torch import nn
 from mmdrsl import folder_lock
 from mmdrsl.datasets.label_spaces import LABEL_SPACES
 from mmdrsl.datasets.unlabeled import UnlabelledDataset
+from mmdrsl.models.class_weights import class_weights_of
 from mmdrsl.pseudo_labels.artifact import PseudoLabelArtifact
 from mmdrsl.pseudo_labels.domain_scores import mean_entropy, soft_neighborhood_density
 from mmdrsl.pseudo_labels.labeler import PseudoLabeler, model_hash
 from mmdrsl.pseudo_labels.unfinished_round import UnfinishedRound
-from mmdrsl.pseudo_labels.views import JointHeads, Views, class_weights_of
+from mmdrsl.pseudo_labels.views import JointHeads, Views
 
 SPACE = "street10"
 CLASSES = LABEL_SPACES[SPACE].classes

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from mmengine.model import BaseTTAModel
@@ -13,6 +13,7 @@ from mmdrsl.engine.adaptation_hook import AdaptationHook
 from mmdrsl.engine.model_access import unwrapped
 from mmdrsl.models.batch_norm import has_batch_norm
 from mmdrsl.models.segmentors.uda_segmentor import UDASegmentor
+from mmdrsl.models.teacher_prediction import TeacherPrediction
 
 # The weight of the newest network at step t is max(0.001, 1 / (t + 1)): a plain mean at first (Tarvainen and Valpola
 # 2017), so that the teacher does not remember the untrained network.
@@ -35,6 +36,10 @@ class MeanTeacherHook(AdaptationHook):
             or ``batch`` for those of these images, as DACS and its successors do, which are used and not kept; layers
             that are frozen in the student stay so. Labels at the beginning of a round are made under running
             statistics, as every prediction.
+        flip: The teacher labels a batch by the mean of it and its mirror image.
+        scales: Scales of the batch's images over which it takes the mean, each > 0. Labels of rounds have their own
+            views, ``SelfTrainingHook(labeler=dict(flip=..., scales=...))``.
+        undo_class_weights: The teacher's probabilities are divided by the class weights of its head's training.
         evaluate: Evaluate the teacher instead of the student, in training and in testing.
     """
 
@@ -49,11 +54,17 @@ class MeanTeacherHook(AdaptationHook):
         average: dict | None = None,
         begin: int = 0,
         statistics: str = "running",
+        flip: bool = False,
+        scales: Sequence[float] = (1.0,),
+        undo_class_weights: bool = False,
         evaluate: bool = False,
     ) -> None:
-        if statistics not in ("running", "batch"):
-            raise ValueError(f"statistics must be 'running' or 'batch', found {statistics!r}.")
-        self.statistics = statistics
+        self.prediction = TeacherPrediction(
+            statistics=statistics,
+            flip=flip,
+            scales=tuple(scales),
+            undo_class_weights=undo_class_weights,
+        )
         self.average = dict(average or AVERAGE)
         self.begin = begin
         self.evaluate = evaluate
@@ -78,8 +89,8 @@ class MeanTeacherHook(AdaptationHook):
         if model.teacher is None:
             model.add_teacher(self.average)
         model.predict_with_teacher = self.evaluate
-        model.teacher_statistics = self.statistics
-        if self.statistics == "batch" and not has_batch_norm(model.segmentor):
+        model.teacher_prediction = self.prediction
+        if self.prediction.statistics == "batch" and not has_batch_norm(model.segmentor):
             runner.logger.warning(
                 "MeanTeacherHook has statistics='batch', which changes nothing: the segmentor has no batch "
                 "normalization."

@@ -31,6 +31,7 @@ from mmdrsl.models.segmentors.completion import (
     complete_segmentor,
 )
 from mmdrsl.models.segmentors.support import check_kind, check_scores
+from mmdrsl.models.teacher_prediction import TeacherPrediction
 from mmdrsl.renamed import renamed_arguments
 
 BN_MODES = ("joint", "separate", "domain_specific", "frozen")
@@ -123,7 +124,7 @@ class UDASegmentor(BaseSegmentor):
     phases: tuple
     teacher: BaseAveragedModel | None
     predict_with_teacher: bool
-    teacher_statistics: str
+    teacher_prediction: TeacherPrediction
     teacher_begin: int
     calls_after_step: bool
     pictures: dict[str, Tensor] | None
@@ -195,7 +196,7 @@ class UDASegmentor(BaseSegmentor):
         self.phases = ()
         self.register_module("teacher", None)
         self.predict_with_teacher = False
-        self.teacher_statistics = "running"
+        self.teacher_prediction = TeacherPrediction()
         self.teacher_begin = 0
         self.calls_after_step = False
         self.pictures = None
@@ -352,7 +353,7 @@ class UDASegmentor(BaseSegmentor):
                 heads=self.heads,
                 discriminators=self.discriminators,
                 bn_mode=self.bn_mode,
-                teacher_statistics=self.teacher_statistics,
+                teacher_prediction=self.teacher_prediction,
                 mean=getattr(self.data_preprocessor, "mean", None),
                 std=getattr(self.data_preprocessor, "std", None),
                 features=features,

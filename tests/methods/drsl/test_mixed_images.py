@@ -6,6 +6,7 @@ from mmseg.registry import MODELS
 from tiny_adaptor import BANDWIDTH, CLASSES, MARGIN, TERMS, batch, build
 
 from mmdrsl.methods.adaptation_term import AdaptationTerm
+from mmdrsl.models.teacher_prediction import TeacherPrediction
 
 THRESHOLD = 0.35
 DOMAINS = ("source", "source", "target", "target")
@@ -38,7 +39,7 @@ def adaptor(*, mix=MIX, **terms):
     )
     model.add_teacher(dict(type="ExponentialMovingAverage", momentum=0.5))
     model.teacher.update_parameters(model.networks())
-    model.teacher_statistics = "batch"
+    model.teacher_prediction = TeacherPrediction(statistics="batch")
     model.progress.round, model.progress.adaptation_iteration = 1, 5
     return model.train()
 
