@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from mmengine.config import Config
@@ -61,19 +61,14 @@ def protocol_of(cfg: Config, *, initial_weights: str) -> dict[str, Any]:
     if rounds is None:
         labels = "none"
     elif rounds.get("online", False):
-        labels = "every batch, by the teacher" if needs_teacher(cfg) else "none"
+        labels = f"every batch, by the teacher{_views(teacher)}" if needs_teacher(cfg) else "none"
     else:
         labeler = rounds.get("labeler") or {}
         policy = dict(labeler.get("policy", {}))
         kind = policy.get("type", "ClassBalancedPolicy")
         portions = [entry.get("portion") for entry in rounds.rounds]
-        views = "flip" if labeler.get("flip", False) else "one view"
-        scales = [float(scale) for scale in labeler.get("scales", (1.0,))]
-        if scales != [1.0]:
-            views += f", scales {scales}"
-        labels = (
-            f"{kind}, portions {portions}, {views}, by the {rounds.get('label_with', 'student')}"
-        )
+        views = _views(labeler) if labeler.get("flip", False) else f", one view{_views(labeler)}"
+        labels = f"{kind}, portions {portions}{views}, by the {rounds.get('label_with', 'student')}"
         weight = policy.get("second_weight", 0.0)
         if weight > 0:
             labels += f", weight {weight} of the head {policy['second_head']!r}"
@@ -90,6 +85,17 @@ def protocol_of(cfg: Config, *, initial_weights: str) -> dict[str, Any]:
         "labels": labels,
         "network": "teacher" if teacher is not None and teacher.get("evaluate") else "student",
     }
+
+
+def _views(labeler: Mapping[str, Any]) -> str:
+    """How a labeler, or a teacher of batches, looks at an image, where that is not plainly."""
+    said = ["flip"] if labeler.get("flip", False) else []
+    scales = [float(scale) for scale in labeler.get("scales", (1.0,))]
+    if scales != [1.0]:
+        said.append(f"scales {scales}")
+    if labeler.get("undo_class_weights", False):
+        said.append("class weights undone")
+    return "".join(f", {each}" for each in said)
 
 
 def _bn_mode(cfg: Config) -> str:

@@ -18,10 +18,14 @@ TRICKS = {
     "target_augmentation": "blur, noise and cut-out on the target images that the student sees",
     "mean_teacher": "an averaged network from the end of the warm-up on, which labels and predicts",
     "target_bn": "the target mixed into the statistics that label and predict; labels without upper bound",
-    "multi_scale_labels": "labels from three scales of every image",
+    "multi_scale_labels": "labels from three scales of every image, mirrored too",
+    "undo_class_weights": "labels from probabilities without the class weights of the training",
     "translated_source": "the translated source images in place of the originals",
 }
 """Tricks by name, with what they do; their settings are in ``configs/_base_/tricks.py``."""
+
+# Entries of a labeler and of a teacher that tricks decide.
+_OF_LABELS = ("scales", "undo_class_weights")
 
 
 def check_tricks(names: Sequence[str]) -> tuple[str, ...]:
@@ -53,7 +57,8 @@ def use_tricks(
     """Give a run the tricks, and take from it those of them that its config has by default.
 
     Without ``mean_teacher`` a teacher that only labels and predicts goes; one that a method cannot do without begins
-    where the warm-up ends and does not predict. Without ``multi_scale_labels`` rounds are labeled at one scale.
+    where the warm-up ends and does not predict. Without ``multi_scale_labels`` images are labeled at one scale. Tricks
+    of labels are for those of rounds and for those that a teacher makes of every batch.
 
     Args:
         cfg: Config of a run, changed in place.
@@ -77,13 +82,22 @@ def use_tricks(
     if "translated_source" in names and not trains_on_target_labels(cfg):
         use_translations(cfg, translations)
     rounds: Any = cfg.default_hooks.get("self_training") or {}
-    (rounds.get("labeler") or {}).pop("scales", None)
+    for labeler in (rounds.get("labeler"), cfg.default_hooks.get("teacher")):
+        for entry in _OF_LABELS:
+            (labeler or {}).pop(entry, None)
+    chosen = {}
+    if "multi_scale_labels" in names:
+        chosen.update(scales=settings.multi_scale_labels, flip=True)
+    if "undo_class_weights" in names:
+        chosen.update(undo_class_weights=True)
+    if needs_teacher(cfg):
+        cfg.default_hooks.teacher.update(chosen)
     if not labels_rounds(cfg):
         return
-    if rounds.get("labeler") is None and {"multi_scale_labels", "target_bn"} & set(names):
+    if rounds.get("labeler") is None and (chosen or "target_bn" in names):
         rounds.labeler = {}
-    if "multi_scale_labels" in names:
-        rounds.labeler.scales = settings.multi_scale_labels
+    if chosen:
+        rounds.labeler.update(chosen)
     if "target_bn" in names:
         hook: dict[str, Any] = dict(type="AdaBNHook", target_weight=settings.target_bn)
         if "pipeline" in rounds:

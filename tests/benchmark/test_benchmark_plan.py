@@ -129,13 +129,26 @@ def test_tricks_go_to_every_method(plan):
 
 
 def test_labels_come_from_one_scale_or_for_all_from_three(plan, usual):
-    scaled = plan(tricks=("multi_scale_labels",))
-    for method, run in scaled.items():
-        has_scales = "scales [0.75, 1.0, 1.25]" in run.protocol["labels"]
-        assert has_scales == (method in labeling(usual))
-        assert "scales" not in usual[method].protocol["labels"]
-        # Where no round is labeled, the run is that of the plain table.
-        assert (run.hash == usual[method].hash) == (method not in labeling(usual))
+    assert_labels_differ(
+        plan(tricks=("multi_scale_labels",)), usual, said="flip, scales [0.75, 1.0, 1.25]"
+    )
+
+
+def test_class_weights_are_undone_in_the_labels_of_all_or_none(plan, usual):
+    found = plan(tricks=("undo_class_weights",))
+    assert_labels_differ(found, usual, said="class weights undone")
+    assert found["dacs"].training.cfg.default_hooks.teacher.undo_class_weights
+    labeler = found["self_training"].training.cfg.default_hooks.self_training.labeler
+    assert labeler.undo_class_weights
+
+
+def assert_labels_differ(runs, usual, *, said):
+    """A trick of labels is said of, and changes, methods that label images, in rounds or batch by batch."""
+    for method, run in runs.items():
+        labels = method in labeling(usual) or needs_teacher(usual[method].training.cfg)
+        assert (said in run.protocol["labels"]) == labels
+        assert said not in usual[method].protocol["labels"]
+        assert (run.hash == usual[method].hash) != labels
         assert run.warmup is None or run.warmup.hash == usual[method].warmup.hash
 
 
