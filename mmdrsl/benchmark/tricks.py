@@ -85,7 +85,7 @@ def use_tricks(
     for labeler in (rounds.get("labeler"), cfg.default_hooks.get("teacher")):
         for entry in _OF_LABELS:
             (labeler or {}).pop(entry, None)
-    chosen = {}
+    chosen: dict[str, Any] = {}
     if "multi_scale_labels" in names:
         chosen.update(scales=settings.multi_scale_labels, flip=True)
     if "undo_class_weights" in names:
