@@ -26,6 +26,7 @@ TRICKS = {
 
 # Entries of a labeler and of a teacher that tricks decide.
 _OF_LABELS = ("scales", "undo_class_weights")
+_TRICKS_OF_LABELS = {"multi_scale_labels", "undo_class_weights"}
 
 
 def check_tricks(names: Sequence[str]) -> tuple[str, ...]:
@@ -68,8 +69,8 @@ def use_tricks(
         rare_class_pixels: Pixels of a class from which on an image is drawn for it.
 
     Raises:
-        ValueError: There is no folder of the translated set, the statistics are the target's already, or there is no
-            place for the augmentation.
+        ValueError: There is no folder of the translated set, the statistics are the target's already, there is no
+            place for the augmentation, or a method's teacher is not where the tricks of labels look for it.
     """
     settings = Config.fromfile(configs / "_base_/tricks.py")
     if "target_bn" in names:
@@ -90,7 +91,12 @@ def use_tricks(
         chosen.update(scales=settings.multi_scale_labels, flip=True)
     if "undo_class_weights" in names:
         chosen.update(undo_class_weights=True)
-    if needs_teacher(cfg):
+    if chosen and needs_teacher(cfg):
+        if cfg.default_hooks.get("teacher") is None:
+            raise ValueError(
+                f"the tricks {sorted(set(names) & _TRICKS_OF_LABELS)} are for the teacher that labels batches, and a "
+                "method has none in default_hooks: name its MeanTeacherHook default_hooks.teacher."
+            )
         cfg.default_hooks.teacher.update(chosen)
     if not labels_rounds(cfg):
         return

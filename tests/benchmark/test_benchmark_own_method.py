@@ -230,6 +230,17 @@ def test_tricks_of_labels_need_no_labeler_in_the_config(plan, tmp_path, trick, e
     assert cfg.default_hooks.self_training.labeler[entry] == value
 
 
+def test_tricks_of_labels_find_the_teacher_or_say_so(plan, tmp_path):
+    config = tmp_path / "elsewhere.py"
+    config.write_text(
+        f"_base_ = ['{CONFIGS}/dacs/deeplabv3plus_{DEFAULT_PAIR}.py']\n"
+        "custom_hooks = [dict(_base_.default_hooks.teacher)]\n"
+        "default_hooks = dict(teacher=None)\n"
+    )
+    with pytest.raises(ValueError, match=r"\['multi_scale_labels'\] are for the teacher"):
+        plan(f"mine={config}", tricks=("multi_scale_labels",))
+
+
 def test_an_augmentation_without_a_place_is_explained(plan, tmp_path):
     config = tmp_path / "no_flip.py"
     config.write_text(
