@@ -260,9 +260,30 @@ MUTATIONS = (
     Mutation(
         "labels from the segmentation head alone",
         "mmdrsl/pseudo_labels/views.py",
-        "return pool_probabilities(main, second, network.second_weight) if len(second) else main",
-        "return main",
+        "return pool_probabilities(main[0], second[0], network.second_weight)",
+        "return main[0]",
         (LABELER,),
+    ),
+    Mutation(
+        "class weights are left in the teacher's labels",
+        "mmdrsl/models/class_weights.py",
+        "undone = probabilities / weights[:, None, None]",
+        "undone = probabilities",
+        ("tests/models/test_teacher_prediction.py", LABELER),
+    ),
+    Mutation(
+        "mirrored views are not mirrored back",
+        "mmdrsl/models/view_average.py",
+        "predict(view.flip(3)).flip(3)",
+        "predict(view.flip(3))",
+        ("tests/models/test_teacher_prediction.py", LABELER),
+    ),
+    Mutation(
+        "terms in the order of the config",
+        "mmdrsl/models/segmentors/uda_segmentor.py",
+        "sorted(self.terms.items(), key=_needs_mixed_images)",
+        "self.terms.items()",
+        ("tests/methods/drsl/test_mixed_images.py",),
     ),
     Mutation(
         "modes read the backbone's features",
